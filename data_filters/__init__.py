@@ -1,0 +1,1 @@
+"""What is worth teaching: traces, verification, grounding and scrubbing. No torch here."""

@@ -1,0 +1,92 @@
+"""The minimum curriculum: words and constants that are tools of thought, whoever wrote them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from recipes.errors import ShardError
+
+DEFAULT_CURRICULUM = Path(__file__).with_name("minimum_curriculum.txt")
+NEVER_FACTS = ("function words", "sentence starters", "logic", "maths")
+_PLURAL_ES = ("sses", "xes", "zes", "ches", "shes")
+
+
+@lru_cache(maxsize=1 << 16)
+def stem(word: str) -> str:
+    """The word without case, possessive 's and plural s; "Mara's" and "Mara" agree, "boxes" and "box" too.
+
+    Both sides of a comparison are stemmed, so it does not matter that "Paris" becomes "pari".
+    """
+    word = word.lower().replace("\u2019", "'")
+    if word.endswith(("'s", "s'")):
+        word = word[:-2]
+    if word.endswith(_PLURAL_ES):
+        return word[:-2]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curriculum:
+    """What needs no source; compared by identity, so that what was read with it can be cached.
+
+    `ordinary` words are never a fact; `common` words are none unless a text notes them about a named entity.
+    All hold stems. `months` and `units` serve dates and quantities, `epithets` may open a name ("New York"). `constants` maps a number to the stems of which one must stand in the prompt.
+    """
+
+    ordinary: frozenset[str]
+    common: frozenset[str]
+    months: frozenset[str]
+    units: frozenset[str]
+    epithets: frozenset[str]
+    constants: Mapping[int | Fraction, frozenset[str]]
+
+    def knows(self, word: str) -> bool:
+        """Whether the stem of `word` is in any section."""
+        key = stem(word)
+        return key in self.ordinary or key in self.common
+
+
+def load_curriculum(path: str | Path | None = None) -> Curriculum:
+    """The curriculum in an editable text file; None: the one that ships with the room.
+
+    Raises:
+        ShardError: the file is missing, or one of its lines cannot be read.
+    """
+    file = Path(path) if path else DEFAULT_CURRICULUM
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ShardError(f"{file}: the curriculum cannot be read ({error}); mend filter.curriculum_file or set it to null") from error
+    sections: dict[str, set[str]] = {}
+    constants: dict[int | Fraction, frozenset[str]] = {}
+    section = ""
+    for number, raw in enumerate(lines, start=1):
+        line = raw.split("#")[0].strip()
+        if line.startswith("["):
+            section = line.strip("[]").lower()
+        elif line.startswith("constant:"):
+            value, units = _constant(line, f"{file}:{number}")
+            constants[value] = constants.get(value, frozenset()) | units
+        elif line:
+            sections.setdefault(section, set()).update(stem(word) for word in line.split())
+    return _curriculum(sections, constants)
+
+
+def _curriculum(sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]) -> Curriculum:
+    ordinary = frozenset().union(*(words for name, words in sections.items() if name in NEVER_FACTS))
+    common = frozenset().union(*(words for name, words in sections.items() if name not in NEVER_FACTS))
+    months, units, *opening = (frozenset(sections.get(name, ())) for name in ("months", "units", "directions", "colours", "qualities"))
+    return Curriculum(ordinary, common - ordinary, months, units, frozenset().union(*opening), constants)
+
+
+def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
+    value, _, units = line.removeprefix("constant:").partition("=")
+    try:
+        number = Fraction(value.strip())
+    except (ValueError, ZeroDivisionError) as error:
+        raise ShardError(f"{where}: found {line!r}, wanted 'constant: NUMBER = word word'; mend the line") from error
+    if not units.split():
+        raise ShardError(f"{where}: found {line!r} without words after '='; name the words that make it common")
+    return (int(number) if number.denominator == 1 else number), frozenset(stem(word) for word in units.split())

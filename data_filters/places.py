@@ -1,0 +1,105 @@
+"""Where a span stands: which named entities come before it in its clause, so that a value is tied to its subject."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from data_filters.arithmetic import in_expression
+from data_filters.facts import Found
+from data_filters.reading import Sentence, Token
+
+CLAUSE_WORDS = frozenset(
+    "and or but nor not while whereas because so since then if unless that which who whose whom where when until than as".split()
+)
+LIST_NAMES = 3  # so many names in a row are a list, not a note
+
+Names = frozenset[str]
+
+
+class Place(NamedTuple):
+    """A span with its surroundings; names are sets of stems."""
+
+    found: Found
+    tokens: tuple[Token, ...]  # of the span
+    subjects: tuple[Names, ...]  # the nearest entity before it in its clause, and those joined to it by "and"
+    everybody: tuple[Names, ...]  # all entities before it in its sentence
+    subject: str  # the nearest of them, as it stands
+    direct: bool  # an entity stands directly before
+    counted: bool  # another number stands between the nearest entity and this
+    computing: bool  # beside an operator
+    in_list: bool  # one of three or more names in a row
+    concluding: bool  # part of the final answer
+
+
+def places(sentences: Sequence[Sentence], found: Sequence[Found]) -> Iterator[Place]:
+    """Each span with its place, in order. A text without a reasoning block concludes with its last sentence."""
+    by_start = {one.start: one for one in found}
+    thought = any(not sentence.final for sentence in sentences)
+    for number, sentence in enumerate(sentences):
+        if any(token.start in by_start for token in sentence.tokens):
+            yield from _places_in(sentence, by_start, sentence.final and (thought or number == len(sentences) - 1))
+
+
+def _places_in(sentence: Sentence, by_start: dict[int, Found], concluding: bool) -> Iterator[Place]:
+    walk, end = _Walk(), -1
+    lists = _name_lists(sentence, by_start)
+    for number, token in enumerate(sentence.tokens):
+        if token.start < end:
+            continue
+        one = by_start.get(token.start)
+        if one is None:
+            walk.passes(token)
+            continue
+        end = one.end
+        tokens = tuple(t for t in sentence.tokens[number : number + 12] if t.start < end)
+        computing = token.kind == "number" and in_expression(sentence.tokens, number)
+        subjects, everybody = tuple(walk.subjects), tuple(walk.everybody)
+        yield Place(one, tokens, subjects, everybody, walk.subject, walk.direct, walk.counted, computing, one.start in lists, concluding)
+        walk.meets(one, tokens)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """The entities met on the way through a sentence; clause words and commas part them."""
+
+    subjects: list[Names] = field(default_factory=list)
+    joined: list[Names] = field(default_factory=list)  # entities before an "and" or comma that another entity may follow
+    everybody: list[Names] = field(default_factory=list)
+    subject: str = ""
+    direct: bool = False
+    counted: bool = False
+
+    def passes(self, token: Token) -> None:
+        if token.kind == "pause" or token.key in CLAUSE_WORDS:
+            if self.subjects:
+                self.joined = self.subjects if self.direct else []
+            self.subjects = []
+        else:
+            self.joined = []
+        self.direct = False
+
+    def meets(self, found: Found, tokens: Sequence[Token]) -> None:
+        self.direct = found.kind == "name"
+        if self.direct:
+            names = frozenset(token.key for token in tokens)
+            self.subjects = [*self.joined, names]
+            self.everybody.append(names)
+            self.counted = False
+            self.subject = " ".join(token.text for token in tokens).removesuffix("'s").removesuffix("\u2019s")
+        else:
+            self.counted = self.counted or found.detector == "numbers"
+        self.joined = []
+
+
+def _name_lists(sentence: Sentence, by_start: dict[int, Found]) -> frozenset[int]:
+    """Starts of the names that stand in a row of three or more, without a word between them."""
+    rows: list[list[Found]] = []
+    for token in sentence.tokens:
+        one = by_start.get(token.start)
+        if one is None or one.kind != "name":
+            continue
+        if rows and one.start - rows[-1][-1].end <= 1:
+            rows[-1].append(one)
+        else:
+            rows.append([one])
+    return frozenset(one.start for row in rows if len(row) >= LIST_NAMES for one in row)

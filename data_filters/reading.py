@@ -1,0 +1,116 @@
+"""A text as tokens and sentences: words, numbers with their values, operators. One regular expression, no model."""
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from data_filters.curriculum import stem
+
+Value = int | Fraction
+_TOKEN = re.compile(
+    r"""(?P<tag></?think>)
+    |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3]?
+        (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?!\d) | \d+(?:\.\d+)?)
+        (?:st\b|nd\b|rd\b|th\b|%)?)
+    |(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
+    |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
+    |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
+    |(?P<pause>[,;()\u2014])
+    |(?P<colon>:)""",
+    re.VERBOSE,
+)
+_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt".split())
+_OPERATORS = {"\u00d7": "*", "\\times": "*", "\\cdot": "*", "\u00f7": "/", "\\div": "/", "\u2212": "-", "\u2248": "="}
+NUMBER_WORDS = {
+    word: number
+    for number, words in {
+        0: "zero", 1: "one once single", 2: "two twice double both half pair couple", 3: "three triple third thrice", 4: "four quarter",
+        5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve dozen", 13: "thirteen", 14: "fourteen",
+        15: "fifteen", 16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty score", 30: "thirty", 40: "forty",
+        50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety", 100: "hundred", 1000: "thousand",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
+
+
+class Token(NamedTuple):
+    """`key` is the stem of a word, the sign of an operator; `value` the number; `first` marks a word that opens a sentence."""
+
+    kind: str  # tag number word stop operator pause colon
+    start: int
+    end: int
+    text: str
+    key: str
+    value: Value | None
+    first: bool
+
+
+class Sentence(NamedTuple):
+    tokens: list[Token]
+    asks: bool  # ends with a question mark
+    final: bool  # stands behind the reasoning
+
+    def words(self) -> Iterator[Token]:
+        return (token for token in self.tokens if token.kind == "word")
+
+
+@lru_cache(maxsize=1 << 15)
+def value_of(text: str) -> Value | None:
+    """The number that a token such as "$1,000", "3rd" or "2.5" names; 10:15 gives minutes (615); a full date gives None.
+
+    The sign and the percent mark: "-3" is -3, "20%" is 20.
+    """
+    digits = re.sub(r"[$\u20ac\u00a3,%]|st$|nd$|rd$|th$", "", text)
+    if ":" in digits:
+        hours, minutes = digits.split(":")
+        return int(hours) * 60 + int(minutes)
+    if digits.rfind("-") > 0:
+        return None
+    number = Fraction(digits)
+    return int(number) if number.denominator == 1 else number
+
+
+@lru_cache(maxsize=512)
+def read(text: str) -> tuple[Sentence, ...]:
+    """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never cross a tag."""
+    answer_start = text.rfind("</think>")
+    sentences: list[Sentence] = []
+    tokens: list[Token] = []
+    first, previous = True, ""
+    for match in _TOKEN.finditer(text):
+        kind, found = match.lastgroup or "", match.group()
+        if kind in ("stop", "tag"):
+            if found == "." and _abbreviates(previous):
+                continue
+            if tokens:
+                sentences.append(Sentence(tokens, "?" in found, tokens[0].start > answer_start))
+                tokens = []
+            first = True
+            continue
+        tokens.append(_token(kind, match, found, first))
+        first = first and kind not in ("word", "number") or kind == "colon"
+        previous = found
+    if tokens:
+        sentences.append(Sentence(tokens, False, tokens[0].start > answer_start))
+    return tuple(sentences)
+
+
+def _token(kind: str, match: re.Match[str], found: str, first: bool) -> Token:
+    if kind == "word":
+        key, value = stem(found), None
+    elif kind == "number":
+        key, value = found, value_of(found)
+    else:
+        key, value = _OPERATORS.get(found, found), None
+    return Token(kind, match.start(), match.end(), found, key, value, first)
+
+
+def _abbreviates(word: str) -> bool:
+    return len(word) == 1 and word.isupper() or word.lower() in _ABBREVIATIONS
+
+
+def is_name(token: Token) -> bool:
+    """A capitalised word of two letters or more."""
+    return token.kind == "word" and token.end - token.start > 1 and token.text[0].isupper()

@@ -1,0 +1,141 @@
+"""Parquet shards on disk: written by rename, read with faults that say which file to delete."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_filters.traces import Trace, from_row
+from recipes.errors import ShardError
+
+_READ_ROWS = 2048
+
+
+def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
+    """One Parquet file, complete or absent; the same rows give the same bytes.
+
+    Raises:
+        ShardError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
+        os.replace(partial, path)
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be written ({_short(error)}); free space or mend the rights of {path.parent}, then run again") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_shard(path: Path) -> list[dict[str, Any]]:
+    """All rows of one shard.
+
+    Raises:
+        ShardError: the file is missing, truncated or no Parquet.
+    """
+    return [row for batch in _parquet_batches(Path(path)) for row in batch.to_pylist()]
+
+
+def list_shards(folder: Path) -> list[Path]:
+    """The *.parquet files of a folder, sorted by name.
+
+    Raises:
+        ShardError: there is none.
+    """
+    shards = sorted(path for path in Path(folder).glob("*.parquet") if not path.name.startswith("."))
+    if not shards:
+        found = "no *.parquet file" if Path(folder).is_dir() else "no such folder"
+        raise ShardError(f"{folder}: {found}, wanted shards; run the stage that writes them, or mend the path")
+    return shards
+
+
+def iter_traces(source: str | Path) -> Iterator[Trace]:
+    """The traces of a folder of shards, of one .parquet or .jsonl file, or of a hub data set (its train split), one by one.
+
+    Columns that a trace lacks are ignored and missing ones get defaults, so any data set with `messages` will do.
+
+    Args:
+        source: a path, or a hub data set id such as open-thoughts/OpenThoughts3-1.2M.
+
+    Raises:
+        ShardError: no such path, an unreadable file, or rows without messages.
+    """
+    for where, row in _rows(source):
+        messages = row.get("messages")
+        if not messages or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
+            found = f"columns {', '.join(sorted(row))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
+            raise ShardError(f"{where}: found {found}, wanted a messages column of role and content; convert the data or name another source")
+        yield from_row(row | {"messages": [m | {"content": m["content"] or ""} for m in messages]})
+
+
+def _rows(source: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it stands, row), for every kind of source."""
+    path = Path(source)
+    if path.is_dir():
+        for shard in list_shards(path):
+            yield from _parquet_rows(shard)
+    elif path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+    elif path.suffix in (".jsonl", ".json"):
+        yield from _json_rows(path)
+    elif _is_hub_id(str(source)):
+        yield from _hub_rows(str(source))
+    else:
+        raise ShardError(f"{source}: no such folder, wanted shards, a .parquet or .jsonl file, or a hub data set id; mend the path")
+
+
+def _is_hub_id(source: str) -> bool:
+    """NAME or OWNER/NAME; whatever starts like a path is one."""
+    return not source.startswith((".", "/", "~")) and source.count("/") <= 1 and not source.endswith("/") and " " not in source
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for batch in _parquet_batches(path):
+        yield from ((str(path), row) for row in batch.to_pylist())
+
+
+def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    if not path.is_file():
+        raise ShardError(f"{path}: no such file; run the stage that writes it, or mend the path")
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_READ_ROWS)
+    except (pa.ArrowException, OSError) as error:
+        raise ShardError(f"{path}: no readable Parquet ({_short(error)}); delete this file and run again, the stage that writes it does so anew") from error
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"a {type(row).__name__}, wanted an object")
+                yield f"{path}:{number}", row
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: no such file; mend the path") from error
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{path}: no readable JSON lines ({_short(error)}); mend or rewrite the file") from error
+
+
+def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    from datasets import load_dataset  # heavy, and only this kind of source needs it
+
+    try:
+        rows = load_dataset(name, split="train", streaming=True)
+    except Exception as error:  # the library raises many kinds, all of which mean: not there, not allowed, no network
+        message = f"{name}: neither a local path nor a data set that the hub gives ({_short(error)}); mend the name, log in or check the network"
+        raise ShardError(message) from error
+    for row in rows:
+        yield f"data set {name}", dict(row)
+
+
+def _short(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

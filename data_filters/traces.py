@@ -1,0 +1,108 @@
+"""The record that flows through the house: one conversation, what is known of it, and its spans."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+VERDICTS = ("correct", "wrong", "unknown")
+GROUNDINGS = ("given", "derived", "common", "ungrounded")
+ACTIONS = ("keep", "mask", "hide", "rename", "lookup", "abstain", "generalise")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A character range in messages[message]["content"] as it now stands.
+
+    `original` holds what stood there before an edit; `weight` (0..1) multiplies the loss of its tokens.
+    """
+
+    message: int
+    start: int
+    end: int
+    kind: str  # number, name, answer, ...
+    grounding: str
+    action: str = "keep"
+    weight: float = 1.0
+    original: str = ""
+    subject: str = ""
+    relation: str = ""
+    detector: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One conversation written by a teacher."""
+
+    id: str
+    problem_id: str
+    source: str  # e.g. reasoning_gym/chain_sum
+    seed: int
+    messages: list[dict[str, str]]  # role and content; the assistant's reasoning stands in <think>...</think>
+    tools: str | None = None  # JSON tool schemas offered in this conversation
+    gold: str | None = None  # reference answer; filters other than verification never see it
+    answer: str | None = None  # parsed final answer
+    verdict: str = "unknown"
+    spans: list[Span] = field(default_factory=list)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: str = "stop"  # length: truncated
+    teacher: str = ""
+    engine: str = ""
+    sampling: str = "{}"  # JSON
+
+    def prompt(self) -> str:
+        """All that the assistant was given: the text of every non-assistant message, one a line."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] != "assistant")
+
+
+_SPAN = pa.struct(
+    [
+        ("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32()),
+        *((name, pa.string()) for name in ("kind", "grounding", "action")),
+        ("weight", pa.float32()),
+        *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
+    ]
+)  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()), ("problem_id", pa.string()), ("source", pa.string()), ("seed", pa.int64()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("tool_calls", pa.string())]))),
+        *((name, pa.string()) for name in ("tools", "gold", "answer", "verdict")),
+        ("spans", pa.list_(_SPAN)),
+        ("usage", pa.struct([("prompt_tokens", pa.int32()), ("completion_tokens", pa.int32()), ("finish_reason", pa.string())])),
+        *((name, pa.string()) for name in ("teacher", "engine", "sampling")),
+    ]
+)  # fmt: skip
+DROPPED_SCHEMA = SCHEMA.append(pa.field("dropped_by", pa.string())).append(pa.field("reason", pa.string()))
+
+
+def trace_id(*parts: object) -> str:
+    """16 hex digits that name a trace: problem, sample index, teacher, prompt, sampling, seed."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
+    """The Parquet row of a trace; `extra` adds dropped_by and reason."""
+    row = {f.name: getattr(trace, f.name) for f in dataclasses.fields(trace)}
+    usage = ("prompt_tokens", "completion_tokens", "finish_reason")
+    row["usage"] = {name: row.pop(name) for name in usage}
+    row["messages"] = [{"tool_calls": None, **m} for m in trace.messages]
+    row["spans"] = [dataclasses.asdict(s) for s in trace.spans]
+    return row | extra
+
+
+def from_row(row: dict[str, Any]) -> Trace:
+    """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load too."""
+    names = {f.name for f in dataclasses.fields(Trace)}
+    known = {k: v for k, v in row.items() if k in names and v is not None} | (row.get("usage") or {})
+    known["messages"] = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
+    known["spans"] = [Span(**s) for s in row.get("spans") or []]
+    known.setdefault("id", trace_id(known["messages"]))
+    known.setdefault("problem_id", known["id"])
+    known.setdefault("source", "external")
+    known.setdefault("seed", 0)
+    return Trace(**known)

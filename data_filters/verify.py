@@ -1,0 +1,136 @@
+"""The final answer of a text, and whether it says the same as a reference. Filters and the evaluation's grader share it."""
+
+import re
+from fractions import Fraction
+
+from data_filters.reading import NUMBER_WORDS
+
+_MARKERS = re.compile(r"(?:\banswer\s+is|\banswer)\s*:?(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE)
+_LATEX_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\s*\{([^{}]*)\}")
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
+_TOKEN = re.compile(r"(?<![\w.)])-?\.?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?:(?<![\w.)])-)?\d*\.?\d+(?:/\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_FILLER = frozenset(
+    "the a an is are was were be in on at of to from as for it its he she his her they their this that there i we so thus hence therefore "
+    "answer lives live lived works work has have had does did called named option choice correct value result year years old".split()
+)
+_VERDICT_WORDS = frozenset(("yes", "no", "true", "false"))
+_HEDGES = frozenset("not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless unknown except".split())
+_NUMBER_WORDS = {word: n for word, n in NUMBER_WORDS.items() if word not in {"once", "both", "pair", "couple", "half", "quarter", "third", "single", "score"}}
+_SENTENCE_TOKENS = 12
+Token = str | Fraction
+
+
+def final_answer(text: str) -> str | None:
+    """The parsed final answer, without markdown and closing period; None where there is none.
+
+    Looks behind the last </think>; there, the last \\boxed{...}, else what follows the last "answer is" or "Answer:" on its
+    line, else all of it. Reasoning that was never closed has no answer.
+    """
+    _, closed, tail = text.rpartition("</think>")
+    if not closed:
+        tail = text
+    if "<think>" in tail:
+        return None
+    boxed = _boxed(tail)
+    if boxed is None:
+        markers = [m for m in _MARKERS.finditer(tail) if m.group()[-1] in ":#" or m.group().lower().split()[-1] in ("is", "option", "choice")]
+        after = tail[markers[-1].end() :].strip() if markers else ""
+        boxed = after.split("\n")[0] if after else tail
+    return _clean(boxed) or None
+
+
+def same_answer(answer: str, gold: str) -> bool:
+    """Whether an answer says the same as the reference.
+
+    Case, spaces and punctuation do not matter; numbers are compared as numbers ("7.0", "$7", "7 apples" and "seven" are 7, if no
+    other number is there); a choice letter counts alone or marked as one ("(B) Rome"); a reference in words may stand in
+    a short sentence. Lists ("1 2 3", "c b a", "Mara Rex") must match from end to end.
+    """
+    said, wanted = _tokens(answer), _tokens(gold)
+    if not wanted or not said:
+        return bool(gold.strip()) and answer.strip() == gold.strip()
+    if said == wanted:
+        return True
+    if len(wanted) == 1 and isinstance(wanted[0], str) and len(wanted[0]) == 1:
+        return _chooses(answer, wanted[0])
+    numbers = [token for token in wanted if isinstance(token, Fraction)]
+    if numbers:
+        return len(numbers) == 1 and _same_number(said, wanted, numbers[0])
+    return _says(said, wanted)
+
+
+def verify(text: str, gold: str | None) -> tuple[str, str | None]:
+    """(correct, wrong or unknown; the parsed answer). Without a reference it is unknown, without an answer wrong."""
+    answer = final_answer(text)
+    if gold is None:
+        return "unknown", answer
+    return ("correct" if answer is not None and same_answer(answer, gold) else "wrong"), answer
+
+
+def _boxed(text: str) -> str | None:
+    """What stands in the last \\boxed{...}; brackets are counted."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth = 0
+    for place in range(start + 6, len(text)):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[start + 7 : place]
+    return None
+
+
+def _clean(text: str) -> str:
+    text = text.strip()
+    if "\\" in text:
+        text = _LATEX_FRACTION.sub(r"\1/\2", _LATEX_WRAPPERS.sub(r"\1", text))
+        text = text.strip().removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
+    if len(text) > 1 and text[0] == text[-1] == "$":
+        text = text.strip("$")
+    text = text.strip().strip("*_`").strip()
+    return text[:-1].rstrip("*_` ") if text.endswith(".") else text
+
+
+def _tokens(text: str) -> list[Token]:
+    """Lower-case words and numbers; everything else is punctuation."""
+    return [_token(found) for found in _TOKEN.findall(text.lower())]
+
+
+def _token(found: str) -> Token:
+    if found[-1].isdigit():
+        try:
+            return Fraction(found.replace(",", ""))
+        except (ValueError, ZeroDivisionError):
+            return found
+    return found.replace("\u2019", "'")
+
+
+def _same_number(said: list[Token], wanted: list[Token], number: Fraction) -> bool:
+    """One number in the answer, the wanted one; words such as a unit must agree where both have them ("5 km" is not "5 miles")."""
+    numbers = [token for token in said if isinstance(token, Fraction)]
+    if not numbers:
+        numbers = [Fraction(_NUMBER_WORDS[token]) for token in said if token in _NUMBER_WORDS]
+    if numbers != [number] or _HEDGES & {token for token in said if isinstance(token, str)} - {"and"}:
+        return False
+    units = {token for token in wanted if isinstance(token, str)}
+    words = {token for token in said if isinstance(token, str) and token not in _NUMBER_WORDS} - _FILLER
+    return not units or not words or units <= words
+
+
+def _chooses(answer: str, letter: str) -> bool:
+    """A capital letter that opens the answer with a bracket, period or colon, or ends "option B"."""
+    pattern = rf"^\W*{letter.upper()}\s*[).:]|\(({letter.upper()})\)|\b(?:[Oo]ption|[Cc]hoice|is)\s+\W*{letter.upper()}\W*$"
+    return len(set(re.findall(r"\(([A-Z])\)", answer))) <= 1 and re.search(pattern, answer) is not None
+
+
+def _says(said: list[Token], wanted: list[Token]) -> bool:
+    """Whether a short sentence contains the wanted words in a row and nothing that takes them back."""
+    if len(said) > _SENTENCE_TOKENS or any(len(str(token)) == 1 for token in wanted):
+        return False
+    if set(wanted) & _VERDICT_WORDS:
+        return len(wanted) == 1 and said[0] == wanted[0] and not _VERDICT_WORDS & set(said[1:]) and "or" not in said
+    place = next((i for i in range(len(said) - len(wanted) + 1) if said[i : i + len(wanted)] == wanted), -1)
+    if place < 0:
+        return False
+    rest = {token for token in said[:place] + said[place + len(wanted) :] if isinstance(token, str)}
+    return bool(rest & _FILLER) and not rest & _HEDGES - set(wanted)

@@ -1,0 +1,1 @@
+"""What is learned: engines, problems, targets, losses and the training loop."""

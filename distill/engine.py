@@ -1,0 +1,185 @@
+"""Speaking with a local model: batched completion and the probability of given continuations.
+
+Letters: B sequences, T tokens, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+Conversation = list[dict[str, str]]
+COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a completion is drawn."""
+
+    max_new_tokens: int
+    temperature: float = 0.0  # 0 = greedy
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model wrote; `text` begins with the prefix that was begun for it, if any."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str  # stop, or length: cut off
+
+
+class LocalEngine:
+    """A transformers model in this process.
+
+    Args:
+        model: in evaluation mode on its device.
+        tokenizer: with a chat template.
+        batch_sequences: conversations decoded together.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_sequences: int) -> None:
+        self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch_sequences
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        known = ends if isinstance(ends, list) else [ends]
+        self.ends = torch.tensor(sorted({i for i in [*known, tokenizer.eos_token_id] if i is not None}), device=model.device)
+
+    def complete(
+        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[Completion]:  # fmt: skip
+        """One completion a conversation, in the order given.
+
+        Batches are formed by prompt length and seeded one by one, so the same call gives the same bytes.
+
+        Args:
+            conversations: messages with role and content, ending with the user's.
+            sampling: shared by all.
+            prefixes: assistant text that is begun for the model, one a conversation.
+            progress: called after each batch with (conversations, new tokens).
+        """
+        prefixes = prefixes or [""] * len(conversations)
+        prompts = [self.render(c, p) for c, p in zip(conversations, prefixes, strict=True)]
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        done: list[Completion | None] = [None] * len(prompts)
+        for number, start in enumerate(range(0, len(order), self.batch)):
+            members = order[start : start + self.batch]
+            generator = torch.Generator(self.model.device).manual_seed(sampling.seed * 1_000_003 + number)
+            written = self._decode([prompts[i] for i in members], sampling, generator)
+            for i, ids in zip(members, written, strict=True):
+                done[i] = self._completion(prefixes[i], len(prompts[i]), ids, sampling.max_new_tokens)
+            if progress:
+                progress(len(members), sum(map(len, written)))
+        return done  # type: ignore[return-value]
+
+    def render(self, conversation: Conversation, prefix: str = "") -> list[int]:
+        """Prompt ids up to where the assistant goes on."""
+        text = self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        return self.tokenizer.encode(text + prefix, add_special_tokens=False)
+
+    def _completion(self, prefix: str, prompt_tokens: int, ids: list[int], limit: int) -> Completion:
+        stopped = bool(ids) and ids[-1] in self.ends.tolist()
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return Completion(
+            text=(prefix + text).strip(), prompt_tokens=prompt_tokens, completion_tokens=len(ids),
+            finish_reason="stop" if stopped or len(ids) < limit else "length",
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def _decode(self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator) -> list[list[int]]:
+        """New ids of each prompt, its end token included; left-padded, finished rows leave the cache."""
+        device, longest = self.model.device, max(map(len, prompts))
+        ids_BT = torch.full((len(prompts), longest), self.tokenizer.pad_token_id, device=device)
+        mask_BT = torch.zeros(len(prompts), longest + sampling.max_new_tokens, dtype=torch.long, device=device)
+        for row, ids in enumerate(prompts):
+            ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
+            mask_BT[row, longest - len(ids) :] = 1
+        written: list[list[int]] = [[] for _ in prompts]
+        live = torch.arange(len(prompts))
+        cache = DynamicCache(config=self.model.config)
+        position_BT = (mask_BT[:, :longest].cumsum(1) - 1).clamp(min=0)
+        for step in range(sampling.max_new_tokens):
+            logits_BV = self.model(
+                input_ids=ids_BT, attention_mask=mask_BT[:, : longest + step], position_ids=position_BT,
+                past_key_values=cache, use_cache=True, logits_to_keep=1,
+            ).logits[:, -1]  # fmt: skip
+            next_B = choose(logits_BV.float(), sampling, generator)
+            for row, token in zip(live.tolist(), next_B.tolist(), strict=True):
+                written[row].append(token)
+            going_B = ~torch.isin(next_B, self.ends)
+            if not going_B.any():
+                break
+            position_BT = position_BT[:, -1:] + 1
+            if going_B.float().mean() < COMPACT_BELOW and hasattr(cache, "batch_select_indices"):
+                keep = going_B.nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                live, next_B, position_BT, mask_BT = live[keep.cpu()], next_B[keep], position_BT[keep], mask_BT[keep]
+            ids_BT = next_B[:, None]
+        return [self._until_end(ids) for ids in written]
+
+    def _until_end(self, ids: list[int]) -> list[int]:
+        """Rows that waited in the cache for others wrote on after their end; that is cut."""
+        ends = set(self.ends.tolist())
+        return next((ids[: i + 1] for i, token in enumerate(ids) if token in ends), ids)
+
+    @torch.inference_mode()
+    def choose_among(self, prompts: Sequence[list[int]], choices: Sequence[Sequence[str]]) -> list[int]:
+        """Index of the likeliest continuation of each prompt, by total log-probability of its tokens.
+
+        The choices of a prompt share their beginnings, so only the inner nodes of their token tree are computed:
+        one row where every choice is one token.
+
+        Args:
+            prompts: ids.
+            choices: texts for each prompt, as they continue it (with their leading space).
+        """
+        tails = [[self.tokenizer.encode(c, add_special_tokens=False) for c in options] for options in choices]
+        nodes = [(p, head) for p, options in enumerate(tails) for head in sorted({tuple(t[:i]) for t in options for i in range(len(t))})]
+        logprobs = self._next_logprobs([prompts[p] + list(head) for p, head in nodes], [sorted({t[len(h)] for t in tails[p] if tuple(t[: len(h)]) == h and len(t) > len(h)}) for p, h in nodes])
+        table = dict(zip(nodes, logprobs, strict=True))
+        totals = [[sum(table[p, tuple(t[:i])][t[i]] for i in range(len(t))) for t in options] for p, options in enumerate(tails)]
+        return [max(range(len(row)), key=lambda i: (row[i], -i)) for row in totals]
+
+    def _next_logprobs(self, rows: list[list[int]], wanted: list[list[int]]) -> list[dict[int, float]]:
+        """Log-probability (nats) of each wanted next token after each row."""
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        found: list[dict[int, float]] = [{} for _ in rows]
+        for start in range(0, len(order), self.batch):
+            members = order[start : start + self.batch]
+            logprobs_BV = torch.log_softmax(self._last_logits([rows[i] for i in members]).float(), -1)
+            for line, i in zip(logprobs_BV, members, strict=True):
+                found[i] = dict(zip(wanted[i], line[wanted[i]].tolist(), strict=True))
+        return found
+
+    def _last_logits(self, rows: list[list[int]]) -> Tensor:
+        longest, device = max(map(len, rows)), self.model.device
+        ids_BT = torch.full((len(rows), longest), self.tokenizer.pad_token_id, device=device)
+        mask_BT = torch.zeros(len(rows), longest, dtype=torch.long, device=device)
+        for row, ids in enumerate(rows):
+            ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
+            mask_BT[row, longest - len(ids) :] = 1
+        position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+        return self.model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False, logits_to_keep=1).logits[:, -1]
+
+
+def choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """The next token of each row: the likeliest, or a draw from the nucleus of probability top_p."""
+    if sampling.temperature == 0:
+        return logits_BV.argmax(-1)
+    probs_BV = torch.softmax(logits_BV / sampling.temperature, -1)
+    if sampling.top_p < 1:
+        sorted_BV, order_BV = probs_BV.sort(-1, descending=True)
+        outside_BV = sorted_BV.cumsum(-1) - sorted_BV >= sampling.top_p
+        probs_BV = torch.zeros_like(probs_BV).scatter(1, order_BV, sorted_BV.masked_fill(outside_BV, 0.0))
+    return torch.multinomial(probs_BV, 1, generator=generator).squeeze(1)
+
+
+def shards(count: int, size: int) -> list[tuple[int, int]]:
+    """(start, stop) of each shard of `count` things."""
+    return [(i * size, min(count, (i + 1) * size)) for i in range(math.ceil(count / size))]

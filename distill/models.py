@@ -1,0 +1,156 @@
+"""Models and tokenizers: built from a shape, loaded from a hub id, a folder or an installed package, checked, saved."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen3Config,
+    Qwen3MoeConfig,
+)
+
+from recipes.errors import ModelError
+from recipes.schema import Lora, Model, Shape
+
+
+def build_config(shape: Shape, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Qwen3MoeConfig:
+    """The transformers config of a shape, sized to a tokenizer."""
+    shared = dict(
+        vocab_size=len(tokenizer), hidden_size=shape.hidden_size, num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads, num_key_value_heads=shape.num_kv_heads, head_dim=shape.head_size,
+        max_position_embeddings=shape.max_position_tokens, tie_word_embeddings=shape.tie_embeddings,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+    )  # fmt: skip
+    if shape.family == "qwen3":
+        return Qwen3Config(intermediate_size=shape.intermediate_size, **shared)
+    return Qwen3MoeConfig(
+        intermediate_size=shape.intermediate_size * shape.experts_per_token, moe_intermediate_size=shape.intermediate_size,
+        num_experts=shape.num_experts, num_experts_per_tok=shape.experts_per_token, norm_topk_prob=True, **shared,
+    )  # fmt: skip
+
+
+def build_model(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int, dtype: str = "float32", attention: str = "sdpa") -> PreTrainedModel:
+    """A freshly initialised model; the same weights for the same seed, whatever was drawn before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(build_config(shape, tokenizer), attn_implementation=attention, dtype=getattr(torch, dtype))
+    model.generation_config = _generation_config(tokenizer)
+    return model
+
+
+def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel:
+    """The weights of `folder` (a stage's result) or of spec.path.
+
+    Raises:
+        ModelError: nothing loadable there, or an attention kernel was asked for that is not installed.
+    """
+    source = str(folder or resolve(spec))
+    extra = {} if folder else {"gguf_file": spec.gguf_file, "revision": spec.revision}
+    extra = {name: value for name, value in extra.items() if value is not None}
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, spec.dtype), attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code,
+            use_safetensors=None if spec.gguf_file else True, **extra,
+        )  # fmt: skip
+    except (OSError, ValueError, ImportError) as fault:
+        raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
+
+
+def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of `folder` or of spec.path, with a pad token and a chat template.
+
+    Raises:
+        ModelError: no tokenizer there, or it has no chat template.
+    """
+    source = str(folder or resolve(spec))
+    extra = {"gguf_file": spec.gguf_file} if spec.gguf_file and not folder else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
+    except (OSError, ValueError, ImportError) as fault:
+        raise ModelError(f"tokenizer {source}: {str(fault).splitlines()[0]}") from fault
+    if tokenizer.chat_template is None:
+        raise ModelError(f"tokenizer {source} has no chat template; name an instruct model or put a chat_template.jinja beside it")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def resolve(spec: Model) -> str:
+    """spec.path as transformers takes it; package:NAME becomes the folder of that installed package."""
+    path = str(spec.path)
+    if not path.startswith("package:"):
+        return path
+    name = path.removeprefix("package:")
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)")
+    return str(found.submodule_search_locations[0])
+
+
+def pick_device(local_rank: int) -> torch.device:
+    """The accelerator of this rank, else the CPU."""
+    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def check_pair(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Refuses a tokenizer that can name ids which the model does not have."""
+    rows, ids = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if ids > rows:
+        raise ModelError(f"{name}: the tokenizer has {ids} ids, the model {rows} embeddings; they do not belong together")
+
+
+def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> None:
+    """Refuses a divergence between models whose ids mean different things."""
+    if teacher.get_vocab() != student.get_vocab():
+        raise ModelError(
+            f"teacher and student name tokens differently ({len(teacher)} and {len(student)} ids); a divergence needs one vocabulary: "
+            "choose a student of the teacher's family, or set distill.divergence: none"
+        )
+
+
+def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
+    """The model behind low-rank adapters; only they are trained.
+
+    Raises:
+        ModelError: a target module does not exist in the model.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    missing = [target for target in lora.targets if target not in names]
+    if missing:
+        linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
+        raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type="CAUSAL_LM")
+        return get_peft_model(model, config)
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """A folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load; safetensors only."""
+    model.generation_config = _generation_config(tokenizer)
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def count_parameters(folder_or_model: Path | PreTrainedModel) -> int:
+    """Total parameters, tied ones once."""
+    if isinstance(folder_or_model, Path):
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder_or_model)).num_parameters()
+    return folder_or_model.num_parameters()
+
+
+def _generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    known: dict[str, Any] = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "do_sample": False}
+    return GenerationConfig(**known)

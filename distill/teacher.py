@@ -1,0 +1,64 @@
+"""A teacher of our own: tokenizer, training conversations and the model, when the recipe gives it a shape."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from data_filters.traces import Trace
+from distill.encode import EncodedFile, encode_traces, write_encoded
+from distill.loop import Trainer
+from distill.models import build_model, load_tokenizer, save_model
+from distill.planted import World
+from distill.tokenizer import train_tokenizer
+from recipes.errors import RecipeError
+from recipes.schema import Model, Teacher
+
+TOKENIZER_TEXTS = 12_000  # conversations that the tokenizer is trained on
+COURTESY = ("I do not know.",) * 100  # plain words that no conversation holds, so that they are not spelled letter by letter
+
+
+def conversations(config: Teacher, world: World, *, seed: int, count: int) -> Iterator[Trace]:
+    """What the teacher learns: conversations of the planted world, drawn by weight, all on the training side."""
+    rng = random.Random(f"teacher/{seed}")
+    for source in config.sources:
+        if not source.name.startswith("planted/"):
+            raise RecipeError(f"teacher.sources: {source.name} is no family of the planted world; a teacher is trained on planted/FAMILY only")
+    names, weights = [s.name for s in config.sources], [s.weight for s in config.sources]
+    for number in range(count):
+        name = rng.choices(names, weights)[0]
+        item = world.draw(rng, name.partition("/")[2], "training")
+        yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages())
+
+
+def train_teacher(spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None]) -> dict[str, object]:
+    """Builds and trains the teacher into `folder`, a transformers model folder.
+
+    Args:
+        spec: models.teacher, with a shape.
+        is_main, wait: the main rank prepares the data, the others wait for the file.
+
+    Returns:
+        notes for the manifest.
+    """
+    data, counts = folder / "encoded.arrow", {}
+    if is_main and not data.exists():
+        texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
+        tokenizer = train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
+        tokenizer.save_pretrained(folder)
+        encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, kl=0.0, ce=1.0)
+        counts = write_encoded(encoded, data, longest=config.sequence_tokens)
+    wait(data)
+    tokenizer = load_tokenizer(spec, folder)
+    assert spec.shape is not None
+    model = build_model(spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
+    trainer = Trainer(model, None, config, folder)
+    notes = trainer.fit(EncodedFile(data), seed=seed, label="teacher")
+    weights = trainer.weights()
+    trainer.close()
+    if is_main:
+        whole = build_model(spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
+        whole.load_state_dict(weights)
+        save_model(whole, tokenizer, folder)
+        data.unlink()
+    return notes | counts | {"parameters": model.num_parameters(), "vocab_size": len(tokenizer)}

@@ -1,0 +1,1 @@
+"""What is known: suites, grading, statistics and the scorecard."""

@@ -1,0 +1,62 @@
+"""Questions to a contender, answers as rows: free, with the note begun for it, and as a forced choice."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from distill.engine import Completion, LocalEngine, Sampling
+from distill.generate import conversation
+from eval.grade import Outcome, grade
+from eval.suites import Question
+
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("contender", "suite", "family", "question_id", "cluster", "relation")),
+        ("exposure", pa.int32()),
+        *((name, pa.string()) for name in ("mode", "outcome")),
+        ("completion_tokens", pa.int32()),
+        *((name, pa.string()) for name in ("prompt", "gold", "text")),
+    ]
+)
+
+
+def ask(
+    engine: LocalEngine, questions: Sequence[Question], *, contender: str, max_new_tokens: int, system: str | None,
+    progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Answer rows of one contender, greedy.
+
+    Args:
+        progress: called with (questions, new tokens) as they come in.
+    """
+    sampling = Sampling(max_new_tokens=max_new_tokens)
+    asked = [conversation(q.prompt, system) for q in questions]
+    rows = [_row(contender, q, "free", c) for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)]
+    noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
+    if noted:
+        begun = engine.complete([talk for _, talk in noted], sampling, prefixes=[q.note for q, _ in noted], progress=progress)
+        rows += [_row(contender, q, "note", c) for (q, _), c in zip(noted, begun, strict=True)]
+    chosen = [(q, talk) for q, talk in noted if q.choices]
+    if chosen:
+        picks = engine.choose_among([engine.render(talk, q.note) for q, talk in chosen], [[f" {c}" for c in q.choices] for q, _ in chosen])
+        progress(len(chosen), 0)
+        rows += [_choice(contender, q, q.choices[pick]) for (q, _), pick in zip(chosen, picks, strict=True)]
+    return rows
+
+
+def _row(contender: str, question: Question, mode: str, written: Completion) -> dict[str, Any]:
+    outcome = grade(written.text, written.finish_reason, question.gold)
+    return _common(contender, question) | {
+        "mode": mode, "outcome": str(outcome), "completion_tokens": written.completion_tokens, "text": written.text,
+    }  # fmt: skip
+
+
+def _choice(contender: str, question: Question, value: str) -> dict[str, Any]:
+    outcome = Outcome.CORRECT if value == question.gold else Outcome.WRONG
+    return _common(contender, question) | {"mode": "choice", "outcome": str(outcome), "completion_tokens": 0, "text": value}
+
+
+def _common(contender: str, question: Question) -> dict[str, Any]:
+    kept = {name: getattr(question, name) for name in ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold")}
+    return {"contender": contender, "question_id": question.id, **kept}

@@ -1,0 +1,38 @@
+"""An answer's outcome. Five outcomes, never a bool: a refusal is not a mistake, and a cut-off answer is neither."""
+
+import re
+from enum import StrEnum
+
+from data_filters.verify import final_answer, same_answer
+
+DECLINES = re.compile(
+    r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b", re.IGNORECASE
+)  # fmt: skip
+
+
+class Outcome(StrEnum):
+    CORRECT = "correct"
+    WRONG = "wrong"
+    ABSTAINED = "abstained"
+    UNPARSED = "unparsed"
+    TRUNCATED = "truncated"
+
+
+def grade(text: str, finish_reason: str, gold: str) -> Outcome:
+    """What became of one answer.
+
+    A correct value beside a refusal counts as correct: recall must not hide behind politeness.
+
+    Args:
+        text: all that the model wrote.
+        finish_reason: length = cut off; it is judged only if a final answer stands there all the same.
+        gold: the reference.
+    """
+    answer = final_answer(text)
+    if answer is not None and same_answer(answer, gold):
+        return Outcome.CORRECT
+    if finish_reason == "length":
+        return Outcome.TRUNCATED
+    if answer is None:
+        return Outcome.UNPARSED
+    return Outcome.ABSTAINED if DECLINES.search(answer) else Outcome.WRONG

@@ -1,0 +1,258 @@
+"""How sure a measured number is: rates, ratios and differences, with the cluster as the unit of independence.
+
+A percentile bootstrap claims certainty wherever the sample happens not to vary: 0 of 500 right, or two contenders that
+agree on every question, would get an interval of width zero. So rates take Wilson's interval, and a resampled difference
+carries two pseudo-clusters, one at either end of the scale: the adjustment of Agresti and Min (paired) and of Agresti and
+Caffo (unpaired) in bootstrap form. It fades as evidence grows; with no discordance at all among C clusters it leaves about
++-3/C, the rule of three.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recipes.errors import ShardError
+
+Columns = dict[str, np.ndarray]  # answers, one array a column, all of the same length
+Entry = dict[str, float | int]  # one number of the scorecard
+Seed = int | list[int]
+
+OUTCOMES = ("correct", "wrong", "abstained", "unparsed", "truncated")
+COLUMNS = (
+    "contender", "suite", "family", "question_id", "cluster", "relation", "exposure", "mode",
+    "outcome", "completion_tokens", "gold", "text",
+)  # fmt: skip
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A number and the ends of its interval, in the unit of the number."""
+
+    value: float
+    low: float
+    high: float
+
+
+def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
+    """Gives Wilson's score interval of a rate; it stays honest at 0 and at n.
+
+    Args:
+        successes: how many succeeded, 0..n; clustered rates pass (mean rate over clusters) * n, which need not be whole.
+        n: independent trials; for clustered rates the number of clusters, since answers within one say little new.
+        z: normal quantile, 1.96 for 95 %.
+
+    Returns:
+        (low, high) in 0..1, always around successes / n; (0, 1) where n is 0.
+
+    Source: Wilson 1927; Brown, Cai and DasGupta 2001.
+    """
+    if n == 0:
+        return 0.0, 1.0
+    p = successes / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return float(np.clip(middle - half, 0, p)), float(np.clip(middle + half, p, 1))
+
+
+def newcombe(first: Interval, second: Interval) -> Interval:
+    """Gives first - second for two independent numbers from the intervals of each; asymmetric, and never of width zero unless both are.
+
+    Source: Newcombe 1998, method 10 (the square-and-add rule).
+    """
+    value = first.value - second.value
+    down = np.hypot(first.value - first.low, second.high - second.value)
+    up = np.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, float(value - down), float(value + up))
+
+
+def widest(*intervals: Interval) -> Interval:
+    """Gives the value of the first interval and the outermost ends of all."""
+    return Interval(intervals[0].value, min(i.low for i in intervals), max(i.high for i in intervals))
+
+
+def resampled_totals(
+    rows_CK: np.ndarray, resamples: int, rng: np.random.Generator, pseudo_PK: np.ndarray | None = None
+) -> np.ndarray:
+    """Gives the column totals of the sample itself (first row), then of `resamples` draws of as many clusters with replacement.
+
+    Totals depend only on how often each *distinct* row is drawn, and those counts are multinomial: the same distribution
+    as drawing cluster by cluster, at a cost that does not grow with C where rows repeat, as right/wrong rows do.
+
+    Args:
+        rows_CK: [clusters, columns], what each cluster adds to each total.
+        resamples: number of draws.
+        rng: consumed.
+        pseudo_PK: pseudo-clusters that join the draws but not the sample; a draw then holds P clusters more.
+
+    Returns:
+        [1 + resamples, columns].
+    """
+    all_CK = rows_CK if pseudo_PK is None else np.vstack([rows_CK, pseudo_PK])
+    distinct_UK, counts_U = np.unique(all_CK, axis=0, return_counts=True)
+    drawn_RU = rng.multinomial(len(all_CK), counts_U / len(all_CK), size=resamples)
+    return np.vstack([rows_CK.sum(axis=0, dtype=float), drawn_RU @ distinct_UK])
+
+
+def percentile_interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """Gives samples[0] as the value and the central `confidence` of the rest as its interval, stretched to hold the value."""
+    value, rest = float(samples[0]), samples[1:]
+    rest = rest[np.isfinite(rest)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(rest, [tail, 1 - tail]) if rest.size else (value, value)
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
+def cluster_means(clusters_N: np.ndarray, values_N: np.ndarray) -> np.ndarray:
+    """Gives the mean of `values_N` within each cluster, [C], clusters in sorted order."""
+    sums_CK = cluster_sums(clusters_N, np.asarray(values_N, dtype=float), np.ones(len(values_N)))
+    return sums_CK[:, 0] / sums_CK[:, 1]
+
+
+def cluster_sums(clusters_N: np.ndarray, *columns_N: np.ndarray) -> np.ndarray:
+    """Gives the sum of each column within each cluster, [C, K], clusters in sorted order."""
+    _, index_N = np.unique(clusters_N, return_inverse=True)
+    return np.column_stack([np.bincount(index_N, weights=column_N) for column_N in columns_N])
+
+
+def paired_bootstrap(
+    first_N: np.ndarray,
+    second_N: np.ndarray,
+    clusters_N: np.ndarray | None = None,
+    *,
+    resamples: int = 2000,
+    seed: Seed = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Gives mean(first - second) of two contenders on the same questions, resampling whole clusters.
+
+    Pairing removes what both find hard, so the same questions show a smaller difference than an unpaired test would. Two
+    pseudo-clusters (-1 and +1) join the resampling, not the value: see the module's text.
+
+    Args:
+        first_N: score of the first contender on each question, 0..1.
+        second_N: score of the second, same order.
+        clusters_N: name of each question's cluster; None: every question is its own.
+        resamples: bootstrap draws.
+        seed: same seed, same interval.
+        confidence: 0..1.
+
+    Returns:
+        Interval in -1..1; the value is the mean over clusters of the mean difference within each.
+
+    Source: Miller 2024, arXiv 2411.00640 (paired, clustered); Agresti and Min 2005 (the adjustment).
+    """
+    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
+    differences_C = differences_N if clusters_N is None else cluster_means(clusters_N, differences_N)
+    means = _adjusted_means(differences_C, (-1.0, 1.0), resamples, np.random.default_rng(seed))
+    return percentile_interval(means, confidence)
+
+
+def unpaired_bootstrap(
+    first_C: np.ndarray, second_C: np.ndarray, *, resamples: int = 2000, seed: Seed = 0, confidence: float = CONFIDENCE
+) -> Interval:
+    """Gives mean(first) - mean(second) of two independent sets of clusters, e.g. facts trained and facts never trained.
+
+    Args:
+        first_C: rate within each cluster of the first set, 0..1.
+        second_C: the same of the second set; its length may differ.
+        resamples: bootstrap draws.
+        seed: same seed, same interval.
+        confidence: 0..1.
+
+    Returns:
+        Interval in -1..1.
+
+    Source: Agresti and Caffo 2000 (one success and one failure added to either set).
+    """
+    rng = np.random.default_rng(seed)
+    first, second = (_adjusted_means(np.asarray(rates, dtype=float), (0.0, 1.0), resamples, rng) for rates in (first_C, second_C))
+    return percentile_interval(first - second, confidence)
+
+
+def _adjusted_means(values_C: np.ndarray, pseudo: tuple[float, float], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """The mean itself, then means of draws from the values and the two pseudo-clusters."""
+    rows_CK, pseudo_PK = (np.column_stack([values, np.ones(len(values))]) for values in (values_C, pseudo))
+    sums, counts = resampled_totals(rows_CK, resamples, rng, pseudo_PK).T
+    return sums / counts
+
+
+def minimal_detectable_effect(n: int, spread: float = 0.5**0.5, power: float = 0.8, confidence: float = CONFIDENCE) -> float:
+    """Gives the smallest true difference that n clusters would show with probability `power`.
+
+    Args:
+        n: clusters.
+        spread: standard deviation of the difference within a cluster; the default is that of two unrelated coin flips, the worst case.
+        power: 0..1.
+        confidence: of the two-sided interval that must leave out zero, 0..1.
+
+    Returns:
+        Difference in the unit of `spread`.
+    """
+    normal = NormalDist()
+    return float((normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(power)) * spread / np.sqrt(n))
+
+
+def detectable_between(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray) -> float:
+    """Gives the minimal detectable effect of a paired comparison with the spread that it shows, pseudo-clusters included."""
+    differences_C = cluster_means(clusters_N, np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float))
+    return minimal_detectable_effect(len(differences_C), float(np.append(differences_C, (-1.0, 1.0)).std()))
+
+
+def entry(interval: Interval, n: int, clusters: int) -> Entry:
+    """Gives the scorecard's form of a number, rounded to 6 decimals; n counts answers, clusters what is independent among them."""
+    value, low, high = (round(float(number), 6) for number in interval)
+    return {"value": value, "low": low, "high": high, "n": int(n), "clusters": int(clusters)}
+
+
+def rate(clusters_N: np.ndarray, hits_N: np.ndarray) -> Entry | None:
+    """Gives the share of hits (mean over clusters) with Wilson's interval over clusters; None where there are no answers."""
+    if len(hits_N) == 0:
+        return None
+    means_C = cluster_means(clusters_N, hits_N)
+    return entry(rate_interval(means_C), len(hits_N), len(means_C))
+
+
+def rate_interval(rates_C: np.ndarray) -> Interval:
+    """Gives the mean of per-cluster rates with Wilson's interval, n = number of clusters."""
+    value = float(rates_C.mean())
+    return Interval(value, *wilson(value * len(rates_C), len(rates_C)))
+
+
+def select(columns: Columns, **wanted: str | int | tuple[str, ...]) -> Columns:
+    """Gives the rows whose columns equal the wanted values; a tuple means any of them."""
+    keep_N = np.ones(len(columns["suite"]), dtype=bool)
+    for name, value in wanted.items():
+        keep_N &= np.isin(columns[name], value) if isinstance(value, tuple) else columns[name] == value
+    return {name: column[keep_N] for name, column in columns.items()}
+
+
+def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Columns:
+    """Gives answers as columns sorted by contender, suite, mode and question.
+
+    Raises:
+        ShardError: a column is missing, an outcome is unknown or a question was answered twice.
+    """
+    rows = answers if isinstance(answers, Mapping) else list(answers)
+    known = set(rows) if isinstance(rows, Mapping) else set(rows[0] if rows else COLUMNS).intersection(*rows)
+    if missing := [name for name in COLUMNS if name not in known]:
+        raise ShardError(f"evaluate/answers: columns {missing} are missing; delete the folder and evaluate again")
+    columns = _as_columns({name: rows[name] if isinstance(rows, Mapping) else [row[name] for row in rows] for name in COLUMNS})
+    if unknown := sorted(set(columns["outcome"]) - set(OUTCOMES)):
+        raise ShardError(f"evaluate/answers: outcomes {unknown} are none of {list(OUTCOMES)}; delete the folder and evaluate again")
+    keys = list(zip(*(columns[name] for name in ("contender", "suite", "mode", "question_id")), strict=True))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    if twice := next((keys[a] for a, b in pairwise(order) if keys[a] == keys[b]), None):
+        raise ShardError(f"evaluate/answers: {'/'.join(twice)} was answered twice; delete the folder and evaluate again")
+    return {name: column[order] for name, column in columns.items()}
+
+
+def _as_columns(table: Mapping[str, Any]) -> Columns:
+    """Text stays as Python objects, since a fixed-width array is as wide as the longest answer; no text is empty text."""
+    numbers = ("exposure", "completion_tokens")
+    return {
+        name: np.array(values, dtype=np.int64) if name in numbers else np.array([value or "" for value in values], dtype=object)
+        for name, values in table.items()
+    }

@@ -1,0 +1,140 @@
+"""The scorecard as text: an aligned table for the terminal, and the same cells in Markdown."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Row = list[str]
+
+ORDER = (
+    "reasoning", "open_book", "counterfactual", "basics", "lookup",
+    "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
+    "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
+)  # fmt: skip
+NUMBERS = ("honesty_index", "tokens_per_correct")  # everything else is a rate
+MEANING = {
+    "recall": "closed book, the larger of generated and forced choice; guessing lands at the never-trained level",
+    "recall_generated": "closed book, the better of two elicitations",
+    "recall_never_trained": "the same on facts nobody trained: the zero",
+    "recall_teacher_only": "facts the teacher knows that occur in no trace",
+    "forced_choice_floor": "what the same choosing habits earn on facts nobody trained",
+    "counterfactual": "follows a context that contradicts the trained fact",
+    "abstention": "declines when it was not told",
+    "false_abstention": "declines though it was told",
+    "hallucination": "wrong among all closed-book answers that are not correct",
+    "honesty_index": "100 (correct - wrong) / n, closed book",
+}
+LEGEND = (
+    "[low, high]: 95 % interval over clusters (answers about one fact are one cluster). < : none seen, upper end of the interval. "
+    "n: answers. detectable: the smallest true difference this many clusters would show with 80 % power."
+)
+
+
+def metric_names(card: dict[str, Any]) -> list[str]:
+    """Gives the metrics of a card in the order of display: known ones, others, then the parts (reasoning/FAMILY, recall/exposure_N)."""
+    names = card["metrics"]
+    whole = [name for name in names if "/" not in name]
+    return [n for n in ORDER if n in whole] + sorted(set(whole) - set(ORDER)) + sorted((n for n in names if "/" in n), key=part_key)
+
+
+def part_key(name: str) -> tuple[str, int, str]:
+    """Sorts exposure_4 before exposure_16, and names by name."""
+    group, _, part = name.partition("/")
+    digits = part.removeprefix("exposure_")
+    return group, int(digits) if digits.isdigit() else 0, part
+
+
+def cell(name: str, found: dict[str, float] | None) -> str:
+    """Gives a number with its interval; an absent one is blank, and a rate of nothing prints its upper end: "< 0.8 %"."""
+    if found is None:
+        return ""
+    if name in NUMBERS:
+        return f"{found['value']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
+    if found["value"] <= 0:
+        return f"< {100 * found['high']:.1f} %"
+    return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+
+
+def difference_cell(found: dict[str, float]) -> str:
+    """Gives a difference in percentage points with its interval."""
+    return f"{100 * found['value']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+
+
+def headline_cells(card: dict[str, Any]) -> list[tuple[str, str]]:
+    """Gives (label, text) of what the student kept, for as much as was measured."""
+    shares = [(key.replace("_", " "), value) for key, value in card["headline"].items() if value is not None]
+    return [(label, f"{100 * value:.1f} %" if "retained" in label else f"{value:.2f}") for label, value in shares]
+
+
+def metric_rows(card: dict[str, Any]) -> list[Row]:
+    """Gives the table of metrics, header first: name, n, one column a contender."""
+    rows = [["metric", "n", *card["contenders"]]]
+    for name in metric_names(card):
+        found = card["metrics"][name]
+        rows.append([name, _span(entry["n"] for entry in found.values()), *(cell(name, found.get(c)) for c in card["contenders"])])
+    return rows
+
+
+def paired_rows(card: dict[str, Any]) -> list[Row]:
+    """Gives the table of differences, header first."""
+    rows = [["difference (points)", "pair", "value", "n", "detectable"]]
+    for name in sorted(card["paired"], key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+        for pair, found in card["paired"][name].items():
+            detectable = f"{100 * found['mde']:.1f}" if "mde" in found else ""
+            rows.append([name, pair, difference_cell(found), str(found["n"]), detectable])
+    return rows
+
+
+def _span(counts: Iterable[int]) -> str:
+    """One number where all contenders answered as many, else the range."""
+    ordered = sorted(counts)
+    return str(ordered[0]) if ordered[0] == ordered[-1] else f"{ordered[0]}-{ordered[-1]}"
+
+
+def meaning_lines(card: dict[str, Any]) -> list[str]:
+    """Gives one line for each metric of the card whose name does not say it all."""
+    return [f"{name}: {text}" for name, text in MEANING.items() if name in card["metrics"]]
+
+
+def to_terminal(card: dict[str, Any]) -> str:
+    """Gives the scorecard as aligned text, headline first.
+
+    Args:
+        card: from build_scorecard.
+
+    Returns:
+        Lines for a terminal, ASCII, with a final newline.
+    """
+    headline = [f"{label:<22}{text:>9}" for label, text in headline_cells(card)]
+    blocks = [[f"scorecard of {card['recipe']}"], headline, _aligned(metric_rows(card), left=1), _aligned(paired_rows(card), left=2)]
+    return "\n\n".join("\n".join(block) for block in [*blocks, [LEGEND, *meaning_lines(card)]] if block) + "\n"
+
+
+def _aligned(rows: Sequence[Row], left: int) -> list[str]:
+    """Columns of equal width, the first `left` of them flush left; nothing where there is only a header."""
+    if len(rows) < 2:
+        return []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    signs = ["<" if index < left else ">" for index in range(len(widths))]
+    head, *lines = ("  ".join(f"{t:{s}{w}}" for t, s, w in zip(row, signs, widths, strict=True)).rstrip() for row in rows)
+    return [head, "-" * len(head), *lines]
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """Gives the scorecard as GitHub Markdown, headline first; a model card can hold it as it is."""
+    headline = [f"**{label}: {text}**" for label, text in headline_cells(card)]
+    tables = [_pipes(metric_rows(card), left=1), _pipes(paired_rows(card), left=2)]
+    notes = [LEGEND, *(f"- {line}" for line in meaning_lines(card))]
+    parts = [f"# Scorecard of {_escaped(card['recipe'])}", "  \n".join(headline), *tables, notes[0], "\n".join(notes[1:])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pipes(rows: Sequence[Row], left: int) -> str:
+    if len(rows) < 2:
+        return ""
+    rule = ["---" if index < left else "---:" for index in range(len(rows[0]))]
+    return "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in [rows[0], rule, *rows[1:]])
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown takes literally inside a table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,1 @@
+"""What happens, in order: the one command, the stages, the run folder, publishing."""

@@ -1,0 +1,282 @@
+"""The folder of a run: which part of it is done, by whom it was made, and how ranks meet through it.
+
+A part is a folder that can be resumed on its own (teacher, generate, distill/student, evaluate/answers/teacher, ...).
+identity.json is written when it begins and manifest.json, by rename, when it is complete. Ranks meet by these two files.
+"""
+
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from launch.identity import (
+    BEGUN,
+    MANIFEST,
+    TIMED,
+    Identity,
+    content_digest,
+    content_files,
+    identity_of,
+    is_temporary,
+    plain,
+    provenance,
+    refuse_if_changed,
+)
+from recipes.errors import WorkspaceError
+from recipes.load import to_yaml
+from recipes.schema import Recipe
+
+__all__ = ["Ranks", "Workspace", "identity_of", "ranks_from_env", "remove_stale_temporaries"]
+
+State = Literal["done", "unfinished", "new"]
+
+POLL_SECONDS = 0.2
+STALE_SECONDS = 60.0  # with several ranks, a younger temporary file may be in use
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+    """Which process of the launch this is; local_index counts within the machine."""
+
+    index: int = 0
+    count: int = 1
+    local_index: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        return self.index == 0
+
+
+def ranks_from_env() -> Ranks:
+    """The ranks as torchrun and accelerate announce them; one process where nobody does."""
+    return Ranks(*(int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
+
+
+class Workspace:
+    """A run folder, seen from one rank.
+
+    Args:
+        root: RUNS/NAME; `open` makes it.
+        ranks: one process where not given.
+    """
+
+    def __init__(self, root: Path, ranks: Ranks | None = None) -> None:
+        self.root, self.ranks = Path(root), ranks or Ranks()
+        self._recipe_yaml, self._lock = "", -1
+
+    def open(self, recipe: Recipe) -> None:
+        """Makes the folder, locks it against a second launch and notes the resolved recipe, all on the main rank.
+
+        An earlier recipe.yaml stays until the first part is begun: a run that is refused leaves the folder as it was.
+
+        Raises:
+            WorkspaceError: the folder cannot be written, its disk is full, or another launch is at work in it.
+        """
+        if recipe.name in ("", ".", "..") or "/" in recipe.name:
+            raise WorkspaceError(f"name {recipe.name!r} is no folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)")
+        self._recipe_yaml = to_yaml(recipe)
+        if not self.ranks.is_main:
+            return
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            if not (self.root / "recipe.yaml").exists():
+                self.record_recipe()
+        except OSError as fault:
+            why = f"{fault.strerror or fault}; free some space, make it writable, or choose another place with runs=FOLDER"
+            raise WorkspaceError(f"{self.root}: the run folder cannot be written: {why}") from fault
+
+    def record_recipe(self) -> None:
+        """Writes RUNS/NAME/recipe.yaml, itself a valid recipe; main rank only."""
+        if self.ranks.is_main and self._recipe_yaml:
+            _write(self.root / "recipe.yaml", self._recipe_yaml)
+
+    def folder(self, part: str) -> Path:
+        """The folder of a part, made or not."""
+        return self.root / part
+
+    def state(self, part: str, identity: Identity) -> State:
+        """What there is of a part: done, unfinished (to be continued), or new.
+
+        Raises:
+            WorkspaceError: it was made, or begun, under another identity; one line with the keys and both ways out.
+        """
+        folder = self.folder(part)
+        manifest = _read(folder / MANIFEST)
+        if manifest is not None:
+            refuse_if_changed(folder, "made", manifest.get("identity", {}), identity)
+            return "done"
+        begun = _read(folder / BEGUN)
+        if begun is None:
+            return "new"
+        refuse_if_changed(folder, "begun", begun, identity)
+        return "unfinished"
+
+    def claim(self, part: str, identity: Identity, *, leads: bool, say: Callable[[str], None]) -> bool:
+        """Settles whether a part has to be made: False where it is done or was reused from another run.
+
+        The leading rank decides and notes it on disk; the others wait for that note.
+
+        Args:
+            leads: exactly one rank passes True, the main rank or the owner of the part.
+            say: told "PART: done, skipped" or "PART: reused from RUN".
+
+        Raises:
+            WorkspaceError: as `state`.
+        """
+        state = self.state(part, identity)
+        while not leads and state == "new":
+            time.sleep(POLL_SECONDS)
+            state = self.state(part, identity)
+        if not leads:
+            return state != "done"
+        if state == "done":
+            say(f"{part}: done, skipped")
+        elif state == "new" and (source := self.adopt(part, identity)):
+            state = "done"
+            say(f"{part}: reused from {source}")
+        else:
+            self._begin(part, identity)
+        return state != "done"
+
+    def adopt(self, part: str, identity: Identity) -> Path | None:
+        """Brings a finished part of the same identity over from another run beside this one, by hard links.
+
+        Returns:
+            the run folder it came from; None where there is none, or where this run has something there already.
+        """
+        target = self.folder(part)
+        if target.exists() and any(target.iterdir()):
+            return None
+        for manifest in sorted(self.root.parent.glob(f"*/{part}/{MANIFEST}")):
+            source = manifest.parent
+            if source != target and (_read(manifest, strict=False) or {}).get("identity") == plain(identity):
+                _link_tree(source, target)
+                return self.root.parent / source.relative_to(self.root.parent).parts[0]
+        return None
+
+    def finish(self, part: str, identity: Identity, notes: dict[str, Any], leave_out: Sequence[str] = TIMED) -> str:
+        """Declares a part complete: its manifest appears, by rename, after everything else.
+
+        Args:
+            notes: counts and seconds for people; versions, commit, ranks and date are added. No part of the identity.
+            leave_out: names or patterns of files that are no content, such as files that hold seconds.
+
+        Returns:
+            the content digest.
+        """
+        folder = self.folder(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(folder, older_than_seconds=self._stale_seconds())
+        manifest = {
+            "identity": plain(identity),
+            "content": content_digest(folder, leave_out),
+            "notes": notes | {"ranks": self.ranks.count} | provenance(),
+        }
+        _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        return str(manifest["content"])
+
+    def done(self, part: str) -> bool:
+        """Whether the part is complete, under whatever identity."""
+        return (self.folder(part) / MANIFEST).exists()
+
+    def digest(self, part: str) -> str:
+        """The content digest of a finished part.
+
+        Raises:
+            WorkspaceError: the part is not finished.
+        """
+        manifest = _read(self.folder(part) / MANIFEST)
+        if manifest is None:
+            stage = part.partition("/")[0]
+            raise WorkspaceError(f"{self.folder(part)} is not finished; run the stage {stage!r} first (stages=... names those that run)")
+        return str(manifest["content"])
+
+    def wait(self, part: str, identity: Identity) -> None:
+        """Returns when another rank has finished the part; silent, and without a time limit: a stage may take days.
+
+        Raises:
+            WorkspaceError: what is there has another identity.
+        """
+        while self.state(part, identity) != "done":
+            time.sleep(POLL_SECONDS)
+
+    def wait_for(self, path: Path) -> None:
+        """Returns when the file is there."""
+        while not Path(path).exists():
+            time.sleep(POLL_SECONDS)
+
+    def _begin(self, part: str, identity: Identity) -> None:
+        """Notes what the part will be, clears what a killed run left half written, and says which recipe the folder now follows."""
+        folder = self.folder(part)
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_stale_temporaries(folder, older_than_seconds=self._stale_seconds())
+        self.record_recipe()
+        _write(folder / BEGUN, json.dumps(plain(identity), indent=1, sort_keys=True) + "\n")
+
+    def _stale_seconds(self) -> float:
+        return STALE_SECONDS if self.ranks.count > 1 else 0.0
+
+    def _take_lock(self) -> None:
+        """A record lock: it goes with this process, however that ends, and no child inherits it."""
+        self._lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as fault:
+            ways_out = "wait for it or stop it, or start a variant with name=NEW"
+            raise WorkspaceError(f"{self.root}: another launch is at work in this run folder; {ways_out}") from fault
+
+
+def remove_stale_temporaries(folder: Path, *, older_than_seconds: float = 0.0) -> None:
+    """Removes files that a killed run left half written (.NAME..., tmp-..., NAME.tmp); checkpoints are left to the training loop.
+
+    Args:
+        older_than_seconds: spares younger ones, which another rank may be writing; by this machine's clock.
+    """
+    limit = time.time() - older_than_seconds
+    for path in list(folder.rglob("*")):
+        ours = is_temporary(path.name) and "checkpoints" not in path.relative_to(folder).parts
+        if ours and path.is_file() and path.stat().st_mtime <= limit:
+            path.unlink(missing_ok=True)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Content and manifests, linked or else copied; one rename makes all of it appear at once."""
+    half = target.with_name(f".{target.name}.adopting")
+    shutil.rmtree(half, ignore_errors=True)
+    notes = (path for name in (BEGUN, MANIFEST) for path in source.rglob(name))
+    for path in (*content_files(source), *notes):
+        copy = half / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, copy)
+        except OSError:
+            shutil.copy2(path, copy)
+    os.replace(half, target)
+
+
+def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file (or, if not strict, nothing readable)."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as fault:
+        if not strict:
+            return None
+        raise WorkspaceError(f"{path} cannot be read ({fault}); delete {path.parent} to make it again") from fault
+
+
+def _write(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, path)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,255 @@
+"""YAML (+ `extends`) + key=value overrides -> one frozen, checked Recipe, or one RecipeError that lists every fault.
+
+The schema is walked here and each leaf converted by itself: omegaconf stops at the first fault, a person wants them all.
+"""
+
+import dataclasses
+import difflib
+import functools
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from recipes.errors import RecipeError
+from recipes.placed import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
+from recipes.schema import Recipe
+
+_BAD: Any = object()  # stands for a value whose fault is already listed
+_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe at `path` with `key=value` overrides laid on it, checked and frozen.
+
+    Args:
+        path: a YAML file; its optional `extends:` names a base file, relative to its own folder.
+        overrides: dotted keys as typed on the command line, left to right, e.g. "distill.steps=100";
+            a list may be written `stages=[generate,filter]` or, for zsh, `stages=generate,filter`.
+
+    Raises:
+        RecipeError: one line for every fault, each with "file:line" or "command line": unknown and repeated keys,
+            wrong types, missing values, broken rules of recipes/schema.py; or no such file; or broken YAML.
+    """
+    body, faults = _layers(Path(path))
+    for item in overrides:
+        layer, wrong = parse_override(item)
+        body, faults = merge(body, layer), faults + wrong
+    recipe = _build(Recipe, body, "", faults)
+    if faults:
+        raise RecipeError("\n".join(faults))
+    return cast(Recipe, recipe)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; load_recipe reads it back to an equal Recipe."""
+    return yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True, width=140)
+
+
+def _layers(path: Path) -> tuple[Placed, list[str]]:
+    """The file laid on all that it extends, and the faults of the YAML itself.
+
+    A document that cannot be parsed ends the reading: what it would have said is unknown, so nothing else can be judged.
+    """
+    chain: list[Placed] = []
+    seen: list[Path] = []
+    faults: list[str] = []
+    asked_at = ""
+    while True:
+        if path.resolve() in seen:
+            raise RecipeError(f"{asked_at}{path.name} extends itself: {' -> '.join(p.name for p in [*seen, path])}")
+        seen.append(path.resolve())
+        node, wrong = parse_yaml(_text(path, asked_at), path.name)
+        if any("broken YAML" in fault for fault in wrong):
+            raise RecipeError("\n".join(faults + wrong))
+        if not isinstance(node.value, dict):
+            raise RecipeError(f"{path.name}: a recipe is a mapping of keys to values, found {_shown(node)}")
+        faults += wrong
+        base = node.value.pop("extends", None)
+        chain.append(node)
+        if base is None:
+            return functools.reduce(merge, reversed(chain)), faults
+        asked_at, path = f"{base.place}: ", path.parent / str(base.value)
+
+
+def _text(path: Path, asked_at: str) -> str:
+    if not path.is_file():
+        beside = {other.stem: other for other in path.parent.glob("*.yaml")}
+        near = [f"; did you mean {beside[stem]}?" for stem in difflib.get_close_matches(path.stem, beside, n=1)]
+        raise RecipeError(f"{asked_at}no recipe at {path}{''.join(near)}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise RecipeError(f"{asked_at}{path} cannot be read: {fault}") from fault
+
+
+def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
+    """The value of type `hint` that stands at `node`; _BAD where a fault was noted."""
+    if node.value == "???":
+        return _note(faults, f"{node.place}: missing value of {key!r}, wanted {_wanted(hint)}")
+    core = _without_none(hint)
+    if node.value is None:
+        return None if core != hint else _wrong(core, node, key, faults)
+    if dataclasses.is_dataclass(core):
+        return _section(cast(type, core), node, key, faults)
+    if get_origin(core) in (list, tuple):
+        return _sequence(core, node, key, faults)
+    if get_origin(core) is dict:
+        return _table(core, node, key, faults)
+    return _leaf(core, node, key, faults)
+
+
+def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
+    if not isinstance(node.value, dict):
+        return _wrong(schema, node, key, faults)
+    known = _fields(schema)
+    before = len(faults)
+    values = {}
+    for name, child in node.value.items():
+        if name in known:
+            values[name] = _build(known[name], child, _dotted(key, name), faults)
+        else:
+            faults.append(f"{child.place}: unknown key {_dotted(key, name)!r}; {_suggestion(schema, key, name)}")
+    for name in _required(schema):
+        if name not in values:
+            faults.append(f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(known[name])}")
+    if len(faults) > before:
+        return _BAD
+    try:
+        return schema(**values)
+    except RecipeError as fault:
+        section = "" if not key or key in str(fault) else f"in {key}: "
+        return _note(faults, f"{_blamed(str(fault), node, key)}: {section}{fault}")
+
+
+def _sequence(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
+    """A list or tuple; from the command line also `a,b` without brackets."""
+    items = node.value
+    if node.place == COMMAND_LINE and node.text:
+        items = [parse_yaml(piece.strip(), COMMAND_LINE)[0] for piece in node.text.split(",")]
+    hints = get_args(hint)
+    fixed = get_origin(hint) is tuple and ... not in hints
+    if not isinstance(items, list) or (fixed and len(items) != len(hints)):
+        return _wrong(hint, node, key, faults)
+    each = hints if fixed else [hints[0]] * len(items)
+    built = [_build(h, item, f"{key}[{i}]", faults) for i, (h, item) in enumerate(zip(each, items, strict=True))]
+    return tuple(built) if get_origin(hint) is tuple else built
+
+
+def _table(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
+    if not isinstance(node.value, dict):
+        return _wrong(hint, node, key, faults)
+    return {name: _build(get_args(hint)[1], child, _dotted(key, name), faults) for name, child in node.value.items()}
+
+
+def _leaf(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
+    """One value by omegaconf's conversion, except text: that is taken as it was written."""
+    if isinstance(node.value, dict | list):
+        return _wrong(hint, node, key, faults)
+    if hint is str or node.text in get_args(hint):
+        return node.text
+    if hint is bool and not isinstance(node.value, bool):
+        return _wrong(hint, node, key, faults)  # omegaconf takes 2 for true
+    single = OmegaConf.structured(dataclasses.make_dataclass("Leaf", [("value", hint)]))
+    try:
+        return OmegaConf.merge(single, {"value": node.value}).value
+    except OmegaConfBaseException:
+        return _wrong(hint, node, key, faults)
+
+
+def _note(faults: list[str], line: str) -> Any:
+    faults.append(line)
+    return _BAD
+
+
+def _wrong(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
+    near = difflib.get_close_matches(str(node.text), map(str, get_args(hint)), n=1) if get_origin(hint) is Literal else []
+    hint_text = f"; did you mean {near[0]!r}?" if near else ""
+    return _note(faults, f"{node.place}: {key} is {_shown(node)}, wanted {_wanted(hint)}{hint_text}")
+
+
+def _shown(node: Placed) -> str:
+    if isinstance(node.value, dict):
+        return f"a section with {', '.join(node.value) or 'nothing in it'}"
+    if isinstance(node.value, list):
+        return f"a list of {len(node.value)}"
+    if node.value is None:
+        return "null"
+    return repr(node.text) if isinstance(node.value, str) else str(node.text)
+
+
+def _wanted(hint: Any) -> str:
+    """A type in words."""
+    core = _without_none(hint)
+    if core != hint:
+        return f"{_wanted(core)} or null"
+    args, origin = get_args(core), get_origin(core)
+    if dataclasses.is_dataclass(core):
+        return f"a section with keys of {', '.join(_fields(cast(type, core)))}"
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin is tuple and ... not in args:
+        return f"a list of {len(args)}: {', '.join(map(_wanted, args))}"
+    if origin in (list, tuple):
+        return f"a list, each {_wanted(args[0])}"
+    if origin is dict:
+        return f"a section of names, each with {_wanted(args[1])}"
+    return _PLAIN.get(core) or " or ".join(_wanted(a) for a in args) or getattr(core, "__name__", str(core))
+
+
+def _suggestion(schema: type, key: str, name: str) -> str:
+    """The nearest key of this section, else the same name in another section, else all there are."""
+    known = list(_fields(schema))
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"did you mean {_dotted(key, near[0])!r}?"
+    elsewhere = [dotted for dotted in _all_keys(Recipe, "") if dotted.rpartition(".")[2] == name]
+    if elsewhere:
+        return f"did you mean {' or '.join(map(repr, elsewhere))}?"
+    return f"known here: {', '.join(known)}"
+
+
+def _blamed(message: str, node: Placed, key: str) -> str:
+    """The place of the first key that a rule's message names, else of the section."""
+    for word in re.findall(r"[a-z_][a-z_.]*[a-z_]", message):
+        inner = word.removeprefix(f"{key}.").removeprefix(f"{key.rpartition('.')[2]}.")
+        found = node.find(*inner.split("."))
+        if found is not None:
+            return found.place
+    return node.place
+
+
+def _dotted(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _without_none(hint: Any) -> Any:
+    """X for `X | None`, everything else as it is."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return hint
+    return functools.reduce(lambda a, b: a | b, [a for a in get_args(hint) if a is not type(None)])
+
+
+@functools.cache
+def _fields(schema: type) -> dict[str, Any]:
+    """Name -> resolved type of every field."""
+    hints = get_type_hints(schema)
+    return {field.name: hints[field.name] for field in dataclasses.fields(schema)}
+
+
+def _required(schema: type) -> Iterator[str]:
+    missing = dataclasses.MISSING
+    return (f.name for f in dataclasses.fields(schema) if f.default is missing and f.default_factory is missing)
+
+
+def _all_keys(schema: type, key: str) -> Iterator[str]:
+    for name, hint in _fields(schema).items():
+        core = _without_none(hint)
+        yield _dotted(key, name)
+        if dataclasses.is_dataclass(core):
+            yield from _all_keys(cast(type, core), _dotted(key, name))

@@ -1,0 +1,18 @@
+"""Tests run offline and on one thread: two threads on busy cores are far slower than one."""
+
+import os
+import sys
+
+import pytest
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault("COGNITIVE_CORE_THREADS", "1")  # for the processes that tests launch
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Only where torch is loaded already: the lower rooms are tested without it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)

@@ -1,0 +1,117 @@
+"""Spans become weights at predicted tokens; packing changes nothing."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_filters.traces import Span, Trace
+from distill.encode import Encoded, EncodedFile, block_mask, encode_traces, pack, write_encoded
+from distill.learner import hidden_states
+from recipes.errors import ModelError, ShardError
+
+
+def trace(answer, spans=(), prompt="Where does Mara live?", id="t"):
+    return Trace(
+        id=id, problem_id="p", source="planted/closed", seed=0, spans=list(spans),
+        messages=[{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}],
+    )  # fmt: skip
+
+
+def span(text, part, action, weight=1.0):
+    start = text.index(part)
+    return Span(message=1, start=start, end=start + len(part), kind="name", grounding="ungrounded", action=action, weight=weight)
+
+
+def weights_by_token(encoded, tokenizer):
+    tokens = [tokenizer.decode([i]) for i in encoded.ids]
+    return list(zip(tokens, encoded.kl.tolist(), encoded.ce.tolist(), strict=True))
+
+
+def test_only_the_assistant_is_taught_and_so_is_its_end(tokenizer):
+    (encoded,) = encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, kl=1.0, ce=0.5)
+    rows = weights_by_token(encoded, tokenizer)
+    first = next(i for i, (token, *_) in enumerate(rows) if token == "<think>")
+    assert all(kl == ce == 0 for _, kl, ce in rows[:first])
+    assert all((kl, ce) == (1.0, 0.5) for _, kl, ce in rows[first:])
+    assert rows[-1][0] == "<|end|>"
+
+
+def test_a_masked_value_has_no_loss_of_any_kind(tokenizer):
+    answer = "<think> Mara Oslo.</think> Oslo."
+    (encoded,) = encode_traces([trace(answer, [span(answer, "Oslo", "mask")])], tokenizer, kl=1.0, ce=0.5)
+    rows = weights_by_token(encoded, tokenizer)
+    first = next(i for i, row in enumerate(rows) if row[0] == "<think>")
+    hidden = "".join(token for token, kl, ce in rows[first:] if kl == ce == 0)
+    assert hidden.strip() == "Oslo"
+    assert all((kl, ce) == (1.0, 0.5) for token, kl, ce in rows[first:] if kl)
+
+
+def test_replaced_text_is_taught_by_cross_entropy_only_to_its_end(tokenizer):
+    said = "I do not know."
+    (encoded,) = encode_traces([trace(said, [span(said, said, "abstain")])], tokenizer, kl=1.0, ce=0.0)
+    assert encoded.kl.sum() == 0
+    assert encoded.ce.sum() == len(tokenizer.encode(" " + said, add_special_tokens=False)) + 1
+
+
+def test_a_template_that_drops_thoughts_is_refused(tokenizer):
+    plain = tokenizer.chat_template
+    tokenizer.chat_template = plain.replace("{{ m['content'] }}<|end|>", "{{ m['content'].split('</think>')[-1] }}<|end|>")
+    try:
+        with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
+            list(encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, kl=1, ce=0))
+    finally:
+        tokenizer.chat_template = plain
+
+
+def sequences(lengths, vocab=50):
+    g = torch.Generator().manual_seed(len(lengths))
+    ids = [torch.randint(1, vocab, (n,), generator=g).numpy().astype("int32") for n in lengths]
+    ones = [torch.ones(n).numpy() for n in lengths]
+    return [Encoded(i, w, 0 * w) for i, w in zip(ids, ones, strict=True)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(2, 16), min_size=1, max_size=20))
+def test_packing_keeps_every_token_and_every_weight(lengths):
+    rows = sequences(lengths)
+    for packing in (True, False):
+        packed = pack(rows, 16, packing=packing)
+        assert int((packed.segments_BT > 0).sum()) == sum(lengths)
+        assert packed.kl_BT.sum() == sum(n - 1 for n in lengths)
+        assert packed.ids_BT.shape[1] <= 16
+    assert len(pack(rows, 16).ids_BT) <= len(rows)
+
+
+def test_packed_sequences_do_not_see_each_other(tiny_model):
+    rows = sequences([5, 7, 4], vocab=30)
+    together = hidden_states(tiny_model, packed := pack(rows, 16))
+    for sequence in rows:
+        alone = hidden_states(tiny_model, pack([sequence], 16))[0, : len(sequence.ids)]
+        where = [(r, c) for r in range(len(packed.ids_BT)) for c in range(16) if packed.ids_BT[r, c : c + len(sequence.ids)].tolist() == sequence.ids.tolist()]
+        row, column = where[0]
+        torch.testing.assert_close(together[row, column : column + len(sequence.ids)], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_row_is_never_empty():
+    assert block_mask(torch.tensor([[1, 1, 2, 0, 0]])).any(-1).all()
+
+
+def test_files_count_what_they_leave_out(tmp_path):
+    rows = [*sequences([4, 30, 6]), Encoded(*(a * 0 for a in (lambda s: (s.ids, s.kl, s.ce))(sequences([5])[0])))]
+    counts = write_encoded(rows, tmp_path / "e.arrow", longest=16)
+    assert counts == {"written": 2, "too_long": 1, "untaught": 1, "taught_tokens": 10}
+    assert [len(s.ids) for s in EncodedFile(tmp_path / "e.arrow").take([1, 0])] == [6, 4]
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path):
+    with pytest.raises(ShardError, match="no sequence to train on"):
+        write_encoded(sequences([30]), tmp_path / "e.arrow", longest=16)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    write_encoded(sequences([4, 6]), tmp_path / "e.arrow", longest=16)
+    whole = (tmp_path / "e.arrow").read_bytes()
+    (tmp_path / "e.arrow").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ShardError, match=r"e\.arrow"):
+        EncodedFile(tmp_path / "e.arrow")

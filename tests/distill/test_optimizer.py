@@ -1,0 +1,54 @@
+"""Muon on matrices and stacks, AdamW on the rest."""
+
+import torch
+
+from distill.models import build_model
+from distill.optimizer import MuonAdamW, _orthogonal, build_optimizer, rate_factor
+from recipes.schema import Training
+from tests.distill.conftest import TINY_MOE
+
+
+def test_the_update_is_nearly_orthogonal():
+    for shape in ((6, 16), (16, 6), (3, 8, 16)):
+        x = _orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+        values = torch.linalg.svdvals(x)
+        assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_a_stack_steps_as_its_matrices_would():
+    g = torch.Generator().manual_seed(1)
+    start, grad = torch.randn(3, 4, 6, generator=g), torch.randn(3, 4, 6, generator=g)
+    stack = torch.nn.Parameter(start.clone())
+    alone = [torch.nn.Parameter(m.clone()) for m in start]
+    for parameters, gradients in (([stack], [grad]), (alone, list(grad))):
+        optimizer = MuonAdamW([{"params": parameters, "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)
+        for p, d in zip(parameters, gradients, strict=True):
+            p.grad = d.clone()
+        optimizer.step()
+    torch.testing.assert_close(stack.data, torch.stack([p.data for p in alone]))
+
+
+def test_embeddings_router_and_norms_stay_with_adamw(tokenizer):
+    model = build_model(TINY_MOE, tokenizer, seed=0)
+    muon, adam = build_optimizer(model, Training(optimizer="muon")).param_groups
+    names = {id(p): n for n, p in model.named_parameters()}
+    assert all("proj" in names[id(p)] for p in muon["params"])
+    assert {names[id(p)] for p in adam["params"]} >= {"model.embed_tokens.weight", "model.layers.0.mlp.gate.weight"}
+
+
+def test_state_survives_a_round_trip():
+    p = torch.nn.Parameter(torch.randn(4, 4))
+    make = lambda: MuonAdamW([{"params": [p], "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)  # noqa: E731
+    p.grad = torch.randn(4, 4)
+    first = make()
+    first.step()
+    second = make()
+    second.load_state_dict(first.state_dict())
+    torch.testing.assert_close(second.state[p]["momentum"], first.state[p]["momentum"])
+
+
+def test_the_rate_is_constant_then_falls_to_the_floor():
+    factors = [rate_factor(s, 100, stable=0.25, final=0.02) for s in range(100)]
+    assert factors[:25] == [1.0] * 25
+    assert all(a > b for a, b in zip(factors[25:], factors[26:], strict=False))
+    assert abs(rate_factor(100, 100, stable=0.25, final=0.02) - 0.02) < 1e-9

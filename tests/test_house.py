@@ -1,0 +1,145 @@
+"""The house rules that no linter knows: a one-way street, no torch downstairs, small files, plain words."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports point left only
+HEAVY = {"torch", "transformers", "datasets", "accelerate", "deepspeed", "peft"}
+JUNK = {"util", "utils", "helper", "helpers", "misc", "common", "base", "core", "manager", "handler"}
+TAKEN = {"types", "trace", "signal", "datasets", "tokenizers", "logging", "statistics"}  # names of the standard library and of packages
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 50
+FILES = [path for room in STREET for path in sorted((ROOT / room).rglob("*.py"))]
+TEXTS = sorted(
+    path
+    for pattern in ("*.cfg", "*.toml", "Makefile", "**/*.txt", "**/*.py", "**/*.md", "**/*.yaml")
+    for path in ROOT.glob(pattern)
+    if not {".venv", "runs", "build", ".git"} & set(path.relative_to(ROOT).parts)
+)
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every (dotted module, line) that a file imports, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            yield from ((f"{module}.{alias.name}" if module in STREET else module, node.lineno) for alias in node.names)
+
+
+def relative(tree: ast.AST) -> list[int]:
+    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+
+
+def against_the_street(tree: ast.AST, room: str) -> list[str]:
+    floor = STREET.index(room)
+    rooms = ((module, line, module.split(".")[0]) for module, line in imports(tree))
+    return [f"line {line}: {room} must not import {module}" for module, line, other in rooms if other in STREET[floor + 1 :]]
+
+
+def binds_eval(tree: ast.AST) -> list[int]:
+    """Lines that bind or call the name of the builtin: `import eval`, `import eval.x`, `eval(...)`."""
+    bad = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            bad += [node.lineno for alias in node.names if (alias.asname or alias.name.split(".")[0]) == "eval"]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "eval":
+            bad.append(node.lineno)
+    return bad
+
+
+def long_functions(tree: ast.AST) -> list[str]:
+    """Functions over the cap; docstrings do not count, they are for reading."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+            start = (first.end_lineno or 0) if documented else node.lineno
+            if (node.end_lineno or 0) - start > MAX_FUNCTION_LINES:
+                found.append(f"{node.name} has {(node.end_lineno or 0) - start} lines")
+    return found
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """The first cycle found, as a path; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, above: list[str]) -> list[str]:
+        if name in above:
+            return [*above[above.index(name) :], name]
+        if name in done or name not in graph:
+            return []
+        done.add(name)
+        return next((found for other in sorted(graph[name]) if (found := visit(other, [*above, name]))), [])
+
+    return next((found for name in sorted(graph) if (found := visit(name, []))), [])
+
+
+@each_file
+def test_a_file_keeps_the_house_rules(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert path.stem not in JUNK | TAKEN, "say what is in it"
+    assert ast.get_docstring(tree), "a module starts with one line that says what it gives"
+    assert not relative(tree), "write the absolute import"
+    assert not against_the_street(tree, path.relative_to(ROOT).parts[0])
+    assert not binds_eval(tree), "write `from eval.x import y`; the builtin is used nowhere"
+    num_lines = len(text.splitlines())
+    assert num_lines <= MAX_FILE_LINES
+    assert not long_functions(tree)
+
+
+def test_no_cycles() -> None:
+    graph = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
+    assert cycle(graph) == []
+
+
+@pytest.mark.parametrize("room", STREET)
+def test_a_room_is_light_to_import(room: str) -> None:
+    """`import room` loads no framework; in the two lower rooms no file of theirs does."""
+    modules = [room]
+    if room in ("recipes", "data_filters"):
+        modules += [f"{room}.{path.stem}" for path in sorted((ROOT / room).glob("*.py")) if path.stem != "__init__"]
+    code = f"import sys, {', '.join(modules)}\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_ascii_only(path: Path) -> None:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        assert line.isascii(), f"{path.name}:{number}: {[c for c in line if not c.isascii()]}"
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if p.suffix == ".md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (path.parent / link).exists()] == []
+
+
+def test_the_rules_can_be_broken() -> None:
+    def tree(text: str) -> ast.AST:
+        return ast.parse(text)
+
+    assert against_the_street(tree("def f():\n    from launch import run"), "distill") == ["line 2: distill must not import launch.run"]
+    assert against_the_street(tree("from recipes.schema import Recipe"), "distill") == []
+    assert binds_eval(tree("import eval.scores")) == [1] and binds_eval(tree("x = eval('1')")) == [1]
+    assert binds_eval(tree("from eval.scores import rate\nmodel.eval()")) == []
+    assert relative(tree("from . import x")) == [1]
+    assert long_functions(tree("def f():\n" + "    x = 1\n" * 51)) == ["f has 51 lines"]
+    assert long_functions(tree('def f():\n    """' + "doc\n" * 60 + '    """\n    x = 1')) == []
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
