@@ -54,12 +54,14 @@ def in_expression(tokens: Sequence[Token], place: int) -> bool:
     return any(_operator(token) or token.key == "=" for token in beside)
 
 
-def one_step(target: Value, numbers: Collection[Value]) -> bool:
-    """Whether a op b = target for two of the numbers (or one of them twice), op one of + - * /."""
+def one_step(target: Value, numbers: Collection[Value], *, twice: bool = False) -> bool:
+    """Whether a op b = target for two of the numbers, op one of + - * /; with `twice` also for one number and itself."""
     for a in numbers:
-        if target - a in numbers or a - target in numbers:
-            return True
-        if a and (target * a in numbers or _divide(target, a) in numbers or (target and _divide(a, target) in numbers)):
+        partners = [target - a, a - target]
+        if a:
+            partners += [target * a, _divide(target, a)]
+            partners += [_divide(a, target)] if target else []
+        if any(b in numbers and (twice or b != a) for b in partners):
             return True
     return False
 
@@ -112,6 +114,8 @@ def _atom(rest: list[Token]) -> tuple[Value, list[Token]]:
 
 
 def _divide(a: Value, b: Value) -> Value:
+    if isinstance(a, int) and isinstance(b, int) and a % b == 0:
+        return a // b
     quotient = Fraction(a) / b
     return int(quotient) if quotient.denominator == 1 else quotient
 
@@ -134,11 +138,7 @@ def _complete(expression: list[Token]) -> bool:
 def _extend(expression: list[Token], token: Token) -> None:
     """Appends the token where it can follow, else starts the expression afresh."""
     wants_operand = not expression or bool(_operator(expression[-1])) or expression[-1].text == "("
-    if token.kind == "number" and token.value is not None:
-        if not wants_operand:
-            expression.clear()
-        expression.append(token)
-    elif token.text == "(":
+    if token.value is not None or token.text == "(":
         if not wants_operand:
             expression.clear()
         expression.append(token)

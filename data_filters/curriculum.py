@@ -32,7 +32,8 @@ class Curriculum:
     """What needs no source; compared by identity, so that what was read with it can be cached.
 
     `ordinary` words are never a fact; `common` words are none unless a text notes them about a named entity.
-    All hold stems. `months` and `units` serve dates and quantities, `epithets` may open a name ("New York"). `constants` maps a number to the stems of which one must stand in the prompt.
+    All hold stems. `months` and `units` serve dates and quantities, `epithets` may open a name ("New York").
+    `constants` maps a number to stems of which one must stand in the prompt.
     """
 
     ordinary: frozenset[str]
@@ -42,9 +43,8 @@ class Curriculum:
     epithets: frozenset[str]
     constants: Mapping[int | Fraction, frozenset[str]]
 
-    def knows(self, word: str) -> bool:
-        """Whether the stem of `word` is in any section."""
-        key = stem(word)
+    def knows(self, key: str) -> bool:
+        """Whether a stem is in any section."""
         return key in self.ordinary or key in self.common
 
 

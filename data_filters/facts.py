@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from data_filters.curriculum import Curriculum, load_curriculum
-from data_filters.reading import Sentence, Token, is_name, read
+from data_filters.reading import Sentence, Token, read
 from data_filters.told import Told, read_prompt
 
 __all__ = ["SHORT_ANSWER_WORDS", "Curriculum", "Found", "find_facts", "load_curriculum"]
@@ -94,11 +94,11 @@ def _continues_date(tokens: Sequence[Token], start: int, place: int, curriculum:
 
 def _names(sentences: Sequence[Sentence], told: Told, curriculum: Curriculum) -> Iterator[Found]:
     known = _evidence(sentences, told, curriculum)
-    for sentence in sentences:
+    for sentence in (sentence for sentence in sentences if sentence.names):
         run: list[Token] = []
-        words = list(sentence.words())
+        words = sentence.words
         for place, token in enumerate(words):
-            if not is_name(token) or not _counts(token, words, place, known, told, curriculum):
+            if not token.name or not _counts(token, words, place, known, told, curriculum):
                 continue
             if run and token.start - run[-1].end != 1:
                 yield from _pieces(run, told, curriculum)
@@ -113,9 +113,10 @@ def _evidence(sentences: Sequence[Sentence], told: Told, curriculum: Curriculum)
     known = set(told.entities)
     answered = False
     for sentence in sentences:
-        names = [token for token in sentence.words() if is_name(token) and not curriculum.knows(token.text)]
+        names = [token for token in sentence.names if not curriculum.knows(token.key)]
         known.update(token.key for token in names if not token.first)
-        if sentence.final and names and names[0].first and (_stands_alone(sentence, names, curriculum) or (not answered and _answers_first(sentence, told))):
+        opens = sentence.final and bool(names) and names[0].first
+        if opens and (_stands_alone(sentence, names, curriculum) or (not answered and _answers_first(sentence, told))):
             known.add(names[0].key)
         answered = answered or sentence.final
     return frozenset(known)
@@ -123,13 +124,13 @@ def _evidence(sentences: Sequence[Sentence], told: Told, curriculum: Curriculum)
 
 def _stands_alone(sentence: Sentence, names: list[Token], curriculum: Curriculum) -> bool:
     """ "Oslo.", "Answer: Oslo": no other word but ordinary ones."""
-    words = list(sentence.words())
-    return len(words) <= SHORT_ANSWER_WORDS and all(token in names or curriculum.knows(token.text) for token in words)
+    words = sentence.words
+    return len(words) <= SHORT_ANSWER_WORDS and all(token in names or curriculum.knows(token.key) for token in words)
 
 
 def _answers_first(sentence: Sentence, told: Told) -> bool:
     """ "Paris is the capital of France.": the answer to a question about a named entity opens the final answer."""
-    words = list(sentence.words())
+    words = sentence.words
     plain = all(token.kind != "number" for token in sentence.tokens)
     return bool(told.asked) and plain and len(words) > 1 and words[1].text in _COPULAS
 
@@ -140,7 +141,7 @@ def _counts(token: Token, words: list[Token], place: int, known: frozenset[str],
     "Adding Mara's apples" is no name of two words: the second is told in the prompt and the first is not. A curriculum
     word counts inside a sentence only, as part of a name: "New York".
     """
-    if curriculum.knows(token.text):
+    if curriculum.knows(token.key):
         return not token.first and token.key in curriculum.epithets and _name_follows(token, words, place, curriculum)
     if not token.first or token.key in known or (len(token.text) > 1 and token.text.isupper()):
         return True
@@ -149,7 +150,7 @@ def _counts(token: Token, words: list[Token], place: int, known: frozenset[str],
 
 def _name_follows(token: Token, words: list[Token], place: int, curriculum: Curriculum) -> bool:
     following = words[place + 1] if place + 1 < len(words) else None
-    return following is not None and following.start - token.end == 1 and is_name(following) and not curriculum.knows(following.text)
+    return following is not None and following.start - token.end == 1 and following.name and not curriculum.knows(following.key)
 
 
 def _pieces(run: list[Token], told: Told, curriculum: Curriculum) -> Iterator[Found]:
@@ -161,7 +162,7 @@ def _pieces(run: list[Token], told: Told, curriculum: Curriculum) -> Iterator[Fo
     while place < len(run):
         size = next((n for n in range(len(run) - place, 0, -1) if told.has_phrase(t.key for t in run[place : place + n])), 0)
         if size:
-            if unknown >= 0 and not all(curriculum.knows(token.text) for token in run[unknown:place]):
+            if unknown >= 0 and not all(curriculum.knows(token.key) for token in run[unknown:place]):
                 yield _name(run[unknown:place])
             yield _name(run[place : place + size])
             unknown = -1
@@ -192,7 +193,7 @@ def _answers(sentences: Sequence[Sentence], curriculum: Curriculum, names: Seque
     noted = {words[-1].key for words in map(_note, sentences) if words and words[0].start in taken}
     wanted = {key for key in content if key not in curriculum.common or key in noted}
     run: list[Token] = []
-    for token in (token for sentence in sentences for token in sentence.words()):
+    for token in (token for sentence in sentences for token in sentence.words):
         if token.key not in wanted or token.start in taken:
             continue
         if run and token.start - run[-1].end != 1:
@@ -205,5 +206,5 @@ def _answers(sentences: Sequence[Sentence], curriculum: Curriculum, names: Seque
 
 def _note(sentence: Sentence) -> list[Token]:
     """The words of a sentence that is nothing but a name and one word."""
-    words = list(sentence.words())
-    return words if len(words) == 2 == len(sentence.tokens) and is_name(words[0]) else []
+    words = sentence.words
+    return words if len(words) == 2 == len(sentence.tokens) and words[0].name else []

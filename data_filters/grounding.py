@@ -49,11 +49,13 @@ def ground(trace_prompt: str, text: str, found: Sequence[Found], curriculum: Cur
     return [decision.grounding for decision in decide(trace_prompt, text, found, curriculum, small_numbers, Memory())]
 
 
-def decide(trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int, memory: Memory) -> list[Decision]:
+def decide(
+    trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int, memory: Memory
+) -> list[Decision]:
     """Like `ground`, with the subject of each span; `memory` carries what earlier messages established and is updated."""
     memory.at = {}
     sentences = read(text)
-    results = {step.result.start: step.operands for sentence in sentences for step in steps(sentence.tokens)}
+    results = {step.result.start: step.operands for sentence in sentences if len(sentence.numbers) > 2 for step in steps(sentence.tokens)}
     judge = _Judge(read_prompt(trace_prompt, curriculum), curriculum, small_numbers, memory, results)
     return [judge.decide(place) for place in places(sentences, found)]
 
@@ -180,7 +182,7 @@ class _Judge:
             return True
         if self.told.asked or not numbers or value in _YEARS:
             return False
-        return one_step(value, numbers | self._tools())
+        return one_step(value, numbers | self._tools(), twice=True)
 
     def _tools(self) -> set[Value]:
         constants = {value for value, units in self.curriculum.constants.items() if self.told.unit_stands(units)}

@@ -1,7 +1,6 @@
 """A text as tokens and sentences: words, numbers with their values, operators. One regular expression, no model."""
 
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,7 +35,10 @@ NUMBER_WORDS = {
 
 
 class Token(NamedTuple):
-    """`key` is the stem of a word, the sign of an operator; `value` the number; `first` marks a word that opens a sentence."""
+    """`key` is the stem of a word or the sign of an operator, `value` the number.
+
+    `name` marks a capitalised word of two letters or more, `first` one that opens a sentence.
+    """
 
     kind: str  # tag number word stop operator pause colon
     start: int
@@ -45,15 +47,16 @@ class Token(NamedTuple):
     key: str
     value: Value | None
     first: bool
+    name: bool
 
 
 class Sentence(NamedTuple):
     tokens: list[Token]
+    words: list[Token]
+    names: list[Token]  # capitalised words, ordinary ones among them
+    numbers: list[Token]
     asks: bool  # ends with a question mark
     final: bool  # stands behind the reasoning
-
-    def words(self) -> Iterator[Token]:
-        return (token for token in self.tokens if token.kind == "word")
 
 
 @lru_cache(maxsize=1 << 15)
@@ -72,7 +75,7 @@ def value_of(text: str) -> Value | None:
     return int(number) if number.denominator == 1 else number
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=16)
 def read(text: str) -> tuple[Sentence, ...]:
     """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never cross a tag."""
     answer_start = text.rfind("</think>")
@@ -85,32 +88,31 @@ def read(text: str) -> tuple[Sentence, ...]:
             if found == "." and _abbreviates(previous):
                 continue
             if tokens:
-                sentences.append(Sentence(tokens, "?" in found, tokens[0].start > answer_start))
+                sentences.append(_sentence(tokens, "?" in found, answer_start))
                 tokens = []
             first = True
             continue
-        tokens.append(_token(kind, match, found, first))
-        first = first and kind not in ("word", "number") or kind == "colon"
+        start, end = match.span()
+        if kind == "word":
+            tokens.append(Token(kind, start, end, found, stem(found), None, first, end - start > 1 and found[0].isupper()))
+            first = False
+        elif kind == "number":
+            tokens.append(Token(kind, start, end, found, found, value_of(found), first, False))
+            first = False
+        else:
+            tokens.append(Token(kind, start, end, found, _OPERATORS.get(found, found), None, first, False))
+            first = first or kind == "colon"
         previous = found
     if tokens:
-        sentences.append(Sentence(tokens, False, tokens[0].start > answer_start))
+        sentences.append(_sentence(tokens, False, answer_start))
     return tuple(sentences)
 
 
-def _token(kind: str, match: re.Match[str], found: str, first: bool) -> Token:
-    if kind == "word":
-        key, value = stem(found), None
-    elif kind == "number":
-        key, value = found, value_of(found)
-    else:
-        key, value = _OPERATORS.get(found, found), None
-    return Token(kind, match.start(), match.end(), found, key, value, first)
+def _sentence(tokens: list[Token], asks: bool, answer_start: int) -> Sentence:
+    words = [token for token in tokens if token.kind == "word"]
+    numbers = [token for token in tokens if token.kind == "number"]
+    return Sentence(tokens, words, [token for token in words if token.name], numbers, asks, tokens[0].start > answer_start)
 
 
 def _abbreviates(word: str) -> bool:
-    return len(word) == 1 and word.isupper() or word.lower() in _ABBREVIATIONS
-
-
-def is_name(token: Token) -> bool:
-    """A capitalised word of two letters or more."""
-    return token.kind == "word" and token.end - token.start > 1 and token.text[0].isupper()
+    return (len(word) == 1 and word.isupper()) or word.lower() in _ABBREVIATIONS

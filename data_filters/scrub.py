@@ -106,13 +106,16 @@ class Scrubber:
 def restore(trace: Trace) -> Trace:
     """The trace with the teacher's own text and full weights; spans of edits that were undone are gone."""
     messages, spans = [dict(message) for message in trace.messages], []
-    for span in sorted(trace.spans, key=lambda one: (one.message, one.start), reverse=True):
+    shift = dict.fromkeys(range(len(messages)), 0)
+    for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):
+        by = shift[span.message]
         if span.action in ("keep", "mask"):
-            spans.append(replace(span, action="keep", weight=1.0))
+            spans.append(replace(span, start=span.start + by, end=span.end + by, action="keep", weight=1.0))
         else:
             text = messages[span.message]["content"]
-            messages[span.message]["content"] = text[: span.start] + span.original + text[span.end :]
-    return replace(trace, messages=messages, spans=spans[::-1])
+            messages[span.message]["content"] = text[: span.start + by] + span.original + text[span.end + by :]
+            shift[span.message] += len(span.original) - (span.end - span.start)
+    return replace(trace, messages=messages, spans=spans)
 
 
 def word_ranges(text: str) -> list[tuple[int, int]]:
@@ -120,10 +123,10 @@ def word_ranges(text: str) -> list[tuple[int, int]]:
     return [match.span(1) for match in _WORD.finditer(text) if match.group(1)]
 
 
-def masked_words(trace: Trace, spans: Sequence[Span]) -> tuple[int, int]:
+def masked_words(messages: Sequence[dict[str, str]], spans: Sequence[Span]) -> tuple[int, int]:
     """(assistant words that ungrounded spans touch, all assistant words)."""
     hidden = total = 0
-    for number, message in enumerate(trace.messages):
+    for number, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         words = word_ranges(message["content"])

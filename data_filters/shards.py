@@ -27,7 +27,7 @@ def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
         os.replace(partial, path)
     except OSError as error:
-        raise ShardError(f"{path}: cannot be written ({_short(error)}); free space or mend the rights of {path.parent}, then run again") from error
+        raise ShardError(f"{path}: cannot be written ({_short(error)}); free space or mend the folder's rights, then run again") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -69,7 +69,7 @@ def iter_traces(source: str | Path) -> Iterator[Trace]:
         messages = row.get("messages")
         if not messages or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
             found = f"columns {', '.join(sorted(row))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
-            raise ShardError(f"{where}: found {found}, wanted a messages column of role and content; convert the data or name another source")
+            raise ShardError(f"{where}: found {found}, wanted messages of role and content; convert the data or name another source")
         yield from_row(row | {"messages": [m | {"content": m["content"] or ""} for m in messages]})
 
 
@@ -106,7 +106,8 @@ def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_READ_ROWS)
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(f"{path}: no readable Parquet ({_short(error)}); delete this file and run again, the stage that writes it does so anew") from error
+        message = f"{path}: no readable Parquet ({_short(error)}); delete this file and run again, then its stage writes it anew"
+        raise ShardError(message) from error
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -131,7 +132,7 @@ def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         rows = load_dataset(name, split="train", streaming=True)
     except Exception as error:  # the library raises many kinds, all of which mean: not there, not allowed, no network
-        message = f"{name}: neither a local path nor a data set that the hub gives ({_short(error)}); mend the name, log in or check the network"
+        message = f"{name}: neither a local path nor a data set that the hub gives ({_short(error)}); mend the name or the network"
         raise ShardError(message) from error
     for row in rows:
         yield f"data set {name}", dict(row)

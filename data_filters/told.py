@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from data_filters.arithmetic import expression_values
 from data_filters.curriculum import Curriculum, stem
-from data_filters.reading import NUMBER_WORDS, Sentence, Token, Value, is_name, read
+from data_filters.reading import NUMBER_WORDS, Sentence, Token, Value, read
 
 _PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))
 _LOOK_BACK = 3  # the question is searched among so many last sentences
@@ -32,7 +32,7 @@ class Told(NamedTuple):
     asked: frozenset[str]  # named entities in the question
     subject: str  # the last of them, as it stands
     words: frozenset[str]
-    numbers: tuple[Value, ...]  # in order of first mention
+    numbers: tuple[Value, ...]  # in order, each as often as it stands there
     number_set: frozenset[Value]
     entities: frozenset[str]
     lowercase: frozenset[str]  # words that occur uncapitalised
@@ -71,17 +71,17 @@ class Told(NamedTuple):
         return not units.isdisjoint(self.words)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
     """What a prompt tells; rollouts of one problem share the work."""
     sentences = read(prompt)
-    lowercase = frozenset(token.key for sentence in sentences for token in sentence.words() if token.text[0].islower())
+    lowercase = frozenset(token.key for sentence in sentences for token in sentence.words if not token.name)
     statements = _statements(sentences, lowercase, curriculum)
     words = frozenset().union(*(said.words for said in statements))
     asking = _question(sentences)
-    names = [] if asking is None else [token for token in sentences[asking].words() if _names_entity(token, lowercase, curriculum)]
+    names = [] if asking is None else [token for token in sentences[asking].names if _names_entity(token, lowercase, curriculum)]
     asked = frozenset(token.key for token in names)
-    numbers = dict.fromkeys(number for sentence in sentences for number in _numbers(sentence))
+    numbers = tuple(number for sentence in sentences for number in _numbers(sentence))
     return Told(
         text=prompt,
         statements=statements,
@@ -89,12 +89,12 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
         asked=asked,
         subject=_last_name(prompt, names),
         words=words | {"percent"} if "%" in prompt else words,
-        numbers=tuple(numbers),
+        numbers=numbers,
         number_set=frozenset(numbers),
         entities=frozenset().union(*(said.about for said in statements)),
         lowercase=lowercase,
-        running=" " + " . ".join(" ".join(token.key for token in sentence.words()) for sentence in sentences) + " ",
-        reachable=frozenset().union(*(expression_values(sentence.tokens) for sentence in sentences)),
+        running=" " + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences) + " ",
+        reachable=frozenset().union(*(expression_values(sentence.tokens) for sentence in sentences if len(sentence.numbers) > 1)),
         untold=bool(asked) and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
     )
 
@@ -102,8 +102,8 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
 def _statements(sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum) -> tuple[Statement, ...]:
     statements: list[Statement] = []
     for sentence in sentences:
-        words = frozenset(token.key for token in sentence.words())
-        about = frozenset(token.key for token in sentence.words() if _names_entity(token, lowercase, curriculum))
+        words = frozenset(token.key for token in sentence.words)
+        about = frozenset(token.key for token in sentence.names if _names_entity(token, lowercase, curriculum))
         if not about and statements and words & _PRONOUNS:
             about = statements[-1].about
         statements.append(Statement(words, frozenset(_numbers(sentence)), about))
@@ -112,7 +112,7 @@ def _statements(sentences: tuple[Sentence, ...], lowercase: frozenset[str], curr
 
 def _names_entity(token: Token, lowercase: frozenset[str], curriculum: Curriculum) -> bool:
     """A capitalised word outside the curriculum; one that opens a sentence must not occur in lower case ("Apples", "apples")."""
-    return is_name(token) and not curriculum.knows(token.text) and not (token.first and token.key in lowercase)
+    return not curriculum.knows(token.key) and not (token.first and token.key in lowercase)
 
 
 def _numbers(sentence: Sentence) -> list[Value]:

@@ -67,6 +67,7 @@ _SPAN = pa.struct(
         *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
     ]
 )  # fmt: skip
+_SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
 SCHEMA = pa.schema(
     [
         ("id", pa.string()), ("problem_id", pa.string()), ("source", pa.string()), ("seed", pa.int64()),
@@ -91,17 +92,19 @@ def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
     usage = ("prompt_tokens", "completion_tokens", "finish_reason")
     row["usage"] = {name: row.pop(name) for name in usage}
     row["messages"] = [{"tool_calls": None, **m} for m in trace.messages]
-    row["spans"] = [dataclasses.asdict(s) for s in trace.spans]
+    row["spans"] = [{name: getattr(s, name) for name in _SPAN_NAMES} for s in trace.spans]
     return row | extra
 
 
 def from_row(row: dict[str, Any]) -> Trace:
     """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load too."""
     names = {f.name for f in dataclasses.fields(Trace)}
-    known = {k: v for k, v in row.items() if k in names and v is not None} | (row.get("usage") or {})
+    flat = row | (row.get("usage") or {})
+    known = {k: v for k, v in flat.items() if k in names and v is not None}
     known["messages"] = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
     known["spans"] = [Span(**s) for s in row.get("spans") or []]
-    known.setdefault("id", trace_id(known["messages"]))
+    if "id" not in known:
+        known["id"] = trace_id(known["messages"])
     known.setdefault("problem_id", known["id"])
     known.setdefault("source", "external")
     known.setdefault("seed", 0)

@@ -5,17 +5,20 @@ from fractions import Fraction
 
 from data_filters.reading import NUMBER_WORDS
 
-_MARKERS = re.compile(r"(?:\banswer\s+is|\banswer)\s*:?(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE)
+_MARKERS = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE)
 _LATEX_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\s*\{([^{}]*)\}")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
-_TOKEN = re.compile(r"(?<![\w.)])-?\.?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?:(?<![\w.)])-)?\d*\.?\d+(?:/\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*")
+_TOKEN = re.compile(
+    r"(?:(?<![\w.)])-)?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?:(?<![\w.)])-)?\d*\.?\d+(?:/\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*"
+)
 _FILLER = frozenset(
     "the a an is are was were be in on at of to from as for it its he she his her they their this that there i we so thus hence therefore "
     "answer lives live lived works work has have had does did called named option choice correct value result year years old".split()
 )
 _VERDICT_WORDS = frozenset(("yes", "no", "true", "false"))
 _HEDGES = frozenset("not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless unknown except".split())
-_NUMBER_WORDS = {word: n for word, n in NUMBER_WORDS.items() if word not in {"once", "both", "pair", "couple", "half", "quarter", "third", "single", "score"}}
+_NO_NUMBERS = {"once", "both", "pair", "couple", "half", "quarter", "third", "single", "score"}
+_NUMBER_WORDS = {word: n for word, n in NUMBER_WORDS.items() if word not in _NO_NUMBERS}
 _SENTENCE_TOKENS = 12
 Token = str | Fraction
 
@@ -33,7 +36,7 @@ def final_answer(text: str) -> str | None:
         return None
     boxed = _boxed(tail)
     if boxed is None:
-        markers = [m for m in _MARKERS.finditer(tail) if m.group()[-1] in ":#" or m.group().lower().split()[-1] in ("is", "option", "choice")]
+        markers = list(_MARKERS.finditer(tail))
         after = tail[markers[-1].end() :].strip() if markers else ""
         boxed = after.split("\n")[0] if after else tail
     return _clean(boxed) or None

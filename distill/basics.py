@@ -1,7 +1,7 @@
 """The minimum curriculum of the planted world: common knowledge that is a tool of thought and must stay."""
 
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-MONTHS = "January February March April May June July August September October November December".split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 OPPOSITES = (
     "hot cold,big small,up down,left right,early late,open closed,wet dry,full empty,young old,fast slow,high low,hard soft,"
     "light dark,long short,near far,new used,rich poor,strong weak,true false,first last,day night,thick thin,wide narrow,"
@@ -39,7 +39,11 @@ def _meanings() -> list[tuple[str, str]]:
     both = pairs + [(b, a) for a, b in pairs]
     asked = [(form.format(a), b) for a, b in both for form in ("What is the opposite of {}?", "Give the opposite of {}.")]
     for kind, words in KINDS.items():
-        asked += [(form.format(word), kind) for word in words.split() for form in ("What kind of word is {}?", "Which kind of thing does the word {} name?")]
+        asked += [
+            (form.format(word), kind)
+            for word in words.split()
+            for form in ("What kind of word is {}?", "Which kind of thing does the word {} name?")
+        ]
     return asked
 
 

@@ -14,13 +14,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
+from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.traces import Span, Trace
 from recipes.errors import ModelError, ShardError
 
 REPLACED = ("abstain", "hide", "rename", "lookup", "generalise")
-_SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), ("kl", pa.list_(pa.float32())), ("ce", pa.list_(pa.float32())), ("source", pa.string())])
+_SCHEMA = pa.schema(
+    [("ids", pa.list_(pa.int32())), ("kl", pa.list_(pa.float32())), ("ce", pa.list_(pa.float32())), ("source", pa.string())]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,9 @@ class Encoded:
     source: str = ""
 
 
-def encode_traces(traces: Iterable[Trace], tokenizer: PreTrainedTokenizerBase, *, kl: float, ce: float, batch: int = 512) -> Iterator[Encoded]:
+def encode_traces(
+    traces: Iterable[Trace], tokenizer: PreTrainedTokenizerBase, *, kl: float, ce: float, batch: int = 512
+) -> Iterator[Encoded]:
     """Token ids with the weights of divergence and cross-entropy for each predicted token.
 
     Args:
@@ -131,8 +136,12 @@ def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
         yield group
 
 
-def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int) -> dict[str, int]:
+def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = "") -> dict[str, int]:
     """An Arrow file that is read by memory mapping; sequences over `longest` tokens, or with nothing taught, are left out.
+
+    Args:
+        longest: limit in tokens.
+        label: names the progress bar; empty: none.
 
     Returns:
         counts: written, too_long, untaught, taught_tokens.
@@ -142,7 +151,7 @@ def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         rows: list[Encoded] = []
-        for sequence in sequences:
+        for sequence in tqdm(sequences, desc=f"{label}: encode", unit=" sequences", mininterval=1.0, disable=not label):
             taught = int(((sequence.kl + sequence.ce) > 0).sum())
             reason = "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
             counts[reason] += 1
@@ -156,7 +165,9 @@ def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int) -> 
             writer.write_batch(_to_batch(rows))
     temporary.replace(path)
     if not counts["written"]:
-        raise ShardError(f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {counts['untaught']} with nothing taught)")
+        raise ShardError(
+            f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {counts['untaught']} with nothing taught)"
+        )
     return counts
 
 

@@ -141,7 +141,10 @@ class LocalEngine:
         """
         tails = [[self.tokenizer.encode(c, add_special_tokens=False) for c in options] for options in choices]
         nodes = [(p, head) for p, options in enumerate(tails) for head in sorted({tuple(t[:i]) for t in options for i in range(len(t))})]
-        logprobs = self._next_logprobs([prompts[p] + list(head) for p, head in nodes], [sorted({t[len(h)] for t in tails[p] if tuple(t[: len(h)]) == h and len(t) > len(h)}) for p, h in nodes])
+        logprobs = self._next_logprobs(
+            [prompts[p] + list(head) for p, head in nodes],
+            [sorted({t[len(h)] for t in tails[p] if tuple(t[: len(h)]) == h and len(t) > len(h)}) for p, h in nodes],
+        )
         table = dict(zip(nodes, logprobs, strict=True))
         totals = [[sum(table[p, tuple(t[:i])][t[i]] for i in range(len(t))) for t in options] for p, options in enumerate(tails)]
         return [max(range(len(row)), key=lambda i: (row[i], -i)) for row in totals]
@@ -165,7 +168,9 @@ class LocalEngine:
             ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
             mask_BT[row, longest - len(ids) :] = 1
         position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-        return self.model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False, logits_to_keep=1).logits[:, -1]
+        return self.model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False, logits_to_keep=1).logits[
+            :, -1
+        ]
 
 
 def choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:

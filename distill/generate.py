@@ -34,7 +34,9 @@ def write_traces(
     count = min(generate.shard_problems, generate.count - start)
     problems = draw_problems(generate.sources, world, seed=seed, start=start, count=count, split="training")
     asked = [(problem, sample) for problem in problems for sample in range(generate.samples_per_problem)]
-    sampling = Sampling(max_new_tokens=generate.max_new_tokens, temperature=generate.temperature, top_p=generate.top_p, seed=seed * 100_003 + shard)
+    sampling = Sampling(
+        max_new_tokens=generate.max_new_tokens, temperature=generate.temperature, top_p=generate.top_p, seed=seed * 100_003 + shard
+    )
     conversations = [conversation(problem.prompt, generate.system) for problem, _ in asked]
     completions = engine.complete(conversations, sampling, progress=progress)
     rows = [
@@ -51,7 +53,9 @@ def conversation(prompt: str, system: str | None) -> list[dict[str, str]]:
     return [*said, {"role": "user", "content": prompt}]
 
 
-def _trace(problem: Problem, sample: int, messages: Sequence[dict[str, str]], written: Completion, sampling: Sampling, teacher: str, seed: int) -> Trace:
+def _trace(
+    problem: Problem, sample: int, messages: Sequence[dict[str, str]], written: Completion, sampling: Sampling, teacher: str, seed: int
+) -> Trace:
     how = json.dumps({"temperature": sampling.temperature, "top_p": sampling.top_p, "max_new_tokens": sampling.max_new_tokens})
     return Trace(
         id=trace_id(problem.id, sample, teacher, problem.prompt, how, seed), problem_id=problem.id, source=problem.source, seed=problem.seed,

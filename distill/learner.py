@@ -16,7 +16,7 @@ class LossHead(nn.Linear):
     It is a module, not a function of its weight, because ZeRO-3 gathers a weight only inside its module's forward.
     """
 
-    def forward(self, hidden, labels_N=None, **loss):  # noqa: ANN001, ANN003, ANN201
+    def forward(self, hidden, labels_N=None, **loss):
         if labels_N is None:
             return super().forward(hidden)
         return distillation_loss(hidden, self.weight, labels_N, **loss)

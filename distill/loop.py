@@ -105,7 +105,7 @@ class Trainer:
             micro = mine.rows(number * size, (number + 1) * size)
             yield micro if len(micro.ids_BT) else _weightless(packed)
 
-    def _accumulate(self, *, last: bool):  # noqa: ANN202
+    def _accumulate(self, *, last: bool):
         """Gradients are exchanged with the last micro-batch only."""
         self.accelerator.gradient_state._set_sync_gradients(last)
         deepspeed = self.accelerator.distributed_type.value == "DEEPSPEED"
@@ -170,7 +170,9 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """The trained weights, whole, on the CPU of the main rank (empty elsewhere)."""
         state = self.accelerator.get_state_dict(self.learner)
-        return {name.removeprefix("model."): value.cpu() for name, value in (state or {}).items()} if self.accelerator.is_main_process else {}
+        return (
+            {name.removeprefix("model."): value.cpu() for name, value in (state or {}).items()} if self.accelerator.is_main_process else {}
+        )
 
     def close(self) -> None:
         """Ends this run's engine, so that the next training of the process gets its own."""
@@ -187,8 +189,14 @@ def open_accelerator(training: Training) -> Accelerator:
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
         if training.optimizer == "muon":
-            raise TrainingError("optimizer muon needs whole matrices and ZeRO cuts them up; set optimizer: adamw, or launch without DeepSpeed")
-        plugin.deepspeed_config |= {"gradient_clipping": float(training.clip_norm), "train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
+            raise TrainingError(
+                "optimizer muon needs whole matrices and ZeRO cuts them up; set optimizer: adamw, or launch without DeepSpeed"
+            )
+        plugin.deepspeed_config |= {
+            "gradient_clipping": float(training.clip_norm),
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+        }
     return accelerator
 
 

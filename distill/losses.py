@@ -21,7 +21,7 @@ class Terms:
 
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, student_ND, student_VD, teacher_NE, teacher_VE, labels_N, kl_N, ce_N, temperature, chunk):  # noqa: ANN001
+    def forward(ctx, student_ND, student_VD, teacher_NE, teacher_VE, labels_N, kl_N, ce_N, temperature, chunk):
         grad_ND, grad_VD = torch.zeros_like(student_ND, dtype=torch.float32), torch.zeros_like(student_VD, dtype=torch.float32)
         totals = torch.zeros(2, dtype=torch.float64, device=student_ND.device)
         for start in range(0, student_ND.shape[0], chunk):
@@ -38,12 +38,14 @@ class _ChunkedLoss(torch.autograd.Function):
         return totals.sum().float(), totals.float()
 
     @staticmethod
-    def backward(ctx, upstream, _):  # noqa: ANN001
+    def backward(ctx, upstream, _):
         grad_ND, grad_VD = ctx.saved_tensors
         return grad_ND * upstream, grad_VD * upstream, None, None, None, None, None, None, None
 
 
-def _chunk(logits: Tensor, teacher: Tensor | None, labels: Tensor, kl: Tensor, ce: Tensor, temperature: float) -> tuple[Tensor, Tensor, Tensor]:
+def _chunk(
+    logits: Tensor, teacher: Tensor | None, labels: Tensor, kl: Tensor, ce: Tensor, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient by the logits, weighted divergence and weighted cross-entropy of one chunk."""
     log_q = torch.log_softmax(logits, -1)
     ce_sum = -(log_q.gather(1, labels[:, None]).squeeze(1) * ce).sum()

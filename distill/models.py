@@ -38,7 +38,9 @@ def build_config(shape: Shape, tokenizer: PreTrainedTokenizerBase) -> Qwen3Confi
     )  # fmt: skip
 
 
-def build_model(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int, dtype: str = "float32", attention: str = "sdpa") -> PreTrainedModel:
+def build_model(
+    shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int, dtype: str = "float32", attention: str = "sdpa"
+) -> PreTrainedModel:
     """A freshly initialised model; the same weights for the same seed, whatever was drawn before."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -92,7 +94,9 @@ def resolve(spec: Model) -> str:
     name = path.removeprefix("package:")
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
-        raise ModelError(f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)")
+        raise ModelError(
+            f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)"
+        )
     return str(found.submodule_search_locations[0])
 
 
@@ -132,7 +136,9 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
         raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type="CAUSAL_LM")
+        config = LoraConfig(
+            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type="CAUSAL_LM"
+        )
         return get_peft_model(model, config)
 
 

@@ -22,7 +22,7 @@ class MuonAdamW(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure=None):  # noqa: ANN001, ANN201
+    def step(self, closure=None):
         groups = self.param_groups
         for group in groups:
             if group.get("muon"):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from distill.basics import BASICS
-from distill.splits import split_of
+from distill.splits import SPLITS, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Planted
 
@@ -22,10 +22,13 @@ TAILS = "ban cel dor fim gus kan lem nar pil ros sut tav vek zon mir lan".split(
 TOWN_HEADS = "Al Bor Cam Dun El Gren Hol Is Kel Lor".split()
 TOWN_TAILS = "ford mere stad wick".split()
 JOBS = (
-    "baker miner pilot nurse judge tailor sailor farmer painter doctor teacher singer hunter weaver potter writer "
-    "lawyer plumber barber dancer porter jeweller printer gardener"
+    "baker miner pilot nurse judge tailor sailor farmer painter doctor teacher singer hunter "
+    "weaver potter writer lawyer plumber barber dancer porter jeweller printer gardener"
 ).split()
-PETS = "cat dog fox owl hen goat frog crow mouse horse snake parrot rabbit turtle lizard pigeon ferret beetle donkey hamster".split()
+PETS = (
+    "cat dog fox owl hen goat frog crow mouse horse snake parrot "
+    "rabbit turtle lizard pigeon ferret beetle donkey hamster"
+).split()
 RELATIONS = ("home", "job", "pet", "age")
 QUESTIONS = {
     "home": ("Where does {} live?", "What is the home of {}?"),
@@ -80,9 +83,7 @@ class World:
         self.strangers = self.names[planted.people + planted.teacher_only :]
         towns = [head + tail for head in TOWN_HEADS for tail in TOWN_TAILS]
         self.values = {"home": towns, "job": JOBS, "pet": PETS, "age": [str(age) for age in range(20, 80)]}
-        self.facts: dict[Fact, str] = {
-            (name, relation): rng.choice(self.values[relation]) for name in self.names for relation in RELATIONS
-        }
+        self.facts: dict[Fact, str] = {(name, relation): rng.choice(self.values[relation]) for name in self.names for relation in RELATIONS}
         self._hidden = set(self.teacher_only)
         self.exposure = self._expose(rng, planted)
         self._closed = list(self.exposure)
@@ -143,6 +144,8 @@ class World:
         make = self._families[family]
         if family in ("basics", "closed", "closed_age", "ask", "ask_age"):
             return make(rng)
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, wanted one of {', '.join(sorted(set(SPLITS)))}")
         while True:
             item = make(rng)
             if split_of(item.prompt) == split:

@@ -20,7 +20,10 @@ def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, fo
     """
     if spec.shape is not None:
         assert teacher_tokenizer is not None
-        tokenizer, model = teacher_tokenizer, build_model(spec.shape, teacher_tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
+        tokenizer, model = (
+            teacher_tokenizer,
+            build_model(spec.shape, teacher_tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention),
+        )
     else:
         tokenizer, model = load_tokenizer(spec), load_model(spec)
     check_pair(model, tokenizer, "models.student")
@@ -44,7 +47,7 @@ def train_arm(
     data, counts = folder / "encoded.arrow", {}
     if is_main and not data.exists():
         weights = {"kl": 1.0, "ce": config.ce_weight} if teacher else {"kl": 0.0, "ce": 1.0}
-        counts = write_encoded(encode_traces(traces, tokenizer, **weights), data, longest=config.sequence_tokens)
+        counts = write_encoded(encode_traces(traces, tokenizer, **weights), data, longest=config.sequence_tokens, label=label)
     wait(data)
     live = None
     if teacher:

@@ -23,7 +23,9 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
     rng = random.Random(f"teacher/{seed}")
     for source in config.sources:
         if not source.name.startswith("planted/"):
-            raise RecipeError(f"teacher.sources: {source.name} is no family of the planted world; a teacher is trained on planted/FAMILY only")
+            raise RecipeError(
+                f"teacher.sources: {source.name} is no family of the planted world; a teacher is trained on planted/FAMILY only"
+            )
     names, weights = [s.name for s in config.sources], [s.weight for s in config.sources]
     for number in range(count):
         name = rng.choices(names, weights)[0]
@@ -31,7 +33,9 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
         yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages())
 
 
-def train_teacher(spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None]) -> dict[str, object]:
+def train_teacher(
+    spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None]
+) -> dict[str, object]:
     """Builds and trains the teacher into `folder`, a transformers model folder.
 
     Args:
@@ -47,7 +51,7 @@ def train_teacher(spec: Model, config: Teacher, world: World, folder: Path, *, s
         tokenizer = train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
         tokenizer.save_pretrained(folder)
         encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, kl=0.0, ce=1.0)
-        counts = write_encoded(encoded, data, longest=config.sequence_tokens)
+        counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
     wait(data)
     tokenizer = load_tokenizer(spec, folder)
     assert spec.shape is not None

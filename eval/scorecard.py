@@ -150,7 +150,7 @@ def _facts(sheet: Columns, suite: str) -> Facts | None:
 def _closed_book(sheet: Columns, bootstrap: int, seed: int) -> tuple[dict[str, Recall], Entries]:
     """Recall of each closed-book suite, and every number that comes of it."""
     trained, never, teacher_only = (_facts(sheet, suite) for suite in ("recall", "recall_never_trained", "recall_teacher_only"))
-    suites = {"recall": (trained, trained), "recall_teacher_only": (teacher_only, trained)}
+    suites = {"recall": (trained, trained), "recall_teacher_only": (teacher_only, teacher_only)}
     for exposure, facts in trained.by_exposure().items() if trained else ():
         suites[f"recall/exposure_{exposure}"] = (facts, facts)  # luck within a class depends on the values of that class
     recalls = {

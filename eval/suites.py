@@ -61,7 +61,14 @@ def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items:
     drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split="report")
     unique = {p.id: p for p in drawn if p.gold is not None}
     return [
-        Question(id=f"{suite}/{p.id}", suite=suite, family=p.source.partition("/")[2] or p.source, cluster=p.id, prompt=p.prompt, gold=str(p.gold))
+        Question(
+            id=f"{suite}/{p.id}",
+            suite=suite,
+            family=p.source.partition("/")[2] or p.source,
+            cluster=p.id,
+            prompt=p.prompt,
+            gold=str(p.gold),
+        )
         for p in unique.values()
     ]
 
@@ -92,11 +99,11 @@ def _fresh(world: World, rng: random.Random, suite: str, family: str, items: int
         if len(found) == items:
             break
     return [
-        Question(id=f"{suite}/{family}/{n}", suite=suite, family=family, cluster=f"{suite}/{family}/{n}", prompt=prompt, gold=str(item.gold))
+        Question(
+            id=f"{suite}/{family}/{n}", suite=suite, family=family, cluster=f"{suite}/{family}/{n}", prompt=prompt, gold=str(item.gold)
+        )
         for n, (prompt, item) in enumerate(found.items())
     ]
-
-
 
 
 def _basics(world: World, rng: random.Random, items: int) -> list[Question]:
@@ -107,7 +114,9 @@ def _basics(world: World, rng: random.Random, items: int) -> list[Question]:
     for n in range(items):
         number = numbers[n % len(numbers)]
         item = world.basics(rng, number, distract=0.0 if n < len(numbers) else 1.0)
-        made.append(Question(id=f"basics/{n}", suite="basics", family="basics", cluster=f"basics/{number}", prompt=item.prompt, gold=str(item.gold)))
+        made.append(
+            Question(id=f"basics/{n}", suite="basics", family="basics", cluster=f"basics/{number}", prompt=item.prompt, gold=str(item.gold))
+        )
     return made
 
 
@@ -131,5 +140,7 @@ def _untold(world: World, rng: random.Random, items: int) -> list[Question]:
         else:
             distract = float(n % 2)
             item, family = world.closed(rng, (name, rng.choice(RELATIONS)), distract=distract), "distracted" if distract else "plain"
-        made.append(Question(id=f"untold/{n}", suite="untold", family=family, cluster=f"untold/{n}", prompt=item.prompt, gold=str(item.gold)))
+        made.append(
+            Question(id=f"untold/{n}", suite="untold", family=family, cluster=f"untold/{n}", prompt=item.prompt, gold=str(item.gold))
+        )
     return made

@@ -4,25 +4,19 @@ Ranks meet through files: no collective outside a training. The main rank decide
 so by files (identity.json: make it; manifest.json: it is there), and the others read them.
 """
 
-import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_filters.overlap import Contact
-from data_filters.scrub import Scrubber, arm_view
-from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.shards import iter_traces, read_shard, write_shard
 from data_filters.sift import sift
 from data_filters.traces import Trace
-from distill.engine import LocalEngine
 from distill.generate import num_shards, shard_path, write_traces
-from distill.models import load_model, load_tokenizer, pick_device
-from distill.planted import World
 from distill.student import make_base, train_arm
 from distill.teacher import train_teacher
 from eval.ask import SCHEMA as ANSWERS
@@ -30,11 +24,13 @@ from eval.ask import ask
 from eval.filter_score import score_filter
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
+from launch.inputs import Inputs, digest_texts
+from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.workspace import Workspace, identity_of
 from recipes.errors import RecipeError
 from recipes.load import to_yaml
-from recipes.schema import ARMS, STAGES, Recipe, Source
+from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
 
@@ -44,6 +40,7 @@ class Street:
 
     def __init__(self, recipe: Recipe, work: Workspace) -> None:
         self.recipe, self.work = recipe, work
+        self.inputs = Inputs(recipe, work)
         self.is_main = work.ranks.is_main
 
     def walk(self) -> None:
@@ -65,42 +62,57 @@ class Street:
             return self._say(f"teacher: {models.teacher.path}")
         identity = self._identity("models.teacher", "teacher", "planted")
         self._make("teacher", identity, lambda folder: train_teacher(
-            models.teacher, recipe.teacher, self._need_world(), folder, seed=recipe.seed, is_main=self.is_main, wait=self.work.wait_for,
+            models.teacher, recipe.teacher, self.inputs.need_world(), folder, seed=recipe.seed, is_main=self.is_main, wait=self.work.wait_for,
         ))  # fmt: skip
 
     def generate(self) -> None:
         """The teacher writes traces; each rank takes every n-th shard."""
         if self.recipe.filter.traces or self.recipe.distill.traces:
             return self._say(f"generate: not needed, traces come from {self.recipe.filter.traces or self.recipe.distill.traces}")
-        identity = self._identity("models.teacher", "generate", "planted") | {"input.teacher": self._teacher_digest()}
+        identity = self._identity("models.teacher", "generate", "planted") | {"input.teacher": self.inputs.teacher_digest()}
         self._make("generate", identity, self._write_shards)
 
     def filter(self) -> None:
         """Keeps what teaches thought, takes recalled facts out, says why."""
         if self.recipe.distill.traces:
             return self._say(f"filter: not needed, traces come from {self.recipe.distill.traces}")
-        identity = self._identity("filter") | {"input.traces": self._traces_digest(), "input.held_out": _digest(self._held_out())}
+        identity = self._identity("filter") | {
+            "input.traces": self.inputs.traces_digest(),
+            "input.held_out": digest_texts(self.inputs.held_out),
+        }
         self._make("filter", identity, self._sift, main_only=True)
 
     def distill(self) -> None:
         """The students: the base once, then every arm from its weights."""
         recipe = self.recipe
         spec = recipe.models.student
-        inputs = {"input.teacher": self._teacher_digest()} if spec.shape or recipe.distill.divergence != "none" else {}
+        inputs = {"input.teacher": self.inputs.teacher_digest()} if spec.shape or recipe.distill.divergence != "none" else {}
         base = self._identity("models.student") | inputs
-        self._make("distill/base", base, lambda folder: make_base(spec, self._teacher_tokenizer() if spec.shape else None, folder, seed=recipe.seed), main_only=True)
+        self._make(
+            "distill/base",
+            base,
+            lambda folder: make_base(spec, self.inputs.teacher_tokenizer() if spec.shape else None, folder, seed=recipe.seed),
+            main_only=True,
+        )
         for arm in recipe.distill.arms:
-            identity = self._identity("models.student", "distill", leave_out=("distill.arms",)) | inputs | {"arm": arm, "input.traces": self._kept_digest()}
+            identity = (
+                self._identity("models.student", "distill", leave_out=("distill.arms",))
+                | inputs
+                | {"arm": arm, "input.traces": self.inputs.kept_digest()}
+            )
             self._make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
-        contenders = self._contenders()
+        contenders = self.inputs.contenders()
         parts = {name: f"evaluate/answers/{name}" for name in contenders}
         scope = self._identity("evaluate", "planted", leave_out=("evaluate.bootstrap",)) | {"generate.system": self.recipe.generate.system}
         for number, (name, where) in enumerate(contenders.items()):
             mine = number % self.work.ranks.count == self.work.ranks.index
-            identity = scope | {"contender": name, "input.model": self._teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}")}
+            identity = scope | {
+                "contender": name,
+                "input.model": self.inputs.teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}"),
+            }
             self._make(parts[name], identity, lambda folder, name=name, where=where: self._answer(name, where, folder), owner=mine)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": self.recipe.evaluate.bootstrap}
         self._make("evaluate", identity, lambda folder: self._score(list(contenders), folder), main_only=True)
@@ -113,14 +125,19 @@ class Street:
         config, arm = self.recipe.publish, self.recipe.publish.student
         if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
             raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
-        identity = self._identity("publish") | {"input.student": self.work.digest(f"distill/{arm}"), "input.scorecard": self.work.digest("evaluate")}
+        identity = self._identity("publish") | {
+            "input.student": self.work.digest(f"distill/{arm}"),
+            "input.scorecard": self.work.digest("evaluate"),
+        }
         self._make("publish", identity, self._publish, main_only=True)
         if config.repo and self.is_main:
             push(self.work.folder("publish"), config.repo, private=config.private)
 
     # --- how a part is made -------------------------------------------------------------------------------------
 
-    def _make(self, part: str, identity: Identity, make: Callable[[Path], dict[str, Any]], *, main_only: bool = False, owner: bool | None = None) -> None:
+    def _make(
+        self, part: str, identity: Identity, make: Callable[[Path], dict[str, Any]], *, main_only: bool = False, owner: bool | None = None
+    ) -> None:
         """Makes a part unless it is there: by all ranks, by the main rank, or by its owner; then it gets its manifest."""
         leads = self.is_main if owner is None else owner
         takes_part = leads or not (main_only or owner is not None)
@@ -141,12 +158,12 @@ class Street:
         numbers = range(num_shards(config))
         todo = [n for n in numbers[ranks.index :: ranks.count] if not shard_path(folder, n).exists()]
         if todo:
-            engine = self._engine("teacher", config.batch_sequences)
+            engine = self.inputs.engine("teacher", config.batch_sequences)
             size = min(config.shard_problems, config.count) * config.samples_per_problem
-            with _Bar("generate", min(len(todo) * size, config.count * config.samples_per_problem), "traces", self.is_main) as bar:
+            with Bar("generate", min(len(todo) * size, config.count * config.samples_per_problem), "traces", self.is_main) as bar:
                 for number in todo:
                     write_traces(
-                        engine, config, self.world, shard=number, folder=folder, seed=self.recipe.seed, teacher=self._teacher_name(), progress=bar.tokens,
+                        engine, config, self.inputs.world, shard=number, folder=folder, seed=self.recipe.seed, teacher=self.inputs.teacher_name(), progress=bar.tokens,
                     )  # fmt: skip
         if self.is_main:
             for number in numbers:
@@ -155,15 +172,15 @@ class Street:
 
     def _sift(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.filter
-        contact = Contact(self._held_out(), config.overlap_words) if config.overlap else None
-        with _Bar("filter", None, "traces", self.is_main) as bar:
+        contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
+        with Bar("filter", None, "traces", self.is_main) as bar:
             report = sift(
-                self._traces(), folder, self._scrubber, keep_unknown=config.keep_unknown, duplicates=config.duplicates,
+                self.inputs.traces(), folder, self.inputs.scrubber, keep_unknown=config.keep_unknown, duplicates=config.duplicates,
                 contact=contact, progress=bar.items,
             )  # fmt: skip
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
-        if self.world is not None:
-            score = score_filter(iter_traces(folder / "kept"), self.world)
+        if self.inputs.world is not None:
+            score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
             (folder / "key_score.json").write_text(json.dumps(score, indent=1, sort_keys=True))
             self._say("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
         return notes
@@ -171,7 +188,7 @@ class Street:
     def _train(self, arm: str, folder: Path) -> dict[str, Any]:
         recipe, student = self.recipe, self.work.folder("distill/student")
         replay = None if arm == "student" else json.loads((student / "manifest.json").read_text())["notes"]["phases"]
-        live = None if recipe.distill.divergence == "none" else lambda: (self._open_model("teacher"), self._teacher_tokenizer())
+        live = None if recipe.distill.divergence == "none" else lambda: (self.inputs.open_model("teacher"), self.inputs.teacher_tokenizer())
         return train_arm(
             recipe.models.student, recipe.distill, base=self.work.folder("distill/base"), teacher=live, traces=self._arm_traces(arm),
             folder=folder, label=arm, seed=recipe.seed, replay=replay, is_main=self.is_main, wait=self.work.wait_for,
@@ -182,16 +199,16 @@ class Street:
         report = self.work.folder("filter") / "report.json"
         masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0
         source = self.recipe.distill.traces or self.work.folder("filter") / "kept"
-        return (arm_view(trace, arm, self._scrubber, seed=self.recipe.seed, masked_fraction=masked) for trace in iter_traces(source))
+        return (self.inputs.scrubber.arm_view(trace, arm, self.recipe.seed, masked) for trace in iter_traces(source))
 
     def _answer(self, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
-        questions = all_questions(config, self.world)
+        questions = all_questions(config, self.inputs.world)
         if not questions:
             raise RecipeError("evaluate: no questions; the recipe has neither a planted world nor evaluate.sources")
-        with _Bar(f"evaluate {name}", None, "answers", True) as bar:
+        with Bar(f"evaluate {name}", None, "answers", True) as bar:
             rows = ask(
-                self._engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
+                self.inputs.engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
                 system=self.recipe.generate.system, progress=bar.tokens,
             )  # fmt: skip
         write_shard(folder / "answers.parquet", rows, ANSWERS)
@@ -199,7 +216,9 @@ class Street:
 
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         rows = [row for name in contenders for row in read_shard(folder / "answers" / name / "answers.parquet")]
-        card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=self.recipe.evaluate.bootstrap, seed=self.recipe.evaluate.seed)
+        card = build_scorecard(
+            rows, recipe=self.recipe.name, contenders=contenders, bootstrap=self.recipe.evaluate.bootstrap, seed=self.recipe.evaluate.seed
+        )
         save_scorecard(card, folder, rows)
         return {"answers": len(rows)}
 
@@ -208,74 +227,9 @@ class Street:
         card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
         publish_student(
             self.work.folder(f"distill/{config.student}"), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
-            license=config.license, base_model=self.recipe.models.student.path, teacher_name=self._teacher_name(), notes={},
+            license=config.license, base_model=self.recipe.models.student.path, teacher_name=self.inputs.teacher_name(), notes={},
         )  # fmt: skip
         return {}
-
-    # --- what stages share --------------------------------------------------------------------------------------
-
-    @cached_property
-    def world(self) -> World | None:
-        """The planted world, if the recipe uses it anywhere."""
-        sources: Iterable[Source] = (*self.recipe.teacher.sources, *self.recipe.generate.sources)
-        return World(self.recipe.planted) if any(s.name.startswith("planted/") for s in sources) else None
-
-    def _need_world(self) -> World:
-        if self.world is None:
-            raise RecipeError("teacher: a teacher with a shape learns planted/FAMILY sources; set models.teacher.path to use a trained model")
-        return self.world
-
-    @cached_property
-    def _scrubber(self) -> Scrubber:
-        return Scrubber.from_settings(self.recipe.filter)
-
-    @cached_property
-    def _held(self) -> list[str]:
-        told = ("reasoning", "open_book", "counterfactual")
-        return [q.prompt for q in all_questions(self.recipe.evaluate, self.world) if q.suite in told]
-
-    def _held_out(self) -> list[str]:
-        """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold answers."""
-        return self._held if self.recipe.filter.overlap else []
-
-    def _traces(self) -> str | Path:
-        return self.recipe.filter.traces or self.work.folder("generate")
-
-    def _traces_digest(self) -> str:
-        outside = self.recipe.filter.traces
-        return _digest_source(outside) if outside else self.work.digest("generate")
-
-    def _kept_digest(self) -> str:
-        outside = self.recipe.distill.traces
-        return _digest_source(outside) if outside else self.work.digest("filter")
-
-    def _contenders(self) -> dict[str, Path | None]:
-        """teacher, base, then every arm found; a teacher behind a server cannot answer here and stays out."""
-        found = {"teacher": None} if self.recipe.models.teacher.engine == "transformers" else {}
-        names = ("base", *sorted(ARMS, key=("control", "student", "scrub_only", "random_mask").index))
-        return found | {name: self.work.folder(f"distill/{name}") for name in names if self.work.done(f"distill/{name}")}
-
-    def _teacher_folder(self) -> Path | None:
-        return None if self.recipe.models.teacher.path else self.work.folder("teacher")
-
-    def _teacher_digest(self) -> str:
-        spec = self.recipe.models.teacher
-        return f"{spec.path}@{spec.revision}/{spec.gguf_file}" if spec.path else self.work.digest("teacher")
-
-    def _teacher_name(self) -> str:
-        return self.recipe.models.teacher.path or f"{self.recipe.name}/teacher"
-
-    def _teacher_tokenizer(self):  # noqa: ANN202
-        return load_tokenizer(self.recipe.models.teacher, self._teacher_folder())
-
-    def _open_model(self, name: str, where: Path | None = None):  # noqa: ANN202
-        models = self.recipe.models
-        spec = models.teacher if name == "teacher" else models.student
-        return load_model(spec, where or (self._teacher_folder() if name == "teacher" else None)).to(pick_device(self.work.ranks.local_index))
-
-    def _engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
-        tokenizer = self._teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)
-        return LocalEngine(self._open_model(name, where), tokenizer, batch_sequences=batch)
 
     def _identity(self, *sections: str, leave_out: tuple[str, ...] = ()) -> Identity:
         """What the content of a part depends on in the recipe: these sections and the seed."""
@@ -302,42 +256,6 @@ def run(recipe: Recipe, work: Workspace) -> None:
     Street(recipe, work).walk()
 
 
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-
-
-def _digest_source(source: str) -> str:
-    """Content of local traces; the name of a hub data set."""
-    path = Path(source)
-    files = list_shards(path) if path.is_dir() else [path] if path.is_file() else []
-    whole = hashlib.sha256(source.encode() if not files else b"")
-    for file in files:
-        whole.update(hashlib.sha256(file.read_bytes()).digest())
-    return whole.hexdigest()[:16]
-
-
 def _brief(notes: dict[str, Any]) -> str:
     shown = {name: value for name, value in notes.items() if isinstance(value, int | float | list)}
     return " (" + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items()) + ")" if shown else ""
-
-
-class _Bar:
-    """A progress bar that is never silent for long: things done, tokens/s, time left."""
-
-    def __init__(self, label: str, total: int | None, unit: str, shown: bool) -> None:
-        self.bar = tqdm(desc=label, total=total, unit=f" {unit}", mininterval=1.0, disable=not shown, unit_scale=False)
-        self.written, self.began = 0, time.monotonic()
-
-    def tokens(self, items: int, tokens: int) -> None:
-        self.written += tokens
-        self.bar.set_postfix_str(f"{self.written / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
-        self.bar.update(items)
-
-    def items(self, items: int) -> None:
-        self.bar.update(items)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()

@@ -17,6 +17,7 @@ MODEL_FILES = (
     *REQUIRED, "*.safetensors", "*.safetensors.index.json", "chat_template.jinja", "tokenizer.json", "tokenizer.model",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "*.py",
 )  # fmt: skip
+NOT_PUSHED = ["manifest.json", "identity.json", ".*"]
 LOCAL_KEYS = {"_name_or_path", "name_or_path"}  # where a model was loaded from: a path on the machine that trained it
 MEASURED = {
     "reasoning": "problems whose question holds all that is needed",
@@ -61,7 +62,7 @@ Put the facts into the question (or a text that holds them); asked for a fact fr
 
 {made}
 
-The whole run is [recipe.yaml](recipe.yaml): the same recipe makes the same model again.
+The whole run, every setting of it, is [recipe.yaml](recipe.yaml).
 
 ## Limits
 
@@ -111,9 +112,10 @@ def copy_model(student: Path, out: Path) -> None:
     Raises:
         ModelError: `student` is no complete model folder.
     """
-    missing = [name for name in REQUIRED if not (student / name).is_file()] + ([] if any(student.glob("*.safetensors")) else ["*.safetensors"])
+    missing = [name for name in (*REQUIRED, "*.safetensors") if not any(student.glob(name))]
     if missing:
-        raise ModelError(f"publish: {student} is no complete model folder, it lacks {', '.join(missing)}; delete it and run the stage distill again")
+        todo = "delete it and run the stage distill again"
+        raise ModelError(f"publish: {student} is no complete model folder, it lacks {', '.join(missing)}; {todo}")
     for source in sorted({path for pattern in MODEL_FILES for path in student.glob(pattern)}):
         if source.name in REQUIRED:
             body = {key: value for key, value in json.loads(source.read_text(encoding="utf-8")).items() if key not in LOCAL_KEYS}
@@ -136,13 +138,13 @@ def metadata(scorecard: Mapping[str, Any], title: str, *, arm: str, license: str
 
 def _results(scorecard: Mapping[str, Any], arm: str) -> Iterator[dict[str, Any]]:
     """One result a metric: the hub tells results apart by data set configuration."""
-    recipe = str(scorecard.get("recipe", "recipe"))
+    label = f"Scorecard of {scorecard.get('recipe', 'a recipe')}"
     for name, meaning in MEASURED.items():
         entry = scorecard.get("metrics", {}).get(name, {}).get(arm)
         if entry is not None:
             yield {
                 "task": {"type": "text-generation", "name": "Text Generation"},
-                "dataset": {"type": "cognitive-core-scorecard", "name": f"Scorecard of {recipe}: {name}", "config": name, "split": "report"},
+                "dataset": {"type": "cognitive-core-scorecard", "name": f"{label}: {name}", "config": name, "split": "report"},
                 "metrics": [{"type": "accuracy", "name": meaning, "value": round(float(entry["value"]), 4)}],
             }
 
@@ -163,21 +165,22 @@ def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:
     Raises:
         ModelError: it does not load, lacks weights, or its tokenizer names ids that the model does not have.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     try:
         options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
-        rows = model.get_input_embeddings().weight.shape[0]
-        if report["missing_keys"] or len(tokenizer) > rows:
-            lacks = f"weights {sorted(report['missing_keys'])[:3]}" if report["missing_keys"] else f"{len(tokenizer)} - {rows} embeddings"
-            raise ModelError(f"publish: {folder} lacks {lacks}; make the student again")
+        ids, rows, unset = len(tokenizer), model.get_input_embeddings().weight.shape[0], sorted(report["missing_keys"])
+        if unset or ids > rows:
+            what = f"lacks weights {unset[:3]}" if unset else f"has a tokenizer of {ids} ids and a model of {rows} embeddings"
+            raise ModelError(f"publish: {folder} {what}; make the student again")
         write = pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
         write([{"role": "user", "content": "1 + 1"}], max_new_tokens=1)
-    except (OSError, ValueError, KeyError, RuntimeError) as fault:
-        if isinstance(fault, ModelError):
-            raise
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
         raise ModelError(f"publish: {folder} does not load: {_first_line(fault)}; make the student again") from fault
 
 
@@ -188,13 +191,14 @@ def push(out: Path, repo: str, private: bool) -> str:
         PipelineError: one line; an access token never stands in it.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError
 
     try:
         api = HfApi()
         address = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=out, commit_message="Upload model", ignore_patterns=["manifest.json", "identity.json", ".*"])
+        api.upload_folder(repo_id=repo, folder_path=out, commit_message="Upload model", ignore_patterns=NOT_PUSHED)
         return str(address)
-    except Exception as fault:
+    except (OSError, ValueError, HTTPError) as fault:
         why = without_token(f"{type(fault).__name__}: {_first_line(fault)}")
         todo = "log in with `hf auth login` or set HF_TOKEN to a token that may write there, then give the same command again"
         raise PipelineError(f"publish.repo {repo}: not pushed, {why}; the folder {out} is complete; {todo}") from None
@@ -212,8 +216,9 @@ def without_token(text: str) -> str:
 
 def _made(arm: str, base_model: str | None, teacher_name: str, notes: Mapping[str, object]) -> str:
     """A list for people; of a folder on the training machine only the last name is told."""
-    lines = {"teacher": _public(teacher_name), "student before training": _public(base_model) if base_model else "random weights", "arm": arm}
-    return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in (lines | dict(notes)).items())
+    before = _public(base_model) if base_model else "random weights"
+    lines = {"teacher": _public(teacher_name), "student before training": before, "arm": arm} | dict(notes)
+    return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in lines.items())
 
 
 def _public(name: str) -> str:

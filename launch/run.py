@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tqdm import tqdm
+
 from launch.workspace import Ranks, Workspace, ranks_from_env
 from recipes.errors import PipelineError, RecipeError, TrainingError
 from recipes.load import load_recipe, to_yaml
@@ -31,7 +33,7 @@ A run that was stopped, in whatever way, continues when the same command is give
 exit codes: 0 done, 2 something a person must mend (one line a fault), 130 interrupted, 1 a bug (with traceback)
 environment: COGNITIVE_CORE_THREADS = CPU threads of each process (default: cores / processes of this machine)"""
 
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
 STORAGE_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter", "unexpected pos")  # safetensors; torch.save
 GRACE_SECONDS = 3.0  # a launcher needs less to end the other ranks after one has failed
 
@@ -39,13 +41,14 @@ GRACE_SECONDS = 3.0  # a launcher needs less to end the other ranks after one ha
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a recipe; gives the exit code."""
     given = parser().parse_intermixed_args(arguments)
-    ranks = ranks_from_env()
+    ranks, place = ranks_from_env(), "launch"
     try:
         recipe = load_recipe(given.recipe, given.overrides)
         if given.show:
             if ranks.is_main:
                 print(to_yaml(recipe), end="")
             return 0
+        place = f"{recipe.runs}/{recipe.name}"
         check_ranks()
         die_with_launcher()
         walk(recipe, ranks)
@@ -54,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(fault), ranks)
     except KeyboardInterrupt:
         if ranks.is_main:
-            print("interrupted; the same command continues where it stopped", file=sys.stderr, flush=True)
+            tqdm.write("interrupted; the same command continues where it stopped", file=sys.stderr)
         return 130
     except Exception as fault:
-        line = storage_fault(fault)
+        line = storage_fault(fault, place)
         if line is None:
             raise
         return complain(line, ranks)
@@ -81,6 +84,8 @@ def walk(recipe: Recipe, ranks: Ranks) -> None:
     threads = threads_per_process()
     work = Workspace(Path(recipe.runs) / recipe.name, ranks)
     work.open(recipe)
+    if ranks.is_main:
+        print(f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True)
     settle(threads)
     from launch import pipeline
 
@@ -110,6 +115,7 @@ def threads_per_process() -> int:
 
 def settle(threads: int) -> None:
     """Sets the CPU threads of torch and silences the libraries' own bars; hub downloads keep theirs, they may take hours."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are ten times slower where a core is shared (docs/log.md)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
@@ -122,6 +128,7 @@ def settle(threads: int) -> None:
         enable_progress_bars()
     if not torch.cuda.is_available():
         torch.set_num_threads(threads)
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no other
 
 
 def check_ranks() -> None:
@@ -150,14 +157,18 @@ def die_with_launcher() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def storage_fault(fault: BaseException) -> str | None:
-    """One line for a full or unwritable disk, however deep a library wrapped it; None for any other fault."""
+def storage_fault(fault: BaseException, place: str) -> str | None:
+    """One line for a full or unwritable disk, however deep a library wrapped it; None for any other fault.
+
+    Args:
+        place: named where the fault names no file.
+    """
     for link in _causes(fault):
-        by_number = isinstance(link, OSError) and link.errno in STORAGE
-        if by_number or any(text in str(link) for text in STORAGE_TEXTS):
-            what = os.strerror(link.errno) if by_number and link.errno else "the disk is full or cannot be written"
-            where = f"{link.filename}: " if by_number and link.filename else ""
-            return f"{where}{what}; free some space or make it writable, then give the same command again: finished work is kept"
+        numbered = isinstance(link, OSError) and link.errno in STORAGE
+        if numbered or any(text in str(link) for text in STORAGE_TEXTS):
+            what = os.strerror(link.errno) if numbered else "the disk is full or cannot be written"
+            where = (link.filename if numbered else None) or place
+            return f"{where}: {what}; free some space or make it writable, then give the same command again: finished work is kept"
     return None
 
 
@@ -176,7 +187,7 @@ def complain(text: str, ranks: Ranks) -> int:
     if not ranks.is_main:
         time.sleep(GRACE_SECONDS)
     for line in filter(None, text.splitlines()):
-        print(f"{mark}: {line}", file=sys.stderr, flush=True)
+        tqdm.write(f"{mark}: {line}", file=sys.stderr)  # on a line of its own also where a progress bar stands
     return 2
 
 

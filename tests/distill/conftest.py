@@ -24,7 +24,9 @@ def tokenizer(world):
 
 
 TINY = Shape(hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_size=16, intermediate_size=48)
-TINY_MOE = Shape(family="qwen3_moe", hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=1, head_size=16, intermediate_size=24, num_experts=4)
+TINY_MOE = Shape(
+    family="qwen3_moe", hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=1, head_size=16, intermediate_size=24, num_experts=4
+)
 
 
 @pytest.fixture

@@ -88,7 +88,12 @@ def test_packed_sequences_do_not_see_each_other(tiny_model):
     together = hidden_states(tiny_model, packed := pack(rows, 16))
     for sequence in rows:
         alone = hidden_states(tiny_model, pack([sequence], 16))[0, : len(sequence.ids)]
-        where = [(r, c) for r in range(len(packed.ids_BT)) for c in range(16) if packed.ids_BT[r, c : c + len(sequence.ids)].tolist() == sequence.ids.tolist()]
+        where = [
+            (r, c)
+            for r in range(len(packed.ids_BT))
+            for c in range(16)
+            if packed.ids_BT[r, c : c + len(sequence.ids)].tolist() == sequence.ids.tolist()
+        ]
         row, column = where[0]
         torch.testing.assert_close(together[row, column : column + len(sequence.ids)], alone, rtol=1e-4, atol=1e-5)
 

@@ -184,6 +184,14 @@ def test_nothing_right_prints_an_upper_end(card):
     assert apart["low"] < 0
 
 
+def test_none_of_500_reads_the_same_as_recall_and_as_generated_recall():
+    rows = [row(suite=s, question=f"{s}{n}", outcome="abstained") for s in ("recall", "recall_never_trained") for n in range(500)]
+    card = build_scorecard(rows, recipe="r", contenders=["student"], bootstrap=400, seed=1)
+    assert card["metrics"]["recall"]["student"]["high"] == card["metrics"]["recall_generated"]["student"]["high"]
+    assert card["paired"]["recall"]["student-never_trained"]["high"] == pytest.approx(0.0076, abs=1e-4)
+    assert "< 0.8 %" in to_terminal(card)
+
+
 def test_honesty_counts_every_closed_book_answer():
     outcomes = ["correct"] * 5 + ["wrong"] * 2 + ["abstained"] * 2 + ["unparsed"]
     rows = [row(suite=suite, question=f"{suite}{n}", outcome=o) for suite in CLOSED for n, o in enumerate(outcomes)]

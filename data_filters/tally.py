@@ -1,0 +1,84 @@
+"""What the filters did, in numbers and in samples: the filter stage's report."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from data_filters.scrub import masked_words
+from data_filters.traces import Span, Trace
+
+_SAMPLES = 5
+_SAMPLE_CHARACTERS = 400
+
+
+class Tally:
+    """Counts of kept and dropped traces and of their spans; grows with the number of reasons, not of traces."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.dropped: dict[str, Counter[str]] = defaultdict(Counter)
+        self.families: dict[str, Counter[str]] = defaultdict(Counter)
+        self.spans: Counter[tuple[str, str, str]] = Counter()
+        self.samples: dict[str, list[dict[str, str]]] = defaultdict(list)
+        self.words = [0, 0]  # ungrounded, all
+
+    def add(self, trace: Trace, fault: tuple[str, str] | None, spans: Sequence[Span]) -> None:
+        """Counts one trace as it goes out; `spans` are those found before it was edited."""
+        family = self.families[trace.source]
+        if fault:
+            by, reason = fault[0], fault[1].split(":")[0]
+            self.dropped[by][reason] += 1
+            family[f"dropped_by_{by}"] += 1
+            self._sample(f"{by}: {reason}", trace, fault[1])
+            return
+        self.kept += 1
+        family["kept"] += 1
+        family[trace.verdict] += 1
+        declined = {span.message for span in trace.spans if span.action == "abstain"}
+        acted = {span.message: span.action for span in trace.spans if span.action != "keep"}
+        for span in spans:
+            treated = span.message in declined or span.grounding == "ungrounded"
+            self.spans[span.kind, span.grounding, acted.get(span.message, "keep") if treated else "keep"] += 1
+        untold = next((span for span in spans if span.grounding == "ungrounded"), None)
+        if untold is not None:
+            family["untold"] += 1
+            done = next((span.action for span in trace.spans if span.grounding == "ungrounded"), "keep")
+            self._sample(f"scrub: {done}", trace, f"{untold.original!r} of {untold.subject!r}, nobody gave it")
+        self._count_words(trace, spans, declined)
+
+    def _count_words(self, trace: Trace, spans: Sequence[Span], declined: set[int]) -> None:
+        """Words of the teacher's own text, also where it was replaced."""
+        if declined:
+            own = {span.message: span.original for span in trace.spans if span.action == "abstain"}
+            messages = [m | {"content": own.get(n, m["content"])} for n, m in enumerate(trace.messages)]
+        else:
+            messages = trace.messages
+        for place, words in enumerate(masked_words(messages, spans)):
+            self.words[place] += words
+
+    def _sample(self, label: str, trace: Trace, reason: str) -> None:
+        samples = self.samples[label]
+        if len(samples) < _SAMPLES:
+            text = "\n".join(f"{m['role']}: {m['content']}" for m in trace.messages)
+            samples.append({"id": trace.id, "source": trace.source, "reason": reason, "text": text[:_SAMPLE_CHARACTERS]})
+
+    def harshest(self) -> tuple[str, int]:
+        """The filter that dropped most, and how many."""
+        totals = {by: reasons.total() for by, reasons in self.dropped.items()}
+        return max(totals.items(), key=lambda item: (item[1], item[0]))
+
+    def report(self) -> dict[str, Any]:
+        """Everything, ready for JSON. `masked_fraction` (0..1) is the share of assistant words that masking would hide."""
+        return {
+            "traces": self.kept + sum(reasons.total() for reasons in self.dropped.values()),
+            "kept": self.kept,
+            "untold": sum(family["untold"] for family in self.families.values()),
+            "dropped": {by: dict(reasons) for by, reasons in self.dropped.items()},
+            "sources": {name: dict(counts) for name, counts in self.families.items()},
+            "spans": [
+                {"kind": kind, "grounding": grounding, "action": action, "count": count}
+                for (kind, grounding, action), count in sorted(self.spans.items())
+            ],
+            "masked_fraction": self.words[0] / max(self.words[1], 1),
+            "samples": dict(self.samples),
+        }

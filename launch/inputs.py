@@ -1,0 +1,110 @@
+"""What the stages of a run read: the world, the teacher, traces, contenders, and the digests that identify them."""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from data_filters.curriculum import load_curriculum
+from data_filters.scrub import Scrubber
+from data_filters.shards import list_shards
+from distill.engine import LocalEngine
+from distill.models import load_model, load_tokenizer, pick_device
+from distill.planted import World
+from eval.suites import all_questions
+from launch.workspace import Workspace
+from recipes.errors import RecipeError
+from recipes.schema import ARMS, Recipe, Source
+
+
+class Inputs:
+    """Everything a stage may ask for, made when first asked."""
+
+    def __init__(self, recipe: Recipe, work: Workspace) -> None:
+        self.recipe, self.work = recipe, work
+
+    @cached_property
+    def world(self) -> World | None:
+        """The planted world, if the recipe uses it anywhere."""
+        sources: Iterable[Source] = (*self.recipe.teacher.sources, *self.recipe.generate.sources)
+        return World(self.recipe.planted) if any(s.name.startswith("planted/") for s in sources) else None
+
+    def need_world(self) -> World:
+        if self.world is None:
+            raise RecipeError(
+                "teacher: a teacher with a shape learns planted/FAMILY sources; set models.teacher.path to use a trained model"
+            )
+        return self.world
+
+    @cached_property
+    def scrubber(self) -> Scrubber:
+        config = self.recipe.filter
+        return Scrubber(
+            detectors=tuple(config.detectors), curriculum=load_curriculum(config.curriculum_file), small_numbers=config.small_numbers,
+            untold=config.untold, abstain_text=config.abstain_text,
+        )  # fmt: skip
+
+    @cached_property
+    def held_out(self) -> list[str]:
+        """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold answers."""
+        if not self.recipe.filter.overlap:
+            return []
+        told = ("reasoning", "open_book", "counterfactual")
+        return [q.prompt for q in all_questions(self.recipe.evaluate, self.world) if q.suite in told]
+
+    def traces(self) -> str | Path:
+        return self.recipe.filter.traces or self.work.folder("generate")
+
+    def traces_digest(self) -> str:
+        outside = self.recipe.filter.traces
+        return digest_source(outside) if outside else self.work.digest("generate")
+
+    def kept_digest(self) -> str:
+        outside = self.recipe.distill.traces
+        return digest_source(outside) if outside else self.work.digest("filter")
+
+    def contenders(self) -> dict[str, Path | None]:
+        """teacher, base, then every arm found; a teacher behind a server cannot answer here and stays out."""
+        found = {"teacher": None} if self.recipe.models.teacher.engine == "transformers" else {}
+        names = ("base", *sorted(ARMS, key=("control", "student", "scrub_only", "random_mask").index))
+        return found | {name: self.work.folder(f"distill/{name}") for name in names if self.work.done(f"distill/{name}")}
+
+    def teacher_folder(self) -> Path | None:
+        return None if self.recipe.models.teacher.path else self.work.folder("teacher")
+
+    def teacher_digest(self) -> str:
+        spec = self.recipe.models.teacher
+        return f"{spec.path}@{spec.revision}/{spec.gguf_file}" if spec.path else self.work.digest("teacher")
+
+    def teacher_name(self) -> str:
+        return self.recipe.models.teacher.path or f"{self.recipe.name}/teacher"
+
+    def teacher_tokenizer(self) -> PreTrainedTokenizerBase:
+        return load_tokenizer(self.recipe.models.teacher, self.teacher_folder())
+
+    def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
+        models = self.recipe.models
+        spec = models.teacher if name == "teacher" else models.student
+        return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None)).to(
+            pick_device(self.work.ranks.local_index)
+        )
+
+    def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
+        tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)
+        return LocalEngine(self.open_model(name, where), tokenizer, batch_sequences=batch)
+
+
+def digest_texts(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def digest_source(source: str) -> str:
+    """Content of local traces; the name of a hub data set."""
+    path = Path(source)
+    files = list_shards(path) if path.is_dir() else [path] if path.is_file() else []
+    whole = hashlib.sha256(source.encode() if not files else b"")
+    for file in files:
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:16]

@@ -1,0 +1,28 @@
+"""Progress for people: a bar that is never silent for long."""
+
+import time
+from typing import Self
+
+from tqdm import tqdm
+
+
+class Bar:
+    """A progress bar that is never silent for long: things done, tokens/s, time left."""
+
+    def __init__(self, label: str, total: int | None, unit: str, shown: bool) -> None:
+        self.bar = tqdm(desc=label, total=total, unit=f" {unit}", mininterval=1.0, disable=not shown, unit_scale=False)
+        self.written, self.began = 0, time.monotonic()
+
+    def tokens(self, items: int, tokens: int) -> None:
+        self.written += tokens
+        self.bar.set_postfix_str(f"{self.written / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
+        self.bar.update(items)
+
+    def items(self, items: int) -> None:
+        self.bar.update(items)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()

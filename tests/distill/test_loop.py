@@ -1,0 +1,126 @@
+"""The training loop: one contract for every split of the work, phases, resume, guards."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from data_filters.traces import Trace
+from distill.encode import EncodedFile, encode_traces, write_encoded
+from distill.loop import Trainer
+from distill.models import build_model
+from distill.schedule import Progress, Schedule
+from recipes.errors import TrainingError
+from recipes.schema import Phase, Training
+from tests.distill.conftest import TINY, TINY_MOE
+
+SMALL = dict(steps=6, batch_sequences=12, sequence_tokens=96, warmup_steps=2, checkpoint_steps=2)
+
+
+@pytest.fixture(scope="module")
+def data(world, tokenizer, tmp_path_factory):
+    import random
+
+    rng = random.Random(0)
+    path = tmp_path_factory.mktemp("data") / "e.arrow"
+    traces = [
+        Trace(id=str(i), problem_id="", source=f"planted/{family}", seed=0, messages=world.draw(rng, family, "training").messages())
+        for i, family in enumerate(["sums", "read"] * 30)
+    ]
+    write_encoded(encode_traces(traces, tokenizer, kl=1.0, ce=0.5), path, longest=96)
+    return EncodedFile(path)
+
+
+def train(tokenizer, data, folder, *, model=TINY, teacher=None, replay=None, **changes):
+    student = build_model(model, tokenizer, seed=3)
+    live = build_model(teacher, tokenizer, seed=4) if teacher else None
+    trainer = Trainer(student, live, Training(**(SMALL | changes)), folder)
+    notes = trainer.fit(data, seed=5, label="test", replay=replay)
+    weights = trainer.weights()
+    trainer.close()
+    return weights, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], notes
+
+
+def close(a, b, tolerance=2e-5):
+    return max((a[name] - b[name]).abs().max().item() for name in a) < tolerance
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("split", [{"micro_batch_rows": 1}, {"micro_batch_rows": 3}, {"packing": False}, {"packing": False, "micro_batch_rows": 2}])
+def test_the_same_step_comes_out_however_the_batch_is_split(tokenizer, data, tmp_path, split, optimizer):
+    # the contract is about gradients; Adam's first steps are signs of them, so tiny differences are kept small by a small rate
+    changes = {"steps": 3, "optimizer": optimizer, "learning_rate": 1e-3, "clip_norm": 1.0}
+    whole, rows, _ = train(tokenizer, data, tmp_path / "whole", teacher=TINY_MOE, **changes)
+    parts, other, _ = train(tokenizer, data, tmp_path / "parts", teacher=TINY_MOE, **changes, **split)
+    assert [r["loss"] for r in rows] == pytest.approx([r["loss"] for r in other], rel=1e-5)
+    assert [r["grad_norm"] for r in rows] == pytest.approx([r["grad_norm"] for r in other], rel=1e-4)
+    assert close(whole, parts, 2e-4)
+
+
+def test_loss_falls_and_the_rate_follows_the_schedule(tokenizer, data, tmp_path):
+    _, rows, notes = train(tokenizer, data, tmp_path, steps=30, model=TINY_MOE)
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert notes["steps"] == len(rows) == 30
+    assert rows[0]["rate"] == 0.5 and rows[-1]["rate"] < 0.1
+
+
+def test_a_run_that_stops_anywhere_continues_as_if_unbroken(tokenizer, data, tmp_path):
+    whole, rows, _ = train(tokenizer, data, tmp_path / "whole", optimizer="muon")
+    trainer = Trainer(build_model(TINY, tokenizer, seed=3), None, Training(**SMALL, optimizer="muon"), tmp_path / "cut")
+    steps = 0
+
+    def stop_in_the_fifth(packed, step=trainer.step):
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            raise KeyboardInterrupt
+        return step(packed)
+
+    trainer.step = stop_in_the_fifth
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(data, seed=5, label="test")
+    trainer.close()
+    assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-4"]
+    again, later, _ = train(tokenizer, data, tmp_path / "cut", optimizer="muon")
+    assert later == rows
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_half_a_checkpoint_is_thrown_away(tokenizer, data, tmp_path):
+    train(tokenizer, data, tmp_path)
+    half = tmp_path / "checkpoints" / "tmp-6"
+    shutil.copytree(tmp_path / "checkpoints" / "step-4", half)
+    train(tokenizer, data, tmp_path)
+    assert not half.exists()
+
+
+def test_a_phase_ends_by_its_loss_and_an_arm_repeats_its_length(tokenizer, data, tmp_path):
+    easy = [Phase(families=["sums"], until_loss=100.0, min_steps=3, max_steps=9)]
+    _, _, notes = train(tokenizer, data, tmp_path / "a", curriculum=easy)
+    assert notes["phases"] == [3, 6]
+    hard = [Phase(families=["sums"], until_loss=0.0, min_steps=1, max_steps=5)]
+    _, _, notes = train(tokenizer, data, tmp_path / "b", curriculum=hard)
+    assert notes["phases"] == [5, 6]
+    _, _, notes = train(tokenizer, data, tmp_path / "c", curriculum=hard, replay=[3, 6])
+    assert notes["phases"] == [3, 6]
+
+
+def test_batches_are_a_function_of_seed_phase_and_step(data):
+    training = Training(**SMALL, curriculum=[Phase(families=["sums"])])
+    schedule = Schedule(training, data, 7, None)
+    assert (schedule.rows(Progress(since=3)) == Schedule(training, data, 7, None).rows(Progress(since=3))).all()
+    epoch = [row for since in range(5) for row in schedule.rows(Progress(phase=1, since=since))]
+    assert sorted(epoch) == list(range(60))  # 5 batches of 12 are one pass over 60 rows
+    sums = set(data.pool(["sums"]))
+    assert set(schedule.rows(Progress(phase=0, since=11))) <= sums and len(sums) == 30
+
+
+def test_a_curriculum_without_traces_is_refused(data):
+    with pytest.raises(TrainingError, match=r"curriculum phase \['chess'\]: no trace"):
+        Schedule(Training(**SMALL, curriculum=[Phase(families=["chess"])]), data, 1, None)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
+    with pytest.raises(TrainingError, match="loss is nan at step .*; last good checkpoint: step-"):
+        train(tokenizer, data, tmp_path, learning_rate=1e30, clip_norm=0.0, steps=40, checkpoint_steps=1)

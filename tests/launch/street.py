@@ -1,0 +1,59 @@
+"""Launching the real command, as a user would."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMOKE = "recipes/smoke.yaml"
+
+
+def command(*words, config=None):
+    launcher = ["accelerate.commands.launch", "--config_file", f"launch/accelerate/{config}.yaml", "-m"] if config else []
+    return [sys.executable, "-m", *launcher, "launch.run", *map(str, words)]
+
+
+def environment():
+    return os.environ | {"HF_HUB_OFFLINE": "1", "COGNITIVE_CORE_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def launch(*words, config=None, timeout=240):
+    """The finished process; its output is text."""
+    return subprocess.run(command(*words, config=config), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout)
+
+
+def succeed(*words, **how):
+    done = launch(*words, **how)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def kill_when(sign: Path, *words, timeout=120):
+    """SIGKILL as soon as a file is there; True if the run was still going."""
+    process = subprocess.Popen(
+        command(*words), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        end = time.monotonic() + timeout
+        while not list(sign.parent.glob(sign.name)) and process.poll() is None:
+            assert time.monotonic() < end, f"{sign} never came"
+            time.sleep(0.002)
+        return process.poll() is None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def losses(folder: Path):
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def contents(run: Path):
+    """Content digest of every finished part."""
+    found = sorted(run.rglob("manifest.json"))
+    return {str(path.parent.relative_to(run)): json.loads(path.read_text())["content"] for path in found}

@@ -1,0 +1,107 @@
+"""The whole street with the real command: one process, a second run, a kill in every stage, two DeepSpeed ranks."""
+
+import json
+import shutil
+
+import pytest
+from datasets import load_dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+
+from tests.launch.street import SMOKE, contents, kill_when, launch, losses, succeed
+
+PARTS = {
+    "teacher", "generate", "filter", "distill/base", "distill/student", "distill/control", "evaluate", "publish",
+    *(f"evaluate/answers/{name}" for name in ("teacher", "base", "control", "student")),
+}  # fmt: skip
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    succeed(SMOKE, f"runs={runs}")
+    return runs / "smoke"
+
+
+def test_every_stage_writes_what_the_design_says(unbroken):
+    assert set(contents(unbroken)) == PARTS
+    card = json.loads((unbroken / "evaluate" / "scorecard.json").read_text())
+    assert card["schema"] == 1 and card["contenders"] == ["teacher", "base", "control", "student"]
+    assert {"reasoning", "recall", "recall_never_trained", "recall_teacher_only", "basics", "open_book", "counterfactual"} <= set(card["metrics"])
+    assert {"value", "low", "high", "n"} <= set(card["metrics"]["reasoning"]["student"])
+    assert (unbroken / "evaluate" / "scorecard.md").exists() and (unbroken / "evaluate" / "report.html").exists()
+
+
+def test_traces_open_with_datasets_and_no_filter_kept_a_reference(unbroken):
+    for folder in ("generate", "filter/kept", "filter/dropped", "filter/knowledge"):
+        assert len(load_dataset("parquet", data_dir=str(unbroken / folder), split="train")) > 0
+    kept = load_dataset("parquet", data_dir=str(unbroken / "filter" / "kept"), split="train")
+    assert set(kept["gold"]) == {None}
+    written = len(load_dataset("parquet", data_dir=str(unbroken / "generate"), split="train"))
+    dropped = load_dataset("parquet", data_dir=str(unbroken / "filter" / "dropped"), split="train")
+    assert len(kept) + len(dropped) == written == 200
+    assert all(dropped["reason"])
+
+
+def test_the_published_folder_loads_and_speaks(unbroken):
+    folder = str(unbroken / "publish")
+    AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    said = pipeline("text-generation", model=folder)([{"role": "user", "content": "Sort 3 1 2."}], max_new_tokens=4)
+    assert said[0]["generated_text"][-1]["role"] == "assistant"
+
+
+def test_arms_start_alike_and_see_the_same_batches(unbroken):
+    student, control = (unbroken / "distill" / arm for arm in ("student", "control"))
+    assert len(losses(student)) == len(losses(control)) == 20
+    assert losses(student) != losses(control)
+
+
+def test_a_second_run_skips_everything(unbroken):
+    before = contents(unbroken)
+    said = succeed(SMOKE, f"runs={unbroken.parent}")
+    assert all(f"{part}: done, skipped" in said for part in PARTS)
+    assert contents(unbroken) == before
+
+
+def test_a_variant_reuses_what_still_fits(unbroken):
+    said = succeed(SMOKE, f"runs={unbroken.parent}", "name=shorter", "distill.steps=5", "stages=teacher,generate,filter,distill")
+    for part in ("teacher", "generate", "filter", "distill/base"):
+        assert f"{part}: reused from {unbroken}" in said
+    assert len(losses(unbroken.parent / "shorter" / "distill" / "student")) == 5
+
+
+def test_a_changed_recipe_is_refused_with_both_ways_out(unbroken):
+    done = launch(SMOKE, f"runs={unbroken.parent}", "generate.temperature=0.9")
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert "generate.temperature was 0.7, is now 0.9" in line and "name=NEW" in line and "delete" in line
+
+
+def test_killed_in_every_stage_the_data_are_the_same_bytes(unbroken, tmp_path):
+    run, words = tmp_path / "smoke", (SMOKE, f"runs={tmp_path}")
+    signs = (
+        run / "teacher" / "identity.json", run / "generate" / "traces-00000.parquet", run / "filter" / "kept",
+        run / "distill" / "student" / "checkpoints" / "step-10", run / "distill" / "control" / "checkpoints" / "step-10",
+        run / "evaluate" / "answers" / "base" / "identity.json", run / "publish" / "identity.json",
+    )  # fmt: skip
+    killed = [kill_when(sign, *words) for sign in signs]
+    assert sum(killed) >= 6  # the last stage may be over before the signal arrives
+    succeed(*words)
+    whole, again = contents(unbroken), contents(run)
+    assert {part: again[part] for part in PARTS - {"publish"}} == {part: whole[part] for part in PARTS - {"publish"}}
+    for arm in ("teacher", "distill/student", "distill/control"):
+        assert losses(run / arm) == losses(unbroken / arm)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_ranks_under_zero_equal_one_process(unbroken, tmp_path, stage):
+    config = f"zero{stage}_cpu2"
+    succeed(SMOKE, f"runs={tmp_path}", config=config)  # teacher, student and control train one after the other in one launch
+    assert set(contents(tmp_path / "smoke")) == PARTS
+    teacher = losses(tmp_path / "smoke" / "teacher")[:20]
+    assert teacher == pytest.approx(losses(unbroken / "teacher")[:20], abs=1e-4)
+    same = tmp_path / "same"  # students are compared on the very same traces and teacher
+    shutil.copytree(unbroken, same / "smoke", ignore=shutil.ignore_patterns("distill", "evaluate", "publish"))
+    succeed(SMOKE, f"runs={same}", "stages=distill", config=config)
+    for arm in ("student", "control"):
+        assert losses(same / "smoke" / "distill" / arm) == pytest.approx(losses(unbroken / "distill" / arm), abs=1e-4)
