@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 PIP := .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
-LAUNCH := .venv/bin/accelerate launch --config_file launch/accelerate/cpu.yaml -m launch.run
+LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
 
 .PHONY: setup demo smoke smollm2 test test-slow check docs clean

@@ -16,6 +16,7 @@ from data_filters.reading import Token, Value, read
 from data_filters.told import Told, read_prompt
 
 _YEARS = range(1000, 2200)
+_TIME_WORDS = frozenset(("when", "year", "date", "century"))
 Key = tuple[tuple[str, ...], Value | None]
 
 
@@ -146,7 +147,8 @@ class _Judge:
             return "given"
         if self._common(value):
             return "common"
-        return "derived" if self._reproducible(value, self._at_hand(place)) else "ungrounded"
+        computable = self.told.closed_world and not self._dates(value)
+        return "derived" if computable or self._reproducible(value, self._at_hand(place)) else "ungrounded"
 
     def _stated(self, place: Place, value: Value, key: Key, subjects: Sequence[Names]) -> str:
         """A number that is stated of somebody."""
@@ -174,15 +176,19 @@ class _Judge:
         """One arithmetic step from the numbers, their sum with signs, or an expression that stands in the prompt.
 
         A question about no named entity has nobody's secret for an answer: there small numbers, unit constants and
-        numbers derived so far help too, except for what looks like a year.
+        numbers derived so far help too, except for a year that is asked for.
         """
         if value in self.told.reachable or one_step(value, numbers):
             return bool(numbers)
         if signed_sum(value, [number for number in self.told.numbers if number in numbers]):
             return True
-        if self.told.asked or not numbers or value in _YEARS:
+        if self.told.asked or not numbers or self._dates(value):
             return False
         return one_step(value, numbers | self._tools(), twice=True)
+
+    def _dates(self, value: Value) -> bool:
+        """Whether this is the year that a prompt asks for."""
+        return value in _YEARS and not _TIME_WORDS.isdisjoint(self.told.words)
 
     def _tools(self) -> set[Value]:
         constants = {value for value, units in self.curriculum.constants.items() if self.told.unit_stands(units)}

@@ -11,7 +11,7 @@ Value = int | Fraction
 _TOKEN = re.compile(
     r"""(?P<tag></?think>)
     |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3]?
-        (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?!\d) | \d+(?:\.\d+)?)
+        (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?::\d\d)?(?!\d) | \d+(?:\.\d+)?)
         (?:st\b|nd\b|rd\b|th\b|%)?)
     |(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
     |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
@@ -67,15 +67,15 @@ def value_of(text: str) -> Value | None:
     """
     digits = re.sub(r"[$\u20ac\u00a3,%]|st$|nd$|rd$|th$", "", text)
     if ":" in digits:
-        hours, minutes = digits.split(":")
-        return int(hours) * 60 + int(minutes)
+        hours, minutes, *seconds = map(int, digits.lstrip("-").split(":"))
+        return hours * 60 + minutes + (Fraction(seconds[0], 60) if seconds and seconds[0] else 0)
     if digits.rfind("-") > 0:
         return None
     number = Fraction(digits)
     return int(number) if number.denominator == 1 else number
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16)  # a text is read twice in a row; more live tokens would only slow the garbage collector
 def read(text: str) -> tuple[Sentence, ...]:
     """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never cross a tag."""
     answer_start = text.rfind("</think>")

@@ -3,16 +3,18 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.traces import Trace, from_row
+from data_filters.traces import VERDICTS, Trace, from_row
 from recipes.errors import ShardError
 
 _READ_ROWS = 2048
+_TEXTS = ("id", "problem_id", "source", "tools", "gold", "answer", "verdict", "teacher", "engine", "sampling")
 
 
 def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
@@ -21,15 +23,27 @@ def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
     Raises:
         ShardError: the file cannot be written.
     """
+    with replacing(path) as partial:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path` that takes its place when the block ends well, and is gone when it does not.
+
+    Raises:
+        ShardError: the block or the renaming raises OSError.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
+        yield partial
         os.replace(partial, path)
     except OSError as error:
         raise ShardError(f"{path}: cannot be written ({_short(error)}); free space or mend the folder's rights, then run again") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def read_shard(path: Path) -> list[dict[str, Any]]:
@@ -67,10 +81,33 @@ def iter_traces(source: str | Path) -> Iterator[Trace]:
     """
     for where, row in _rows(source):
         messages = row.get("messages")
-        if not messages or not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
+        if not messages or not all(map(_is_message, messages)):
             found = f"columns {', '.join(sorted(row))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
             raise ShardError(f"{where}: found {found}, wanted messages of role and content; convert the data or name another source")
-        yield from_row(row | {"messages": [m | {"content": m["content"] or ""} for m in messages]})
+        try:
+            yield from_row(_adopt(row))
+        except TypeError as error:
+            raise ShardError(f"{where}: a column of a trace holds something else ({_short(error)}); rename or remove it") from error
+
+
+def _is_message(message: object) -> bool:
+    return isinstance(message, dict) and "role" in message and isinstance(message.get("content", 0), str | None)
+
+
+def _adopt(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with text where a trace has text: foreign data sets hold numbers, lists and broken characters."""
+    texts = {name: json.dumps(row[name], default=str) for name in _TEXTS if not isinstance(row.get(name), str | None)}
+    messages = [message | {"content": _clean(message["content"] or "")} for message in row["messages"]]
+    for message in messages:
+        if not isinstance(message.get("tool_calls"), str | None):
+            message["tool_calls"] = json.dumps(message["tool_calls"], default=str)
+    adopted = row | texts | {"messages": messages}
+    return adopted if row.get("verdict") in VERDICTS else adopted | {"verdict": None}
+
+
+def _clean(text: str) -> str:
+    """Half of a surrogate pair cannot be stored."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _rows(source: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """The filter stage: verify, leave out repetitions and contact, scrub; every trace ends in kept/ or, with a reason, in dropped/."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,7 +13,7 @@ from data_filters.duplicates import Seen, fingerprint
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
 from data_filters.scrub import Scrubber
-from data_filters.shards import iter_traces, write_shard
+from data_filters.shards import iter_traces, replacing, write_shard
 from data_filters.tally import Tally
 from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.verify import verify
@@ -76,7 +75,8 @@ def sift(
     dropped.close(always=True)
     kept.close()
     report = tally.report() | {"facts": ledger.close()}
-    _write_json(out / "report.json", report)
+    with replacing(out / "report.json") as partial:
+        partial.write_text(json.dumps(report, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return report
 
 
@@ -156,6 +156,7 @@ def _clear(out: Path) -> None:
             if (out / name).exists():
                 shutil.rmtree(out / name)
         out.mkdir(parents=True, exist_ok=True)
+        (out / "report.json").unlink(missing_ok=True)
     except OSError as error:
         raise ShardError(f"{out}: an unfinished filter stage cannot be removed ({error}); delete it by hand and run again") from error
 
@@ -166,14 +167,3 @@ def _nothing_kept(source: object, done: int, tally: Tally) -> str:
         return f"{where}: found no trace, wanted at least one; run the generate stage, or mend filter.traces"
     by, count = tally.harshest()
     return f"{where}: none of {done} traces was kept, {by} dropped {count} of them; {_LOOSEN[by]}"
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise ShardError(f"{path}: cannot be written ({error}); free space, then run again") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -38,6 +38,7 @@ class Told(NamedTuple):
     lowercase: frozenset[str]  # words that occur uncapitalised
     running: str  # all words in order, for matching phrases
     reachable: frozenset[Value]  # values of the expressions that stand in the prompt
+    closed_world: bool  # asks about no named entity, and gives two numbers or more that are about nobody
     untold: bool  # no sentence but the question itself mentions what is asked about
 
     def has_phrase(self, words: Iterable[str]) -> bool:
@@ -71,7 +72,7 @@ class Told(NamedTuple):
         return not units.isdisjoint(self.words)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # rollouts of one problem stand together
 def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
     """What a prompt tells; rollouts of one problem share the work."""
     sentences = read(prompt)
@@ -95,6 +96,7 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
         lowercase=lowercase,
         running=" " + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences) + " ",
         reachable=frozenset().union(*(expression_values(sentence.tokens) for sentence in sentences if len(sentence.numbers) > 1)),
+        closed_world=not asked and sum(len(said.numbers) for said in statements if not said.about) >= 2,
         untold=bool(asked) and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
     )
 

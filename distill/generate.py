@@ -58,7 +58,8 @@ def _trace(
 ) -> Trace:
     how = json.dumps({"temperature": sampling.temperature, "top_p": sampling.top_p, "max_new_tokens": sampling.max_new_tokens})
     return Trace(
-        id=trace_id(problem.id, sample, teacher, problem.prompt, how, seed), problem_id=problem.id, source=problem.source, seed=problem.seed,
+        id=trace_id(problem.id, sample, teacher, problem.prompt, how, seed),
+        problem_id=problem.id, source=problem.source, seed=problem.seed,
         messages=[*messages, {"role": "assistant", "content": written.text}], gold=problem.gold, answer=final_answer(written.text),
         prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens, finish_reason=written.finish_reason,
         teacher=teacher, engine="transformers", sampling=how,

@@ -6,8 +6,9 @@ from enum import StrEnum
 from data_filters.verify import final_answer, same_answer
 
 DECLINES = re.compile(
-    r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b", re.IGNORECASE
-)  # fmt: skip
+    r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b",
+    re.IGNORECASE,
+)
 
 
 class Outcome(StrEnum):

@@ -79,7 +79,8 @@ class Inputs:
         return f"{spec.path}@{spec.revision}/{spec.gguf_file}" if spec.path else self.work.digest("teacher")
 
     def teacher_name(self) -> str:
-        return self.recipe.models.teacher.path or f"{self.recipe.name}/teacher"
+        """Its path, or the digest of the one that the recipe built: the same teacher has the same name in every run."""
+        return self.recipe.models.teacher.path or f"teacher@{self.teacher_digest().removeprefix('sha256:')[:12]}"
 
     def teacher_tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.recipe.models.teacher, self.teacher_folder())
@@ -87,6 +88,11 @@ class Inputs:
     def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         models = self.recipe.models
         spec = models.teacher if name == "teacher" else models.student
+        if spec.engine == "endpoint":
+            raise RecipeError(
+                "models.teacher.engine: this version does not speak with servers; have the served teacher's traces written elsewhere and "
+                "name them in filter.traces (a folder or file of chat rows, or a hub data set)"
+            )
         return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None)).to(
             pick_device(self.work.ranks.local_index)
         )

@@ -61,9 +61,9 @@ class Street:
         if models.teacher.path is not None:
             return self._say(f"teacher: {models.teacher.path}")
         identity = self._identity("models.teacher", "teacher", "planted")
-        self._make("teacher", identity, lambda folder: train_teacher(
-            models.teacher, recipe.teacher, self.inputs.need_world(), folder, seed=recipe.seed, is_main=self.is_main, wait=self.work.wait_for,
-        ))  # fmt: skip
+        how = {"seed": recipe.seed, "is_main": self.is_main, "wait": self.work.wait_for}
+        world = self.inputs.need_world()
+        self._make("teacher", identity, lambda folder: train_teacher(models.teacher, recipe.teacher, world, folder, **how))
 
     def generate(self) -> None:
         """The teacher writes traces; each rank takes every n-th shard."""
@@ -125,7 +125,7 @@ class Street:
         config, arm = self.recipe.publish, self.recipe.publish.student
         if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
             raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
-        identity = self._identity("publish") | {
+        identity = self._identity("publish", leave_out=("publish.repo", "publish.private")) | {
             "input.student": self.work.digest(f"distill/{arm}"),
             "input.scorecard": self.work.digest("evaluate"),
         }
@@ -139,8 +139,10 @@ class Street:
         self, part: str, identity: Identity, make: Callable[[Path], dict[str, Any]], *, main_only: bool = False, owner: bool | None = None
     ) -> None:
         """Makes a part unless it is there: by all ranks, by the main rank, or by its owner; then it gets its manifest."""
-        leads = self.is_main if owner is None else owner
-        takes_part = leads or not (main_only or owner is not None)
+        if owner is False:
+            return
+        leads = self.is_main or owner is True
+        takes_part = leads or not main_only
         began = time.monotonic()
         if not self.work.claim(part, identity, leads=leads, say=self._say):
             return
@@ -150,7 +152,7 @@ class Street:
             seconds = round(time.monotonic() - began, 1)
             self.work.finish(part, identity, notes | {"seconds": seconds})
             tqdm.write(f"{part}: done in {seconds:,.1f} s{_brief(notes)}")
-        elif owner is None:
+        else:
             self.work.wait(part, identity)
 
     def _write_shards(self, folder: Path) -> dict[str, Any]:
@@ -161,10 +163,9 @@ class Street:
             engine = self.inputs.engine("teacher", config.batch_sequences)
             size = min(config.shard_problems, config.count) * config.samples_per_problem
             with Bar("generate", min(len(todo) * size, config.count * config.samples_per_problem), "traces", self.is_main) as bar:
+                how = {"seed": self.recipe.seed, "teacher": self.inputs.teacher_name(), "progress": bar.tokens}
                 for number in todo:
-                    write_traces(
-                        engine, config, self.inputs.world, shard=number, folder=folder, seed=self.recipe.seed, teacher=self.inputs.teacher_name(), progress=bar.tokens,
-                    )  # fmt: skip
+                    write_traces(engine, config, self.inputs.world, shard=number, folder=folder, **how)
         if self.is_main:
             for number in numbers:
                 self.work.wait_for(shard_path(folder, number))
@@ -225,9 +226,11 @@ class Street:
     def _publish(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.publish
         card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
+        made = json.loads((self.work.folder(f"distill/{config.student}") / "manifest.json").read_text())["notes"]
         publish_student(
             self.work.folder(f"distill/{config.student}"), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
-            license=config.license, base_model=self.recipe.models.student.path, teacher_name=self.inputs.teacher_name(), notes={},
+            license=config.license, base_model=self.recipe.models.student.path, teacher_name=self.inputs.teacher_name(),
+            notes={name: made[name] for name in ("written", "taught_tokens", "steps") if name in made}, repo=config.repo,
         )  # fmt: skip
         return {}
 

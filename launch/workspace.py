@@ -103,6 +103,8 @@ class Workspace:
     def state(self, part: str, identity: Identity) -> State:
         """What there is of a part: done, unfinished (to be continued), or new.
 
+        A part that was begun and holds nothing yet belongs to nobody: whoever mends a fault in the recipe is not refused for it.
+
         Raises:
             WorkspaceError: it was made, or begun, under another identity; one line with the keys and both ways out.
         """
@@ -112,7 +114,7 @@ class Workspace:
             refuse_if_changed(folder, "made", manifest.get("identity", {}), identity)
             return "done"
         begun = _read(folder / BEGUN)
-        if begun is None:
+        if begun is None or (begun != plain(identity) and _is_untouched(folder)):
             return "new"
         refuse_if_changed(folder, "begun", begun, identity)
         return "unfinished"
@@ -151,7 +153,7 @@ class Workspace:
             the run folder it came from; None where there is none, or where this run has something there already.
         """
         target = self.folder(part)
-        if target.exists() and any(target.iterdir()):
+        if not _is_untouched(target):
             return None
         for manifest in sorted(self.root.parent.glob(f"*/{part}/{MANIFEST}")):
             source = manifest.parent
@@ -257,7 +259,13 @@ def _link_tree(source: Path, target: Path) -> None:
             os.link(path, copy)
         except OSError:
             shutil.copy2(path, copy)
+    shutil.rmtree(target, ignore_errors=True)
     os.replace(half, target)
+
+
+def _is_untouched(folder: Path) -> bool:
+    """Whether nothing was made there yet (also where it does not exist): at most begun, with half written files."""
+    return all(path.is_dir() or path == folder / BEGUN or is_temporary(path.name) for path in folder.rglob("*"))
 
 
 def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:

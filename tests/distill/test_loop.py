@@ -47,7 +47,9 @@ def close(a, b, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
-@pytest.mark.parametrize("split", [{"micro_batch_rows": 1}, {"micro_batch_rows": 3}, {"packing": False}, {"packing": False, "micro_batch_rows": 2}])
+@pytest.mark.parametrize(
+    "split", [{"micro_batch_rows": 1}, {"micro_batch_rows": 3}, {"packing": False}, {"packing": False, "micro_batch_rows": 2}]
+)
 def test_the_same_step_comes_out_however_the_batch_is_split(tokenizer, data, tmp_path, split, optimizer):
     # the contract is about gradients; Adam's first steps are signs of them, so tiny differences are kept small by a small rate
     changes = {"steps": 3, "optimizer": optimizer, "learning_rate": 1e-3, "clip_norm": 1.0}
@@ -122,5 +124,5 @@ def test_a_curriculum_without_traces_is_refused(data):
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
-    with pytest.raises(TrainingError, match="loss is nan at step .*; last good checkpoint: step-"):
+    with pytest.raises(TrainingError, match=r"loss is nan at step .*; last good checkpoint: step-"):
         train(tokenizer, data, tmp_path, learning_rate=1e30, clip_norm=0.0, steps=40, checkpoint_steps=1)

@@ -12,8 +12,10 @@ def problem(seed, tokens=7, width=5, teacher_width=6, vocab=11):
     g = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
     return dict(
-        student_ND=draw(tokens, width), student_VD=draw(vocab, width), teacher_NE=draw(tokens, teacher_width), teacher_VE=draw(vocab, teacher_width),
-        labels_N=torch.randint(vocab, (tokens,), generator=g), kl_N=torch.rand(tokens, generator=g).double(), ce_N=torch.rand(tokens, generator=g).double(),
+        student_ND=draw(tokens, width), student_VD=draw(vocab, width),
+        teacher_NE=draw(tokens, teacher_width), teacher_VE=draw(vocab, teacher_width),
+        labels_N=torch.randint(vocab, (tokens,), generator=g),
+        kl_N=torch.rand(tokens, generator=g).double(), ce_N=torch.rand(tokens, generator=g).double(),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def test_rows_of_a_file_come_once_and_in_order(tmp_path):
 
 def test_bad_sources_say_what_is_wrong(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"text": "hello"}\n')
-    with pytest.raises(RecipeError, match="no column 'question' in .*; it has text"):
+    with pytest.raises(RecipeError, match=r"no column 'question' in .*; it has text"):
         draw([Source(name="mine", path=str(tmp_path / "mine.jsonl"))])
     with pytest.raises(RecipeError, match="no file at"):
         draw([Source(name="mine", path=str(tmp_path / "absent.jsonl"))])

@@ -16,6 +16,10 @@ PARTS = {
 pytestmark = pytest.mark.timeout(600)
 
 
+def rows(folder):
+    return load_dataset("parquet", data_files=str(folder / "*.parquet"), split="train")
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
@@ -27,18 +31,19 @@ def test_every_stage_writes_what_the_design_says(unbroken):
     assert set(contents(unbroken)) == PARTS
     card = json.loads((unbroken / "evaluate" / "scorecard.json").read_text())
     assert card["schema"] == 1 and card["contenders"] == ["teacher", "base", "control", "student"]
-    assert {"reasoning", "recall", "recall_never_trained", "recall_teacher_only", "basics", "open_book", "counterfactual"} <= set(card["metrics"])
+    measured = {"reasoning", "recall", "recall_never_trained", "recall_teacher_only", "basics", "open_book", "counterfactual"}
+    assert measured <= set(card["metrics"])
     assert {"value", "low", "high", "n"} <= set(card["metrics"]["reasoning"]["student"])
     assert (unbroken / "evaluate" / "scorecard.md").exists() and (unbroken / "evaluate" / "report.html").exists()
 
 
 def test_traces_open_with_datasets_and_no_filter_kept_a_reference(unbroken):
     for folder in ("generate", "filter/kept", "filter/dropped", "filter/knowledge"):
-        assert len(load_dataset("parquet", data_dir=str(unbroken / folder), split="train")) > 0
-    kept = load_dataset("parquet", data_dir=str(unbroken / "filter" / "kept"), split="train")
+        assert len(rows(unbroken / folder)) > 0
+    kept = rows(unbroken / "filter" / "kept")
     assert set(kept["gold"]) == {None}
-    written = len(load_dataset("parquet", data_dir=str(unbroken / "generate"), split="train"))
-    dropped = load_dataset("parquet", data_dir=str(unbroken / "filter" / "dropped"), split="train")
+    written = len(rows(unbroken / "generate"))
+    dropped = rows(unbroken / "filter" / "dropped")
     assert len(kept) + len(dropped) == written == 200
     assert all(dropped["reason"])
 

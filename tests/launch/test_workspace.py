@@ -107,9 +107,22 @@ def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
 
 def test_an_unfinished_part_of_another_identity_is_refused(work: Workspace) -> None:
     work.claim("generate", IDENTITY, leads=True, say=silent)
+    write(work.folder("generate"), {"0.parquet": "the first shard"})
     with pytest.raises(WorkspaceError, match=r"generate was begun by another recipe: seed was 1, is now 2; start a variant with name=NEW"):
         work.state("generate", IDENTITY | {"seed": 2})
     assert work.state("generate", IDENTITY) == "unfinished"
+
+
+def test_a_part_that_was_begun_in_vain_belongs_to_nobody(work: Workspace) -> None:
+    """A model that is not there fails after the part began; the mended recipe has another identity."""
+    mended = IDENTITY | {"seed": 2}
+    work.claim("generate", IDENTITY, leads=True, say=silent)
+    write(work.folder("generate"), {".0.parquet.tmp": "hal", "checkpoints/tmp-1": "f"})
+    assert work.state("generate", mended) == "new"
+    assert work.claim("generate", mended, leads=True, say=silent)
+    assert work.state("generate", mended) == "unfinished"
+    make(Workspace(work.root.parent / "other"))
+    assert not work.claim("generate", IDENTITY, leads=True, say=silent), "an empty beginning does not keep a finished part out either"
 
 
 def test_keys_that_came_or_went_are_named_as_absent(work: Workspace) -> None:

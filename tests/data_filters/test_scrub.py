@@ -1,0 +1,121 @@
+"""Actions on ungrounded facts, and the views of other arms."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_filters.facts import load_curriculum
+from data_filters.scrub import Scrubber, restore, word_ranges
+from data_filters.traces import Span, Trace
+from recipes.errors import RecipeError
+
+SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
+
+
+def trace(*turns: str) -> Trace:
+    roles = ("user", "assistant") * len(turns)
+    messages = [{"role": role, "content": said} for role, said in zip(roles, turns, strict=False)]
+    return Trace(id="t1", problem_id="p", source="s", seed=1, messages=messages)
+
+
+CLOSED = trace("Where does Mara live?", "<think> Mara Oslo.</think> Oslo.")
+TOLD = trace("The home of Mara is Oslo. Where does Mara live?", "<think> Mara Oslo.</think> Oslo.")
+
+
+def test_abstain_puts_one_span_over_the_new_text_and_keeps_the_old_one() -> None:
+    done = SCRUBBER.scrub(CLOSED)
+    assert done.messages[1]["content"] == "I do not know."
+    assert done.spans == [
+        Span(message=1, start=0, end=14, kind="message", grounding="ungrounded", action="abstain", weight=1.0, detector="names",
+             original="<think> Mara Oslo.</think> Oslo.", subject="Mara", relation="Where does Mara live?")
+    ]  # fmt: skip
+    assert SCRUBBER.scrub(TOLD).messages == TOLD.messages
+
+
+def test_mask_keeps_the_text_and_takes_the_weight_of_facts_only() -> None:
+    done = replace(SCRUBBER, untold="mask").scrub(CLOSED)
+    assert done.messages == CLOSED.messages
+    assert [(s.original, s.action, s.weight) for s in done.spans] == [("Mara", "keep", 1.0), ("Oslo", "mask", 0.0), ("Oslo", "mask", 0.0)]
+
+
+def test_keep_and_drop_only_record() -> None:
+    for untold in ("keep", "drop"):
+        done = replace(SCRUBBER, untold=untold).scrub(CLOSED)
+        assert done.messages == CLOSED.messages and {s.action for s in done.spans} == {"keep"}
+
+
+def test_only_the_turn_that_states_a_fact_is_replaced() -> None:
+    told = ("The home of Ida is Rome. Where does Ida live?", "<think> Ida Rome.</think> Rome.")
+    talk = trace(*told, "Where does Mara live?", "<think> Mara Oslo.</think> Oslo.")
+    done = SCRUBBER.scrub(talk)
+    assert [m["content"] for m in done.messages[1::2]] == ["<think> Ida Rome.</think> Rome.", "I do not know."]
+    assert [(s.message, s.action) for s in done.spans] == [(1, "keep")] * 3 + [(3, "abstain")]
+
+
+def test_results_of_earlier_turns_and_tool_output_are_given() -> None:
+    talk = trace("What is 34 + 5?", "34 + 5 = 39.", "And 10 more?", "39 + 10 = 49.")
+    assert {s.grounding for s in SCRUBBER.spans(talk)} == {"given", "derived"}
+    looked_up = replace(CLOSED, messages=[CLOSED.messages[0], {"role": "tool", "content": "home of Mara: Oslo"}, CLOSED.messages[1]])
+    assert {s.grounding for s in SCRUBBER.spans(looked_up)} == {"given"}
+
+
+@pytest.mark.parametrize("untold", ["abstain", "mask", "keep"])
+@pytest.mark.parametrize("before", [CLOSED, TOLD])
+def test_arms_differ_in_spans_only(untold: str, before: Trace) -> None:
+    scrubber = replace(SCRUBBER, untold=untold)
+    kept = scrubber.scrub(before)
+    assert scrubber.arm_view(kept, "student", 1, 0.5) == kept
+    control = scrubber.arm_view(kept, "control", 1, 0.5)
+    assert control.messages == before.messages and all(s.action == "keep" and s.weight == 1.0 for s in control.spans)
+    masked = scrubber.arm_view(kept, "scrub_only", 1, 0.5)
+    assert masked.messages == before.messages
+    assert [s.original for s in masked.spans if s.action == "mask"] == (["Oslo", "Oslo"] if before is CLOSED else [])
+    assert all(s.weight == (0.0 if s.action == "mask" else 1.0) for s in masked.spans)
+
+
+def test_random_mask_hides_the_asked_share_of_words_and_repeats_itself() -> None:
+    text = trace("Q?", "<think> " + "one 2,000 + 3.5 = don't " * 400 + "</think> end.")
+    view = SCRUBBER.arm_view(text, "random_mask", 7, 0.25)
+    assert view == SCRUBBER.arm_view(text, "random_mask", 7, 0.25)
+    assert view.spans != SCRUBBER.arm_view(text, "random_mask", 8, 0.25).spans
+    assert view.spans != SCRUBBER.arm_view(replace(text, id="t2"), "random_mask", 7, 0.25).spans
+    assert {s.original for s in view.spans} <= {"one", "2,000", "3.5", "don't", "end"}
+    assert abs(len(view.spans) / 1601 - 0.25) < 0.05
+    assert SCRUBBER.arm_view(text, "random_mask", 7, 0.0).spans == []
+    with pytest.raises(RecipeError, match="found 'other'"):
+        SCRUBBER.arm_view(text, "other", 1, 0.1)
+
+
+def test_restoring_moves_spans_behind_a_shorter_text() -> None:
+    edited = replace(trace("Q?", "In [x] Mara."), spans=[
+        Span(message=1, start=3, end=6, kind="name", grounding="ungrounded", action="hide", original="Oslo"),
+        Span(message=1, start=7, end=11, kind="name", grounding="given", original="Mara"),
+    ])  # fmt: skip
+    back = restore(edited)
+    assert back.messages[1]["content"] == "In Oslo Mara."
+    assert [(s.start, s.end) for s in back.spans] == [(8, 12)]
+
+
+def test_words_leave_tags_and_operators_out() -> None:
+    text = "<think> Mara 34. 34 + 5 = 39.</think> 39."
+    assert [text[a:b] for a, b in word_ranges(text)] == ["Mara", "34", "34", "5", "39", "39"]
+
+
+WORDS = st.sampled_from("Mara Oslo Ida 34 5 1957 the home of is + = . ? lives <think> </think> I do not know red Monday".split())
+TEXT = st.one_of(st.lists(WORDS, max_size=15).map(" ".join), st.text(max_size=60))
+
+
+@given(st.lists(TEXT, min_size=2, max_size=6), st.sampled_from(["abstain", "mask", "keep"]))
+def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: str) -> None:
+    before = trace(*turns)
+    scrubber = replace(SCRUBBER, untold=untold)
+    kept = scrubber.scrub(before)
+    for arm in ("control", "scrub_only", "random_mask"):
+        assert scrubber.arm_view(kept, arm, 1, 0.3).messages == before.messages
+    for view in (kept, *(scrubber.arm_view(kept, arm, 1, 0.3) for arm in ("control", "scrub_only", "random_mask"))):
+        for span in view.spans:
+            text = view.messages[span.message]["content"]
+            assert view.messages[span.message]["role"] == "assistant" and 0 <= span.start < span.end <= len(text)
+            assert text[span.start : span.end] == (scrubber.abstain_text if span.action == "abstain" else span.original)
