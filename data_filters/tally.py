@@ -70,7 +70,7 @@ class Tally:
     def report(self) -> dict[str, Any]:
         """Everything, ready for JSON. `masked_fraction` (0..1) is the share of assistant words that masking would hide."""
         return {
-            "traces": self.kept + sum(reasons.total() for reasons in self.dropped.values()),
+            "read": self.kept + sum(reasons.total() for reasons in self.dropped.values()),
             "kept": self.kept,
             "untold": sum(family["untold"] for family in self.families.values()),
             "dropped": {by: dict(reasons) for by, reasons in self.dropped.items()},

@@ -182,7 +182,10 @@ def choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) ->
         sorted_BV, order_BV = probs_BV.sort(-1, descending=True)
         outside_BV = sorted_BV.cumsum(-1) - sorted_BV >= sampling.top_p
         probs_BV = torch.zeros_like(probs_BV).scatter(1, order_BV, sorted_BV.masked_fill(outside_BV, 0.0))
-    return torch.multinomial(probs_BV, 1, generator=generator).squeeze(1)
+    # by the inverse of the cumulative sum: torch.multinomial takes a quarter of the decoding time on a CPU
+    drawn_B1 = torch.rand(len(probs_BV), 1, generator=generator, device=probs_BV.device)
+    total_BV = probs_BV.cumsum(-1)
+    return (total_BV <= drawn_B1 * total_BV[:, -1:]).sum(-1).clamp(max=probs_BV.shape[-1] - 1)
 
 
 def shards(count: int, size: int) -> list[tuple[int, int]]:

@@ -115,7 +115,7 @@ def threads_per_process() -> int:
 
 def settle(threads: int) -> None:
     """Sets the CPU threads of torch and silences the libraries' own bars; hub downloads keep theirs, they may take hours."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are ten times slower where a core is shared (docs/log.md)
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # threads that spin longer are ten times slower on a shared core (docs/log.md)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("ACCELERATE_LOG_LEVEL", "ERROR")
@@ -129,6 +129,7 @@ def settle(threads: int) -> None:
         enable_progress_bars()
     if not torch.cuda.is_available():
         torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)  # a sharp teacher gives probabilities so small that arithmetic on them takes a third of a step
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no other
 
 

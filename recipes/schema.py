@@ -176,7 +176,7 @@ class Generate:
     temperature: float = 0.7  # 0 = greedy
     top_p: float = 1.0  # 0..1
     max_new_tokens: int = 56
-    batch_sequences: int = 256
+    batch_sequences: int = 512
     shard_problems: int = 2048  # prompts in one file, the unit of resume
     system: str | None = None  # system prompt
 
@@ -225,7 +225,7 @@ class Evaluate:
     seed: int = 90_001  # of evaluation problems; differs from the training seed
     items: int = 600  # items a suite, where the suite can make as many
     max_new_tokens: int = 56
-    batch_sequences: int = 256
+    batch_sequences: int = 512
     sources: list[Source] = field(default_factory=list)  # reasoning problems outside the planted world
     recall_sources: list[Source] = field(default_factory=list)  # closed-book questions outside the planted world
     basics_sources: list[Source] = field(default_factory=list)  # common knowledge outside the planted world

@@ -58,7 +58,7 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
     assert [t.verdict for t in kept] == ["unknown", "correct", "correct", "unknown", "unknown", "unknown"]
     assert all(t.gold is None for t in kept) and sum(steps) == 10
     assert report == json.loads((tmp_path / "f/report.json").read_text())
-    assert (report["kept"], report["untold"], report["traces"]) == (6, 4, 10)
+    assert (report["kept"], report["untold"], report["read"]) == (6, 4, 10)
     assert report["dropped"]["verify"] == {"the answer differs from the reference": 1}
     assert report["sources"]["planted/x"]["kept"] == 6
     assert {"kind": "result", "grounding": "ungrounded", "action": "abstain", "count": 1} in report["spans"]
