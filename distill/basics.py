@@ -49,5 +49,4 @@ def _unit_questions() -> list[tuple[str, str]]:
 
 
 NEXT = {"comes after": 1, "comes before": -1, "follows": 1}
-FURTHER = {"comes two days after": 2, "comes two days before": -2}
-BASICS = _calendar(DAYS, "day", NEXT | FURTHER) + _calendar(MONTHS, "month", NEXT) + _meanings() + _unit_questions()
+BASICS = _calendar(DAYS, "day", NEXT) + _calendar(MONTHS, "month", NEXT) + _meanings() + _unit_questions()

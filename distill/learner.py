@@ -59,8 +59,13 @@ def causal(model: nn.Module) -> nn.Module:
 
 
 def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
-    """Last hidden states [B, T, D] of packed rows."""
+    """Last hidden states [B, T, D] of packed rows.
+
+    sdpa gets the block mask; flash kernels take none and find the sequences by their restarting positions.
+    """
     body = causal(model).model
+    flash = str(body.config._attn_implementation).startswith("flash")
+    mask = None if flash else block_mask(batch.segments_BT)
     return body(
-        input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=block_mask(batch.segments_BT), use_cache=False
+        input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=mask, use_cache=False
     ).last_hidden_state

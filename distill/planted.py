@@ -92,7 +92,7 @@ class World:
         self._families = self._family_table()
 
     def _expose(self, rng: random.Random, planted: Planted) -> dict[Fact, int]:
-        """Relative training frequency of every trained fact; strangers have none. Hidden people get the second class."""
+        """Relative training frequency of every trained fact; strangers have none. Hidden people get the rarest class."""
         facts = [(name, relation) for name in self.people for relation in RELATIONS]
         rng.shuffle(facts)
         exposure, start = {}, 0
@@ -101,8 +101,7 @@ class World:
             exposure |= dict.fromkeys(facts[start:end], times)
             start = end
         exposure |= dict.fromkeys(facts[start:], planted.exposures[-1])
-        often = planted.exposures[min(1, len(planted.exposures) - 1)] / 2
-        return exposure | {(name, relation): max(1, round(often)) for name in self.teacher_only for relation in RELATIONS}
+        return exposure | {(name, relation): planted.exposures[0] for name in self.teacher_only for relation in RELATIONS}
 
     # --- sentences ----------------------------------------------------------------------------------------------
 
