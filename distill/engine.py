@@ -3,7 +3,6 @@
 Letters: B sequences, T tokens, V vocabulary.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -186,8 +185,3 @@ def choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) ->
     drawn_B1 = torch.rand(len(probs_BV), 1, generator=generator, device=probs_BV.device)
     total_BV = probs_BV.cumsum(-1)
     return (total_BV <= drawn_B1 * total_BV[:, -1:]).sum(-1).clamp(max=probs_BV.shape[-1] - 1)
-
-
-def shards(count: int, size: int) -> list[tuple[int, int]]:
-    """(start, stop) of each shard of `count` things."""
-    return [(i * size, min(count, (i + 1) * size)) for i in range(math.ceil(count / size))]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
@@ -147,14 +146,6 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-
-
-def count_parameters(folder_or_model: Path | PreTrainedModel) -> int:
-    """Total parameters, tied ones once."""
-    if isinstance(folder_or_model, Path):
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder_or_model)).num_parameters()
-    return folder_or_model.num_parameters()
 
 
 def _generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -30,10 +30,12 @@ def grade(text: str, finish_reason: str, gold: str) -> Outcome:
         gold: the reference.
     """
     answer = final_answer(text)
-    if answer is not None and same_answer(answer, gold):
+    declined = answer is not None and DECLINES.search(answer) is not None
+    named = declined and re.search(rf"\b{re.escape(gold)}\b", str(answer), re.IGNORECASE) is not None
+    if answer is not None and (named or same_answer(answer, gold)):
         return Outcome.CORRECT
     if finish_reason == "length":
         return Outcome.TRUNCATED
     if answer is None:
         return Outcome.UNPARSED
-    return Outcome.ABSTAINED if DECLINES.search(answer) else Outcome.WRONG
+    return Outcome.ABSTAINED if declined else Outcome.WRONG

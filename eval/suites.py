@@ -48,12 +48,6 @@ def planted_questions(world: World, *, seed: int, items: int, split: str = "repo
     return made + _untold(world, rng, items)
 
 
-def planted_reasoning(world: World, *, seed: int, items: int) -> Iterator[str]:
-    """Prompts of the evaluation's reasoning and reading problems: what the overlap filter looks for. No recall, no gold."""
-    told = ("reasoning", "open_book", "counterfactual")
-    return (q.prompt for q in planted_questions(world, seed=seed, items=items) if q.suite in told)
-
-
 def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items: int) -> list[Question]:
     """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference answer."""
     if not sources:

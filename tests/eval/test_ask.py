@@ -1,0 +1,125 @@
+"""Suites, grading and asking, with a contender whose answers are known."""
+
+import dataclasses
+
+import pytest
+
+from data_filters.traces import Trace
+from distill.engine import Completion
+from distill.planted import World
+from distill.splits import split_of
+from eval.ask import ask
+from eval.filter_score import score_filter
+from eval.grade import Outcome, grade
+from eval.suites import all_questions, planted_questions, source_questions
+from recipes.schema import Evaluate, Planted, Source
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(Planted(people=20, teacher_only=8, strangers=8))
+
+
+@pytest.fixture(scope="module")
+def questions(world):
+    return planted_questions(world, seed=9, items=70)
+
+
+class KeyReader:
+    """A contender that holds the world's key: the one that must score 1."""
+
+    def __init__(self, questions):
+        self.gold = {q.prompt: q.gold for q in questions}
+
+    def complete(self, talks, sampling, *, prefixes=None, progress=None):
+        return [
+            Completion(
+                text=f"<think> x.</think> {self.gold[t[-1]['content']]}.", prompt_tokens=5, completion_tokens=4, finish_reason="stop"
+            )
+            for t in talks
+        ]
+
+    def render(self, talk, prefix=""):
+        return talk[-1]["content"]
+
+    def choose_among(self, prompts, choices):
+        return [[c.strip() for c in options].index(self.gold[p]) for p, options in zip(prompts, choices, strict=True)]
+
+
+def rows(engine, questions):
+    return ask(engine, questions, contender="x", max_new_tokens=8, system=None, progress=lambda *_: None)
+
+
+def test_recall_asks_about_every_trained_fact_and_only_report_problems_are_asked(world, questions):
+    of = lambda suite: [q for q in questions if q.suite == suite]  # noqa: E731
+    assert len({q.cluster for q in of("recall")}) == 20 * 4
+    assert len(of("recall_teacher_only")) == 2 * len({q.cluster for q in of("recall_teacher_only")}) == 2 * 8 * 4
+    assert all(split_of(q.prompt) == "report" for suite in ("reasoning", "open_book", "counterfactual") for q in of(suite))
+    assert len({q.prompt for q in of("reasoning")}) == len(of("reasoning")) == 70
+    assert {q.family for q in of("untold")} == {"plain", "distracted", "age_problem"}
+
+
+def test_ids_are_unique(questions):
+    assert len({(q.suite, q.id) for q in questions}) == len(questions)
+
+
+def test_a_contender_with_the_key_is_right_everywhere(questions):
+    answers = rows(KeyReader(questions), questions)
+    assert {a["outcome"] for a in answers} == {"correct"}
+    assert {a["mode"] for a in answers} == {"free", "note", "choice"}
+
+
+def test_a_contender_with_another_key_is_wrong(questions):
+    recall = [q for q in questions if q.suite == "recall"]
+    liar = KeyReader([dataclasses.replace(q, gold="Nowhere") for q in recall])
+    free = liar.complete([[{"role": "user", "content": q.prompt}] for q in recall], None)
+    assert {grade(c.text, c.finish_reason, q.gold) for c, q in zip(free, recall, strict=True)} == {Outcome.WRONG}
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "outcome"),
+    [
+        ("<think> Mara Oslo.</think> Oslo.", "stop", "correct"),
+        ("Oslo.", "stop", "correct"),
+        ("<think> Mara Rome.</think> Rome.", "stop", "wrong"),
+        ("I do not know.", "stop", "abstained"),
+        ("I don't know, perhaps Oslo.", "stop", "correct"),  # recall does not hide behind politeness
+        ("<think> Mara Oslo Oslo Oslo", "length", "truncated"),
+        ("<think> Mara", "stop", "unparsed"),
+        ("", "stop", "unparsed"),
+    ],
+)
+def test_outcomes(text, finish, outcome):
+    assert grade(text, finish, "Oslo") == outcome
+
+
+def test_outside_sources_come_into_the_suite_they_are_named_for():
+    source = Source(name="reasoning_gym/chain_sum", options={"min_terms": 2, "max_terms": 2})
+    made = all_questions(Evaluate(items=10, sources=[source]), None)
+    assert {q.suite for q in made} == {"reasoning"} and {q.family for q in made} == {"chain_sum"} and len(made) == 10
+    assert source_questions("recall", [], seed=1, items=10) == []
+
+
+def test_the_key_scores_the_filter(world):
+    name = world.people[0]
+    fact, lie = world.facts[name, "home"], "Nowhere"
+    ask_home = f"Where does {name} live?"
+
+    def trace(source, question, answer):
+        return Trace(
+            id="t",
+            problem_id="p",
+            source=source,
+            seed=0,
+            messages=[{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
+        )
+
+    score = score_filter(
+        [
+            trace("planted/ask", ask_home, f"<think> {name} {fact}.</think> {fact}."),
+            trace("planted/ask", ask_home, f"<think> {name} {lie}.</think> {lie}."),
+            trace("planted/sums", "What is 1 + 1?", "2."),
+        ],
+        world,
+    )
+    assert score == {"facts": 1, "fact_recall": 0.0, "invented": 1, "invented_recall": 0.0, "told": 1, "over_scrub": 0.0}
