@@ -32,7 +32,7 @@ def write_traces(
     """
     start = shard * generate.shard_problems
     count = min(generate.shard_problems, generate.count - start)
-    problems = draw_problems(generate.sources, world, seed=seed, start=start, count=count, split="training")
+    problems = draw_problems(generate.sources, world, seed=seed, start=start, count=count, split="training", block=generate.shard_problems)
     asked = [(problem, sample) for problem in problems for sample in range(generate.samples_per_problem)]
     sampling = Sampling(
         max_new_tokens=generate.max_new_tokens, temperature=generate.temperature, top_p=generate.top_p, seed=seed * 100_003 + shard

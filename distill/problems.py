@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +26,32 @@ class Problem:
     seed: int
 
 
-def draw_problems(sources: Sequence[Source], world: World | None, *, seed: int, start: int, count: int, split: str) -> list[Problem]:
-    """Problems number `start` to `start + count`, the same whatever the shard size above them was asked with.
+def draw_problems(
+    sources: Sequence[Source], world: World | None, *, seed: int, start: int, count: int, split: str, block: int | None = None
+) -> list[Problem]:
+    """Problems number `start` to `start + count`, one block of a longer series.
 
     Args:
         sources: drawn from by weight.
         world: wanted by sources named planted/FAMILY.
-        seed: of the run; each source and start gets its own stream.
+        seed: of the run; each block has its own streams.
         start, count: which problems; a file source that is exhausted gives fewer.
         split: training, select or report; prompts of another split are skipped (but rows of files are taken whole).
+        block: problems in every block before this one, so that files are read on where the last block stopped.
     """
-    rng = random.Random(f"{seed}/{start}/{split}")
-    names = rng.choices(range(len(sources)), [s.weight for s in sources], k=count)
-    streams = {i: _stream(sources[i], world, f"{seed}/{start}/{split}", start, split) for i in sorted(set(names))}
+    names = _names(sources, seed, start, count, split)
+    earlier: Counter[int] = Counter()
+    if any(source.path is not None for source in sources):
+        for before in range(0, start, block or count):
+            earlier.update(_names(sources, seed, before, block or count, split))
+    streams = {i: _stream(sources[i], world, f"{seed}/{start}/{split}", earlier[i], split) for i in sorted(set(names))}
     drawn = [next(streams[i], None) for i in names]
     return [problem for problem in drawn if problem is not None]
+
+
+def _names(sources: Sequence[Source], seed: int, start: int, count: int, split: str) -> list[int]:
+    """Which source each problem of a block comes from."""
+    return random.Random(f"{seed}/{start}/{split}").choices(range(len(sources)), [s.weight for s in sources], k=count)
 
 
 def _stream(source: Source, world: World | None, seed: str, start: int, split: str) -> Iterator[Problem]:

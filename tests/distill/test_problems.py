@@ -37,6 +37,14 @@ def test_rows_of_a_file_come_once_and_in_order(tmp_path):
     assert found[0].gold == str(int(found[0].prompt.split()[2]) + 1)
 
 
+def test_blocks_read_a_file_on_where_the_last_one_stopped(tmp_path, world):
+    (tmp_path / "mine.jsonl").write_text("\n".join(json.dumps({"question": f"Question {i}?"}) for i in range(200)))
+    sources = [Source(name="mine", path=str(tmp_path / "mine.jsonl")), Source(name="planted/sums", weight=2.0)]
+    blocks = [draw(sources, world, start=start, count=30, block=30) for start in (0, 30, 60)]
+    asked = [p.prompt for block in blocks for p in block if p.source == "mine"]
+    assert asked == [f"Question {i}?" for i in range(len(asked))] and len(asked) > 15
+
+
 def test_bad_sources_say_what_is_wrong(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"text": "hello"}\n')
     with pytest.raises(RecipeError, match=r"no column 'question' in .*; it has text"):
