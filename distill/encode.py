@@ -3,7 +3,7 @@
 Letters: B rows, T tokens. A weight belongs to the token that is *predicted*; weights of prompts, tool output and
 padding are 0. What a span does to the tokens it touches (the span is widened to whole tokens):
 keep: nothing; mask: no loss of any kind; replaced text (abstain, hide, rename, lookup, generalise): cross-entropy
-only, since at these positions the teacher's probability lies on the fact that was taken out (DESIGN section 6).
+only, since at these positions the teacher's probability lies on the fact that was taken out (docs/method.md).
 """
 
 from collections.abc import Iterable, Iterator, Sequence

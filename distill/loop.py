@@ -1,6 +1,6 @@
 """The training loop. It trains a teacher from scratch and distils students: only the weights and the targets differ.
 
-The contract (DESIGN section 6): the global batch is counted in sequences and fixed by (seed, phase, step); the loss is
+The contract (docs/method.md): the global batch is counted in sequences and fixed by (seed, phase, step); the loss is
 the weighted sum over the whole global batch over the sum of its weights. Every rank packs the same batch and takes its
 share of the rows, so every rank knows that sum without asking, and the same step comes out for any split.
 """

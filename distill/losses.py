@@ -22,7 +22,9 @@ class Terms:
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, student_ND, student_VD, teacher_NE, teacher_VE, labels_N, kl_N, ce_N, temperature, chunk):
-        grad_ND, grad_VD = torch.zeros_like(student_ND, dtype=torch.float32), torch.zeros_like(student_VD, dtype=torch.float32)
+        grad_ND = torch.zeros_like(student_ND, dtype=torch.float32)
+        trains_head = ctx.needs_input_grad[1]  # not under LoRA: then a third of the work is saved
+        grad_VD = torch.zeros_like(student_VD, dtype=torch.float32) if trains_head else None
         totals = torch.zeros(2, dtype=torch.float64, device=student_ND.device)
         for start in range(0, student_ND.shape[0], chunk):
             here = slice(start, start + chunk)
@@ -33,14 +35,15 @@ class _ChunkedLoss(torch.autograd.Function):
             totals += torch.stack([kl, ce]).double()
             grad = grad.to(student_VD.dtype)
             grad_ND[here] = (grad @ student_VD).float()
-            grad_VD += (grad.T @ hidden).float()
-        ctx.save_for_backward(grad_ND.to(student_ND.dtype), grad_VD.to(student_VD.dtype))
+            if trains_head:
+                grad_VD += (grad.T @ hidden).float()
+        ctx.save_for_backward(grad_ND.to(student_ND.dtype), grad_VD.to(student_VD.dtype) if trains_head else None)
         return totals.sum().float(), totals.float()
 
     @staticmethod
     def backward(ctx, upstream, _):
         grad_ND, grad_VD = ctx.saved_tensors
-        return grad_ND * upstream, grad_VD * upstream, None, None, None, None, None, None, None
+        return grad_ND * upstream, None if grad_VD is None else grad_VD * upstream, None, None, None, None, None, None, None
 
 
 def _chunk(

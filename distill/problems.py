@@ -75,7 +75,7 @@ def _from_world(world: World, name: str, family: str, rng: random.Random, split:
 
 
 def _from_reasoning_gym(source: Source, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
-    """Fresh blocks of 64 items; items without a reference answer are skipped (DESIGN: five families have none)."""
+    """Fresh blocks of 64 items; items without a reference answer are skipped (five of its families have none)."""
     import reasoning_gym
 
     while True:

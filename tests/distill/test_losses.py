@@ -65,6 +65,15 @@ def test_without_a_teacher_it_is_cross_entropy():
     assert terms.kl.item() == 0
 
 
+def test_a_frozen_output_matrix_changes_nothing_else():
+    free, frozen = leaves(problem(4), torch.float32), leaves(problem(4), torch.float32)
+    frozen["student_VD"].requires_grad_(False)
+    for p in (free, frozen):
+        distillation_loss(**p)[0].backward()
+    torch.testing.assert_close(frozen["student_ND"].grad, free["student_ND"].grad)
+    assert frozen["student_VD"].grad is None
+
+
 def test_a_token_of_no_weight_has_no_gradient():
     p = leaves(problem(3), torch.float32)
     weights = torch.ones(7)
