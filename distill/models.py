@@ -58,12 +58,19 @@ def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel
     extra = {} if folder else {"gguf_file": spec.gguf_file, "revision": spec.revision}
     extra = {name: value for name, value in extra.items() if value is not None}
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, spec.dtype), attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code,
             use_safetensors=None if spec.gguf_file else True, **extra,
         )  # fmt: skip
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
+    if (
+        spec.gguf_file and not folder
+    ):  # transformers has unpacked the weights to plain ones, but still calls them quantized and refuses to save
+        model.hf_quantizer = None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+    return model
 
 
 def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedTokenizerBase:
