@@ -87,6 +87,8 @@ def walk(recipe: Recipe, ranks: Ranks) -> None:
     if ranks.is_main:
         print(f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True)
     settle(threads)
+    if ranks.is_main:
+        print(machine(), flush=True)
     from launch import pipeline
 
     pipeline.run(recipe, work)
@@ -131,6 +133,14 @@ def settle(threads: int) -> None:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(True)  # a sharp teacher gives probabilities so small that arithmetic on them takes a third of a step
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no other
+
+
+def machine() -> str:
+    """What torch computes on, for people: the next imports take seconds, and a command is never silent for long."""
+    import torch
+
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return f"torch {torch.__version__} on {where}; loading the stages"
 
 
 def check_ranks() -> None:
