@@ -75,6 +75,14 @@ def test_a_variant_reuses_what_still_fits(unbroken):
     assert len(losses(unbroken.parent / "shorter" / "distill" / "student")) == 5
 
 
+def test_traces_may_come_from_elsewhere(unbroken):
+    words = ("name=outside", f"distill.traces={unbroken / 'filter' / 'kept'}", "stages=teacher,generate,filter,distill")
+    said = succeed(SMOKE, f"runs={unbroken.parent}", *words)
+    assert "generate: not needed" in said and "filter: not needed" in said
+    for arm in ("student", "control"):
+        assert losses(unbroken.parent / "outside" / "distill" / arm) == losses(unbroken / "distill" / arm)
+
+
 def test_a_changed_recipe_is_refused_with_both_ways_out(unbroken):
     done = launch(SMOKE, f"runs={unbroken.parent}", "generate.temperature=0.9")
     assert done.returncode == 2
