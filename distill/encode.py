@@ -1,29 +1,23 @@
 """Traces to token ids and weights. The only place where spans become per-token weights.
 
-Letters: B rows, T tokens. A weight belongs to the token that is *predicted*; weights of prompts, tool output and
+A weight belongs to the token that is *predicted*; weights of prompts (unless the recipe says otherwise), of tool output and of
 padding are 0. What a span does to the tokens it touches (the span is widened to whole tokens):
-keep: nothing; mask: no loss of any kind; replaced text (abstain, hide, rename, lookup, generalise): cross-entropy
-only, since at these positions the teacher's probability lies on the fact that was taken out (docs/method.md).
+keep: its weight, usually 1; mask: no loss of any kind, or a pull toward a flat distribution; replaced text (abstain, hide, rename,
+lookup, generalise): cross-entropy only, since there the teacher's probability lies on the fact that was taken out (docs/method.md).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
-import torch
-from torch import Tensor
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.traces import Span, Trace
-from recipes.errors import ModelError, ShardError
+from recipes.errors import ModelError
 
+_NOWHERE = np.zeros(0, np.int64)
 REPLACED = ("abstain", "hide", "rename", "lookup", "generalise")
-_SCHEMA = pa.schema(
-    [("ids", pa.list_(pa.int32())), ("kl", pa.list_(pa.float32())), ("ce", pa.list_(pa.float32())), ("source", pa.string())]
-)
+WEIGHTS = ("kl", "ce", "flat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +25,47 @@ class Encoded:
     """One sequence: ids and the weights with which each id is predicted."""
 
     ids: np.ndarray
-    kl: np.ndarray
-    ce: np.ndarray
+    kl: np.ndarray  # of the divergence from the teacher
+    ce: np.ndarray  # of the cross-entropy
+    flat: np.ndarray  # of the pull toward a flat distribution
     source: str = ""
+    row: int = -1  # number in its file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """What a token teaches: the weights of the terms where no span says otherwise, and what a mask does."""
+
+    kl: float = 1.0
+    ce: float = 0.0
+    soften: float | None = None  # None: a masked token teaches nothing; 0..1: how far its target is moved from the teacher's to flat
+    roles: Mapping[str, float] = field(default_factory=lambda: {"assistant": 1.0})  # others, and tools always: 0
+
+    def plain(self, role: str, weight: float = 1.0) -> np.ndarray:
+        """[3, 1]: kl, ce, flat."""
+        return np.array([[self.kl], [self.ce], [0.0]], np.float32) * weight * (0.0 if role == "tool" else self.roles.get(role, 0.0))
+
+    def of_span(self, span: Span, role: str) -> np.ndarray:
+        """[3, 1]: what the tokens of a span teach."""
+        if span.action == "keep":
+            return self.plain(role, span.weight)
+        if span.action in REPLACED:
+            return np.array([[0.0], [span.weight], [0.0]], np.float32)
+        if self.soften is None:
+            return np.zeros((3, 1), np.float32)
+        plain = self.plain(role) * (1 - self.soften)
+        plain[2] = self.plain(role).sum() * self.soften
+        return plain
 
 
 def encode_traces(
-    traces: Iterable[Trace], tokenizer: PreTrainedTokenizerBase, *, kl: float, ce: float, batch: int = 512
-) -> Iterator[Encoded]:
-    """Token ids with the weights of divergence and cross-entropy for each predicted token.
+    traces: Iterable[Trace], tokenizer: PreTrainedTokenizerBase, teaching: Teaching, *, batch: int = 512
+) -> Iterator[Encoded]:  # fmt: skip
+    """Token ids with the weights of the three terms of the loss for each predicted token.
 
     Args:
         traces: conversations with spans.
-        kl, ce: weights of both terms where no span says otherwise.
+        teaching: weights where no span says otherwise, and what a mask does.
         batch: traces tokenised at once.
 
     Raises:
@@ -54,27 +76,26 @@ def encode_traces(
         tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
         ends, header = set(_end_ids(tokenizer)), _assistant_header(tokenizer)
         for trace, text, ids, offsets in zip(group, texts, tokens["input_ids"], tokens["offset_mapping"], strict=True):
-            yield _weigh(trace, text, np.asarray(ids, np.int32), np.asarray(offsets, np.int64).reshape(-1, 2), ends, header, (kl, ce))
+            yield _weigh(trace, text, np.asarray(ids, np.int32), np.asarray(offsets, np.int64).reshape(-1, 2), ends, header, teaching)
 
 
 def _weigh(
-    trace: Trace, text: str, ids: np.ndarray, offsets: np.ndarray, ends: set[int], header: str, plain: tuple[float, float]
+    trace: Trace, text: str, ids: np.ndarray, offsets: np.ndarray, ends: set[int], header: str, teaching: Teaching
 ) -> Encoded:  # fmt: skip
-    weights = np.zeros((2, len(ids)), np.float32)  # rows: kl, ce
+    weights = np.zeros((3, len(ids)), np.float32)
     for number, (message, start) in enumerate(zip(trace.messages, _place(trace, text), strict=True)):
-        if message["role"] != "assistant":
-            continue
-        opening, stop = _opening(text, start, header), start + len(message["content"])
-        closing = _closing(ids, offsets, stop, ends)
-        weights[:, np.append(_touching(offsets, opening, stop), closing)] = np.array(plain, np.float32)[:, None]
+        role, stop = message["role"], start + len(message["content"])
+        own = role == "assistant"  # the model writes this itself: it must also learn how to begin and to stop
+        opening, closing = (_opening(text, start, header), _closing(ids, offsets, stop, ends)) if own else (start, _NOWHERE)
+        weights[:, np.append(_touching(offsets, opening, stop), closing)] = teaching.plain(role)
         for span in trace.spans:
-            if span.message == number and span.action != "keep":
+            if span.message == number and (span.action, span.weight) != ("keep", 1.0):
                 begin = opening if span.start == 0 else start + span.start
                 touched = _touching(offsets, begin, start + span.end)
                 if start + span.end >= stop and span.action in REPLACED:
                     touched = np.append(touched, closing)
-                weights[:, touched] = _span_weights(span)
-    return Encoded(ids, weights[0], weights[1], trace.source)
+                weights[:, touched] = teaching.of_span(span, role)
+    return Encoded(ids, *weights, trace.source)
 
 
 def _opening(text: str, start: int, header: str) -> int:
@@ -87,11 +108,6 @@ def _closing(ids: np.ndarray, offsets: np.ndarray, stop: int, ends: set[int]) ->
     """The end-of-turn token behind the content, if there is one: the model must also learn to stop."""
     after = np.flatnonzero(offsets[:, 0] >= stop)[:1]
     return after if len(after) and int(ids[after[0]]) in ends else after[:0]
-
-
-def _span_weights(span: Span) -> np.ndarray:
-    replaced = span.action in REPLACED
-    return np.array([[0.0], [span.weight if replaced else 0.0]], np.float32)
 
 
 def _place(trace: Trace, text: str) -> list[int]:
@@ -134,133 +150,3 @@ def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
             group = []
     if group:
         yield group
-
-
-def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = "") -> dict[str, int]:
-    """An Arrow file that is read by memory mapping; sequences over `longest` tokens, or with nothing taught, are left out.
-
-    Args:
-        longest: limit in tokens.
-        label: names the progress bar; empty: none.
-
-    Returns:
-        counts: written, too_long, untaught, taught_tokens.
-    """
-    counts = dict.fromkeys(("written", "too_long", "untaught", "taught_tokens"), 0)
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-        rows: list[Encoded] = []
-        for sequence in tqdm(sequences, desc=f"{label}: encode", unit=" sequences", mininterval=1.0, disable=not label):
-            taught = int(((sequence.kl + sequence.ce) > 0).sum())
-            reason = "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
-            counts[reason] += 1
-            if reason == "written":
-                counts["taught_tokens"] += taught
-                rows.append(sequence)
-            if len(rows) == 2048:
-                writer.write_batch(_to_batch(rows))
-                rows = []
-        if rows:
-            writer.write_batch(_to_batch(rows))
-    temporary.replace(path)
-    if not counts["written"]:
-        raise ShardError(
-            f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {counts['untaught']} with nothing taught)"
-        )
-    return counts
-
-
-def _to_batch(rows: Sequence[Encoded]) -> pa.RecordBatch:
-    columns = ([r.ids for r in rows], [r.kl for r in rows], [r.ce for r in rows], [r.source for r in rows])
-    return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
-
-
-class EncodedFile:
-    """Random access to the sequences of an Arrow file; nothing but the source numbers is held in memory."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        except (pa.ArrowInvalid, OSError) as fault:
-            raise ShardError(f"{path}: {fault}; delete it and run again") from fault
-        self._sources = self._table["source"].combine_chunks().dictionary_encode()
-
-    def __len__(self) -> int:
-        return self._table.num_rows
-
-    def pool(self, families: Sequence[str]) -> np.ndarray:
-        """Row numbers whose source ends in one of `families` (all rows for an empty list)."""
-        if not families:
-            return np.arange(len(self))
-        names = [i for i, s in enumerate(self._sources.dictionary.to_pylist()) if s.rpartition("/")[2] in families]
-        return np.flatnonzero(np.isin(self._sources.indices.to_numpy(), names))
-
-    def take(self, rows: Sequence[int] | np.ndarray) -> list[Encoded]:
-        table = self._table.take(pa.array(np.asarray(rows, np.int64)))
-        columns = [table[name].combine_chunks() for name in ("ids", "kl", "ce")]
-        return [Encoded(*(column[i].values.to_numpy() for column in columns)) for i in range(len(rows))]
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Rows of several sequences each. Weights stand at the position that predicts, i.e. one left of the token."""
-
-    ids_BT: Tensor  # int64
-    positions_BT: Tensor  # int64, restart at 0 with every sequence
-    segments_BT: Tensor  # int64, 0 = padding
-    labels_BT: Tensor  # int64, the next token of the same sequence
-    kl_BT: Tensor  # float32
-    ce_BT: Tensor  # float32
-
-    def to(self, device: torch.device) -> "Packed":
-        return Packed(*(getattr(self, name).to(device) for name in self.__slots__))
-
-    def rows(self, start: int, stop: int) -> "Packed":
-        return Packed(*(getattr(self, name)[start:stop] for name in self.__slots__))
-
-
-def pack(sequences: Sequence[Encoded], row_tokens: int, *, packing: bool = True) -> Packed:
-    """First-fit-decreasing packing into rows of `row_tokens`; without packing, one sequence a row.
-
-    Sequences never see each other: block_mask() and restarting positions keep them apart.
-    """
-    order = sorted(range(len(sequences)), key=lambda i: (-len(sequences[i].ids), i))
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for i in order:
-        size = len(sequences[i].ids)
-        fits = next((j for j, left in enumerate(room) if left >= size), None) if packing else None
-        if fits is None:
-            rows.append([])
-            room.append(row_tokens)
-            fits = len(rows) - 1
-        rows[fits].append(i)
-        room[fits] -= size
-    width = row_tokens if packing else max(len(s.ids) for s in sequences)
-    return _fill(sequences, rows, width)
-
-
-def _fill(sequences: Sequence[Encoded], rows: list[list[int]], width: int) -> Packed:
-    shape = (len(rows), width)
-    whole = {name: np.zeros(shape, np.int64) for name in ("ids", "positions", "segments", "labels")}
-    weights = {name: np.zeros(shape, np.float32) for name in ("kl", "ce")}
-    for row, members in enumerate(rows):
-        at = 0
-        for segment, i in enumerate(members, 1):
-            ids = sequences[i].ids
-            size = len(ids)
-            here = slice(at, at + size)
-            whole["ids"][row, here], whole["positions"][row, here], whole["segments"][row, here] = ids, np.arange(size), segment
-            before = slice(at, at + size - 1)
-            whole["labels"][row, before] = ids[1:]
-            weights["kl"][row, before], weights["ce"][row, before] = sequences[i].kl[1:], sequences[i].ce[1:]
-            at += size
-    return Packed(*(torch.from_numpy(a) for a in (*whole.values(), *weights.values())))
-
-
-def block_mask(segments_BT: Tensor) -> Tensor:
-    """Boolean [B, 1, T, T]: causal, inside one sequence only; padding sees padding, so that no row is empty."""
-    size = segments_BT.shape[1]
-    same = segments_BT[:, :, None] == segments_BT[:, None, :]
-    return (same & torch.ones(size, size, dtype=torch.bool, device=segments_BT.device).tril())[:, None]

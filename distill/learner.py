@@ -1,13 +1,42 @@
-"""A causal language model whose forward is the distillation loss, and the live teacher beside it.
+"""A causal language model whose forward is the distillation loss.
 
-Letters: B rows, T tokens, N taught tokens, V vocabulary, D / E hidden widths of student / teacher.
+Letters: B rows, T tokens, N taught tokens, V vocabulary, D hidden width.
 """
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from distill.encode import Packed, block_mask
-from distill.losses import Terms, distillation_loss
+from distill.dense_loss import dense_loss, logits
+from distill.divergences import Divergence
+from distill.losses import Terms, Weights, distillation_loss
+from distill.packing import Packed, block_mask
+from distill.signals import Dense, Output, Sampled, Signal
+
+WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to cost anything
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Sums over a few taught tokens, for the guards: entropies in nats, and how many tokens they are."""
+
+    student: Tensor
+    teacher: Tensor
+    tokens: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.student, self.teacher, self.tokens))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What a learner minimises."""
+
+    divergence: Divergence = Divergence()  # noqa: RUF009 - frozen
+    vocab_size: int | None = None  # ids that teacher and student share; None: all of the student's
+    backend: str = "chunked"  # or dense, the reference
 
 
 class LossHead(nn.Linear):
@@ -16,41 +45,58 @@ class LossHead(nn.Linear):
     It is a module, not a function of its weight, because ZeRO-3 gathers a weight only inside its module's forward.
     """
 
-    def forward(self, hidden, labels_N=None, **loss):
+    def forward(self, hidden, labels_N=None, weights=None, signal=None, objective=None, softcap=None):
         if labels_N is None:
             return super().forward(hidden)
-        return distillation_loss(hidden, self.weight, labels_N, **loss)
+        output, how = Output(self.weight, self.bias, softcap), objective.divergence
+        if objective.vocab_size not in (None, len(self.weight)):
+            output = output.first(objective.vocab_size)
+        loss = dense_loss if objective.backend == "dense" else distillation_loss
+        return *loss(hidden, output, labels_N, weights, signal, how), _watch(hidden, output, weights, signal)
 
 
 class Learner(nn.Module):
     """A causal language model whose forward gives the loss of a packed batch, summed over tokens."""
 
-    def __init__(self, model: nn.Module, temperature: float) -> None:
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
-        self.model = model
-        self.temperature = temperature
+        self.model, self.objective = model, objective
         causal(model).lm_head.__class__ = LossHead
 
-    def forward(self, batch: Packed, teacher: "Teacher | None") -> tuple[Tensor, Terms]:
-        taught_BT = (batch.kl_BT + batch.ce_BT) > 0
+    def forward(self, batch: Packed, signal: Signal | None) -> tuple[Tensor, Terms, Watch]:
+        """The weighted sum of the three terms (nats, to be differentiated), each sum, and what the guards look at.
+
+        Args:
+            batch: packed rows.
+            signal: of the teacher at batch.taught(), in that order.
+        """
+        taught_BT = batch.taught()
         hidden_ND = hidden_states(self.model, batch)[taught_BT]
-        targets = teacher.targets(batch, taught_BT) if teacher else {}
-        return causal(self.model).lm_head(
-            hidden_ND, batch.labels_BT[taught_BT], kl_N=batch.kl_BT[taught_BT], ce_N=batch.ce_BT[taught_BT],
-            temperature=self.temperature, **targets,
-        )  # fmt: skip
+        weights = Weights(batch.kl_BT[taught_BT], batch.ce_BT[taught_BT], batch.flat_BT[taught_BT])
+        head = causal(self.model)
+        return head.lm_head(hidden_ND, batch.labels_BT[taught_BT], weights, signal, self.objective, softcap(head))
 
 
-class Teacher:
-    """A live teacher, replicated on every rank: its hidden states at the taught positions and its output matrix."""
+@torch.no_grad()
+def _watch(hidden_ND: Tensor, output: Output, weights: Weights, signal: Signal | None) -> Watch:
+    """Entropies at the first tokens that a divergence teaches (without a teacher: at the first taught ones).
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model = model.to(device).eval().requires_grad_(False)
+    The teacher's is known where its whole distribution is, or was when a sketch of it was drawn.
+    """
+    few_n = (weights.kl_N > 0 if signal is not None else torch.ones_like(weights.kl_N)).nonzero().view(-1)[:WATCHED_TOKENS]
+    student = entropy(logits(hidden_ND[few_n], output)).sum()
+    teacher = torch.full_like(student, torch.nan)
+    if isinstance(signal, Dense):
+        teacher = entropy(logits(signal.hidden_NE[few_n], signal.output)).sum()
+    elif isinstance(signal, Sampled):
+        teacher = signal.entropy_N[few_n].sum()
+    return Watch(student, teacher, torch.full_like(student, len(few_n)))
 
-    @torch.no_grad()
-    def targets(self, batch: Packed, taught_BT: Tensor) -> dict[str, Tensor]:
-        head = causal(self.model).lm_head
-        return {"teacher_NE": hidden_states(self.model, batch)[taught_BT], "teacher_VE": head.weight}
+
+def entropy(logits_NV: Tensor) -> Tensor:
+    """Of each row's softmax, [N], nats."""
+    logprobs_NV = torch.log_softmax(logits_NV, -1)
+    return -(logprobs_NV.exp() * logprobs_NV).sum(-1)
 
 
 def causal(model: nn.Module) -> nn.Module:
@@ -58,14 +104,35 @@ def causal(model: nn.Module) -> nn.Module:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
-    """Last hidden states [B, T, D] of packed rows.
+def softcap(model: nn.Module) -> float | None:
+    """The cap of the output logits, for families that have one (Gemma)."""
+    return getattr(model.config, "final_logit_softcapping", None)
 
-    sdpa gets the block mask; flash kernels take none and find the sequences by their restarting positions.
-    """
+
+def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
+    """Last hidden states [B, T, D] of packed rows; at padding they mean nothing."""
     body = causal(model).model
-    flash = str(body.config._attn_implementation).startswith("flash")
-    mask = None if flash else block_mask(batch.segments_BT)
-    return body(
-        input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=mask, use_cache=False
-    ).last_hidden_state
+    if body.config._attn_implementation in ("sdpa", "eager"):
+        mask_BTT = block_mask(batch.segments_BT)
+        return body(
+            input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=mask_BTT, use_cache=False
+        ).last_hidden_state  # fmt: skip
+    return _varlen_hidden_states(body, batch)
+
+
+def _varlen_hidden_states(body: nn.Module, batch: Packed) -> Tensor:
+    """For kernels without a mask (flash attention): all sequences in one row, without padding, told apart by where they begin.
+
+    transformers would look for the beginnings itself, but only where the batch is one row; given several it lets the sequences
+    of a row see each other, without a word.
+    """
+    real_BT = batch.segments_BT > 0
+    positions_S = batch.positions_BT[real_BT]
+    starts = torch.cat([(positions_S == 0).nonzero().view(-1), positions_S.new_tensor([len(positions_S)])])
+    longest = int(starts.diff().max())
+    ends = {"cu_seq_lens_q": starts.int(), "cu_seq_lens_k": starts.int(), "max_length_q": longest, "max_length_k": longest}
+    hidden_SD = body(
+        input_ids=batch.ids_BT[real_BT][None], position_ids=positions_S[None], attention_mask=None, use_cache=False, **ends
+    ).last_hidden_state[0]  # fmt: skip
+    hidden_BTD = hidden_SD.new_zeros(*real_BT.shape, hidden_SD.shape[-1])
+    return hidden_BTD.index_put((real_BT,), hidden_SD)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
@@ -87,6 +88,11 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
         raise ModelError(f"tokenizer {source}: {str(fault).splitlines()[0]}") from fault
     if tokenizer.chat_template is None:
         raise ModelError(f"tokenizer {source} has no chat template; name an instruct model or put a chat_template.jinja beside it")
+    for name, token in (("eos_token", spec.eos_token), ("pad_token", spec.pad_token)):
+        if token is not None and token not in tokenizer.get_vocab():
+            raise ModelError(f"tokenizer {source} has no token {token!r}, which the recipe names as its {name}")
+        if token is not None:
+            setattr(tokenizer, name, token)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -118,13 +124,45 @@ def check_pair(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name:
         raise ModelError(f"{name}: the tokenizer has {ids} ids, the model {rows} embeddings; they do not belong together")
 
 
-def check_same_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> None:
-    """Refuses a divergence between models whose ids mean different things."""
+def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, rows: tuple[int, int]) -> int:
+    """How many ids a divergence runs over: those that both output matrices have.
+
+    Models of one family pad their vocabularies to different lengths; that is well as long as no token stands in the difference.
+
+    Args:
+        rows: of the output matrices of teacher and student.
+
+    Raises:
+        ModelError: ids mean different things, or a token lies beyond one of the matrices.
+    """
     if teacher.get_vocab() != student.get_vocab():
+        other = sum(student.get_vocab().get(token) != i for token, i in teacher.get_vocab().items())
         raise ModelError(
-            f"teacher and student name tokens differently ({len(teacher)} and {len(student)} ids); a divergence needs one vocabulary: "
-            "choose a student of the teacher's family, or set distill.divergence: none"
+            f"teacher and student name tokens differently ({len(teacher)} and {len(student)} tokens, {other} of the teacher's differ); a "
+            "divergence needs one vocabulary: choose a student of the teacher's family, or set distill.divergence: none"
         )
+    used, shared = 1 + max(teacher.get_vocab().values()), min(rows)
+    if used > shared:
+        raise ModelError(
+            f"the tokenizer has ids up to {used - 1}, the output matrices of teacher and student {rows[0]} and {rows[1]} rows; "
+            "a padded vocabulary may differ in unused ids only"
+        )
+    return shared
+
+
+def vocabulary_rows(spec: Model, folder: Path | str | None = None) -> int:
+    """Rows of a model's output matrix, from its config alone.
+
+    Raises:
+        ModelError: no config there.
+    """
+    source = str(folder or resolve(spec))
+    extra = {"gguf_file": spec.gguf_file} if spec.gguf_file and not folder else {}
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
+    except (OSError, ValueError, ImportError) as fault:
+        raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
+    return int(config.get_text_config().vocab_size)
 
 
 def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:

@@ -1,11 +1,12 @@
 """The order of the data: curriculum phases that end by a criterion, then the full mix for a number of steps."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from distill.encode import EncodedFile
 from distill.optimizer import rate_factor
+from distill.packing import EncodedFile
 from recipes.errors import TrainingError
 from recipes.schema import Phase, Training
 
@@ -21,6 +22,8 @@ class Progress:
     since: int = 0  # steps done in this phase
     smooth: float | None = None  # exponential mean of the loss in this phase, nats
     ends: list[int] = field(default_factory=list)  # length of each finished phase, steps
+    means: dict[str, float] = field(default_factory=dict)  # running means that the guards look at
+    best: dict[str, float] | None = None  # the probe whose weights are kept
 
 
 class Schedule:
@@ -70,7 +73,11 @@ class Schedule:
         """Share of the full learning rate: warm-up over the whole run, full through the curriculum, decay in the full mix."""
         t = self.training
         final = at.phase == len(self.phases) - 1
-        decay = rate_factor(at.since if final else 0, t.steps, stable=t.stable_fraction, final=t.final_fraction)
+        since = at.since if final else 0
+        if t.schedule == "cosine":
+            decay = t.final_fraction + (1 - t.final_fraction) * 0.5 * (1 + math.cos(math.pi * since / t.steps))
+        else:
+            decay = rate_factor(since, t.steps, stable=t.stable_fraction, final=t.final_fraction)
         return decay * min(1.0, (at.step + 1) / max(1, t.warmup_steps))
 
     def done(self, at: Progress) -> bool:

@@ -17,3 +17,8 @@ def split_of(prompt: str) -> str:
     Problem spaces are small and collide across seeds, so different seeds alone do not keep two sets apart.
     """
     return SPLITS[digest_of(prompt) % len(SPLITS)]
+
+
+def fact_split(subject: str, relation: str) -> str:
+    """select (20 %) or report (80 %): facts that probes and searches may look at, and facts that the scorecard asks about."""
+    return "select" if digest_of(f"{subject} / {relation}") % 5 == 0 else "report"

@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from data_filters.traces import Trace
-from distill.encode import EncodedFile, encode_traces, write_encoded
-from distill.loop import Trainer
-from distill.models import add_lora, build_model, check_pair, check_same_vocabulary, load_model, load_tokenizer, save_model
+from distill.divergences import Divergence
+from distill.encode import Teaching, encode_traces
+from distill.learner import Objective
+from distill.loop import OpenSource, Trainer
+from distill.models import add_lora, build_model, check_pair, load_model, load_tokenizer, save_model
+from distill.packing import EncodedFile, write_encoded
+from distill.probing import Look, Prober
 from recipes.schema import Distill, Model
 
 
@@ -31,31 +35,58 @@ def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, fo
     return {"parameters": model.num_parameters(), "vocab_size": len(tokenizer)}
 
 
+def encode_arm(
+    spec: Model, config: Distill, base: Path, traces: Iterable[Trace], path: Path,
+    *, label: str, is_main: bool, wait: Callable[[Path], None],
+) -> dict[str, int]:  # fmt: skip
+    """Writes the sequences that an arm learns from, unless they are there; every rank comes back when they are.
+
+    Args:
+        base: where the student's tokenizer lies.
+        traces: as this arm sees them.
+        path: of the file.
+    """
+    counts: dict[str, int] = {}
+    if is_main and not path.exists():
+        encoded = encode_traces(traces, load_tokenizer(spec, base), teaching(config))
+        counts = write_encoded(encoded, path, longest=config.sequence_tokens, label=label)
+    wait(path)
+    return counts
+
+
+def teaching(config: Distill) -> Teaching:
+    """What a token teaches under this recipe."""
+    alone = config.divergence == "none"
+    soften = config.soften_fraction if config.masked == "soften" else None
+    return Teaching(kl=0.0 if alone else 1.0, ce=1.0 if alone else config.ce_weight, soften=soften, roles=config.role_weights)
+
+
+def objective(config: Distill, vocab_size: int | None) -> Objective:
+    """What the students minimise; vocab_size: ids that teacher and student share."""
+    kind = "forward_kl" if config.divergence == "none" else config.divergence
+    return Objective(divergence=Divergence(kind, config.beta, config.temperature), vocab_size=vocab_size, backend=config.loss)
+
+
 def train_arm(
-    spec: Model, config: Distill, *, base: Path, teacher: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]] | None,
-    traces: Iterable[Trace], folder: Path, label: str, seed: int, replay: list[int] | None, is_main: bool, wait: Callable[[Path], None],
+    spec: Model, config: Distill, *, base: Path, source: OpenSource | None, vocab_size: int | None, data: EncodedFile, folder: Path,
+    label: str, seed: int, replay: list[int] | None, is_main: bool, look: Look | None, run: str,
 ) -> dict[str, object]:  # fmt: skip
     """Trains one arm into `folder`, a transformers model folder (adapters, if any, are merged and also kept apart).
 
     Args:
         base: the weights to start from.
-        teacher: opens the live teacher; None: cross-entropy on its text.
-        traces: as this arm sees them.
+        source: opens the teacher's targets; None: cross-entropy on its text.
+        vocab_size: ids that teacher and student share; None without a teacher.
+        data: the sequences of this arm.
         replay: phase lengths of the student's run, which every other arm repeats.
+        look: asks a model while it trains; None: nobody does.
+        run: project and name for the trackers.
     """
-    tokenizer = load_tokenizer(spec, base)
-    data, counts = folder / "encoded.arrow", {}
-    if is_main and not data.exists():
-        weights = {"kl": 1.0, "ce": config.ce_weight} if teacher else {"kl": 0.0, "ce": 1.0}
-        counts = write_encoded(encode_traces(traces, tokenizer, **weights), data, longest=config.sequence_tokens, label=label)
-    wait(data)
-    live = None
-    if teacher:
-        live, teacher_tokenizer = teacher()
-        check_same_vocabulary(teacher_tokenizer, tokenizer)
-    model = _trainable(spec, base, seed)
-    trainer = Trainer(model, live, config, folder, temperature=config.temperature)
-    notes = trainer.fit(EncodedFile(data), seed=seed, label=label, replay=replay)
+    prober = Prober(config.probe, look, lambda: _trainable(spec, base, seed)) if look else None
+    trainer = Trainer(
+        _trainable(spec, base, seed), config, folder, objective=objective(config, vocab_size), source=source, prober=prober, run=run
+    )
+    notes = trainer.fit(data, seed=seed, label=label, replay=replay)
     weights_by_name = trainer.weights()
     trainer.close()
     if is_main:
@@ -64,9 +95,8 @@ def train_arm(
         if spec.lora.rank:
             whole.save_pretrained(folder / "adapter", safe_serialization=True)
             whole = whole.merge_and_unload()
-        save_model(whole, tokenizer, folder)
-        data.unlink()
-    return notes | counts
+        save_model(whole, load_tokenizer(spec, base), folder)
+    return notes
 
 
 def _trainable(spec: Model, base: Path, seed: int) -> nn.Module:

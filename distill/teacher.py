@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_filters.traces import Trace
-from distill.encode import EncodedFile, encode_traces, write_encoded
+from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
+from distill.packing import EncodedFile, write_encoded
 from distill.planted import World
 from distill.tokenizer import train_tokenizer
 from recipes.errors import RecipeError
@@ -34,13 +35,14 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
 
 
 def train_teacher(
-    spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None]
+    spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None], run: str = ""
 ) -> dict[str, object]:
     """Builds and trains the teacher into `folder`, a transformers model folder.
 
     Args:
         spec: models.teacher, with a shape.
         is_main, wait: the main rank prepares the data, the others wait for the file.
+        run: project and name for the trackers.
 
     Returns:
         notes for the manifest.
@@ -50,13 +52,13 @@ def train_teacher(
         texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
         tokenizer = train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
         tokenizer.save_pretrained(folder)
-        encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, kl=0.0, ce=1.0)
+        encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, Teaching(kl=0.0, ce=1.0))
         counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
     wait(data)
     tokenizer = load_tokenizer(spec, folder)
     assert spec.shape is not None
     model = build_model(spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
-    trainer = Trainer(model, None, config, folder)
+    trainer = Trainer(model, config, folder, run=run)
     notes = trainer.fit(EncodedFile(data), seed=seed, label="teacher")
     weights = trainer.weights()
     trainer.close()

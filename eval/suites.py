@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from distill.basics import BASICS
 from distill.planted import QUESTIONS, REASONING, RELATIONS, Fact, Item, World
 from distill.problems import draw_problems
-from distill.splits import split_of
+from distill.splits import fact_split, split_of
 from recipes.schema import Evaluate, Source
 
 
@@ -33,7 +33,7 @@ class Question:
 
 
 def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:
-    """Every suite of the planted world; recall asks about every trained fact."""
+    """Every suite of the planted world; recall asks about every trained fact of the split (see distill/splits.py)."""
     rng = random.Random(f"evaluation/{seed}/{world.seed}")
     made: list[Question] = []
     each = -(-items // len(REASONING))
@@ -42,17 +42,17 @@ def planted_questions(world: World, *, seed: int, items: int, split: str = "repo
     made += _fresh(world, rng, "open_book", "read", items, split)
     made += _fresh(world, rng, "counterfactual", "counter", items, split)
     made += _basics(world, rng, items)
-    made += [_closed(world, rng, "recall", fact, rng.randrange(2)) for fact in _facts(world.people)]
+    made += [_closed(world, rng, "recall", fact, rng.randrange(2)) for fact in _facts(world.people) if fact_split(*fact) == split]
     for suite, people in (("recall_never_trained", world.strangers), ("recall_teacher_only", world.teacher_only)):
         made += [_closed(world, rng, suite, fact, form) for fact in _facts(people) for form in range(2)]
     return made + _untold(world, rng, items)
 
 
-def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items: int) -> list[Question]:
+def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = "report") -> list[Question]:
     """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference answer."""
     if not sources:
         return []
-    drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split="report")
+    drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split=split)
     unique = {p.id: p for p in drawn if p.gold is not None}
     return [
         Question(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -14,6 +15,7 @@ from distill.engine import LocalEngine
 from distill.models import load_model, load_tokenizer, pick_device
 from distill.planted import World
 from eval.suites import all_questions
+from launch.identity import Identity, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import ARMS, Recipe, Source
@@ -24,6 +26,16 @@ class Inputs:
 
     def __init__(self, recipe: Recipe, work: Workspace) -> None:
         self.recipe, self.work = recipe, work
+
+    def identity(self, *sections: str, leave_out: tuple[str, ...] = ()) -> Identity:
+        """What the content of a part depends on in the recipe: these sections (or single keys) and the seed."""
+        found: Identity = {"seed": self.recipe.seed}
+        for dotted in sections:
+            section: Any = self.recipe
+            for name in dotted.split("."):
+                section = getattr(section, name)
+            found |= identity_of(section, prefix=dotted, leave_out=leave_out)
+        return found
 
     @cached_property
     def world(self) -> World | None:
@@ -93,9 +105,12 @@ class Inputs:
                 "models.teacher.engine: this version does not speak with servers; have the served teacher's traces written elsewhere and "
                 "name them in filter.traces (a folder or file of chat rows, or a hub data set)"
             )
-        return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None)).to(
-            pick_device(self.work.ranks.local_index)
-        )
+        return self.load_model(name, where).to(pick_device(self.work.ranks.local_index))
+
+    def load_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
+        """As open_model, but left where it was loaded."""
+        spec = self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
+        return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None))
 
     def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
         tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)

@@ -6,7 +6,7 @@ so by files (identity.json: make it; manifest.json: it is there), and the others
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,7 @@ from tqdm import tqdm
 from data_filters.overlap import Contact
 from data_filters.shards import iter_traces, read_shard, write_shard
 from data_filters.sift import sift
-from data_filters.traces import Trace
 from distill.generate import num_shards, shard_path, write_traces
-from distill.student import make_base, train_arm
 from distill.teacher import train_teacher
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
@@ -27,7 +25,8 @@ from eval.suites import all_questions
 from launch.inputs import Inputs, digest_texts
 from launch.progress import Bar
 from launch.publish import publish_student, push
-from launch.workspace import Workspace, identity_of
+from launch.students import Students
+from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe
@@ -60,8 +59,8 @@ class Street:
         models, recipe = self.recipe.models, self.recipe
         if models.teacher.path is not None:
             return self._say(f"teacher: {models.teacher.path}")
-        identity = self._identity("models.teacher", "teacher", "planted")
-        how = {"seed": recipe.seed, "is_main": self.is_main, "wait": self.work.wait_for}
+        identity = self.inputs.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers",))
+        how = {"seed": recipe.seed, "is_main": self.is_main, "wait": self.work.wait_for, "run": f"{recipe.name}/teacher"}
         world = self.inputs.need_world()
         self._make("teacher", identity, lambda folder: train_teacher(models.teacher, recipe.teacher, world, folder, **how))
 
@@ -69,14 +68,14 @@ class Street:
         """The teacher writes traces; each rank takes every n-th shard."""
         if self.recipe.filter.traces or self.recipe.distill.traces:
             return self._say(f"generate: not needed, traces come from {self.recipe.filter.traces or self.recipe.distill.traces}")
-        identity = self._identity("models.teacher", "generate", "planted") | {"input.teacher": self.inputs.teacher_digest()}
+        identity = self.inputs.identity("models.teacher", "generate", "planted") | {"input.teacher": self.inputs.teacher_digest()}
         self._make("generate", identity, self._write_shards)
 
     def filter(self) -> None:
         """Keeps what teaches thought, takes recalled facts out, says why."""
         if self.recipe.distill.traces:
             return self._say(f"filter: not needed, traces come from {self.recipe.distill.traces}")
-        identity = self._identity("filter") | {
+        identity = self.inputs.identity("filter") | {
             "input.traces": self.inputs.traces_digest(),
             "input.held_out": digest_texts(self.inputs.held_out),
         }
@@ -84,29 +83,13 @@ class Street:
 
     def distill(self) -> None:
         """The students: the base once, then every arm from its weights."""
-        recipe = self.recipe
-        spec = recipe.models.student
-        inputs = {"input.teacher": self.inputs.teacher_digest()} if spec.shape or recipe.distill.divergence != "none" else {}
-        base = self._identity("models.student") | inputs
-        self._make(
-            "distill/base",
-            base,
-            lambda folder: make_base(spec, self.inputs.teacher_tokenizer() if spec.shape else None, folder, seed=recipe.seed),
-            main_only=True,
-        )
-        for arm in recipe.distill.arms:
-            identity = (
-                self._identity("models.student", "distill", leave_out=("distill.arms",))
-                | inputs
-                | {"arm": arm, "input.traces": self.inputs.kept_digest()}
-            )
-            self._make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
+        Students(self.recipe, self.work, self.inputs, self._make).walk()
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
         contenders = self.inputs.contenders()
         parts = {name: f"evaluate/answers/{name}" for name in contenders}
-        scope = self._identity("evaluate", "planted", leave_out=("evaluate.bootstrap",)) | {"generate.system": self.recipe.generate.system}
+        scope = self.inputs.identity("evaluate", "planted", "generate.system", leave_out=("evaluate.bootstrap",))
         for number, (name, where) in enumerate(contenders.items()):
             mine = number % self.work.ranks.count == self.work.ranks.index
             identity = scope | {
@@ -125,7 +108,7 @@ class Street:
         config, arm = self.recipe.publish, self.recipe.publish.student
         if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
             raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
-        identity = self._identity("publish", leave_out=("publish.repo", "publish.private")) | {
+        identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private")) | {
             "input.student": self.work.digest(f"distill/{arm}"),
             "input.scorecard": self.work.digest("evaluate"),
         }
@@ -186,22 +169,6 @@ class Street:
             self._say("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
         return notes
 
-    def _train(self, arm: str, folder: Path) -> dict[str, Any]:
-        recipe, student = self.recipe, self.work.folder("distill/student")
-        replay = None if arm == "student" else json.loads((student / "manifest.json").read_text())["notes"]["phases"]
-        live = None if recipe.distill.divergence == "none" else lambda: (self.inputs.open_model("teacher"), self.inputs.teacher_tokenizer())
-        return train_arm(
-            recipe.models.student, recipe.distill, base=self.work.folder("distill/base"), teacher=live, traces=self._arm_traces(arm),
-            folder=folder, label=arm, seed=recipe.seed, replay=replay, is_main=self.is_main, wait=self.work.wait_for,
-        )  # fmt: skip
-
-    def _arm_traces(self, arm: str) -> Iterator[Trace]:
-        """Kept traces as an arm sees them; arms differ in nothing else."""
-        report = self.work.folder("filter") / "report.json"
-        masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0
-        source = self.recipe.distill.traces or self.work.folder("filter") / "kept"
-        return (self.inputs.scrubber.arm_view(trace, arm, self.recipe.seed, masked) for trace in iter_traces(source))
-
     def _answer(self, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         questions = all_questions(config, self.inputs.world)
@@ -233,16 +200,6 @@ class Street:
             notes={name: made[name] for name in ("written", "taught_tokens", "steps") if name in made}, repo=config.repo,
         )  # fmt: skip
         return {}
-
-    def _identity(self, *sections: str, leave_out: tuple[str, ...] = ()) -> Identity:
-        """What the content of a part depends on in the recipe: these sections and the seed."""
-        found: Identity = {"seed": self.recipe.seed}
-        for dotted in sections:
-            section: Any = self.recipe
-            for name in dotted.split("."):
-                section = getattr(section, name)
-            found |= identity_of(section, prefix=dotted, leave_out=leave_out)
-        return found
 
     def _later_digest(self, part: str) -> str:
         """The digest of a part that another rank may still be making."""

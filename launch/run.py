@@ -86,6 +86,7 @@ def walk(recipe: Recipe, ranks: Ranks) -> None:
     work.open(recipe)
     if ranks.is_main:
         print(f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True)
+    os.environ.setdefault("TRACKIO_DIR", str(Path(recipe.runs).absolute() / "trackio"))  # TRACKIO_DIR=... trackio show
     settle(threads)
     if ranks.is_main:
         print(machine(), flush=True)

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import inspect
 import io
 import json
 import tokenize
@@ -13,7 +14,7 @@ from recipes import schema
 
 _HEAD = """# Recipe reference
 
-Written by `python -m recipes.reference > docs/recipe.md` from the comments in `recipes/schema.py`; do not edit it here.
+Written by `python -m recipes.reference > docs/recipe.md` from the comments in `recipes/schema*.py`; do not edit it here.
 
 A recipe is a YAML file with these keys. `extends: base.yaml` lays it on another recipe. On the command line every key can be set by
 its dotted name: `distill.steps=300`, `stages=generate,filter`, `models.student.lora.rank=16`. A key that is left out has its default.
@@ -22,7 +23,8 @@ its dotted name: `distill.steps=300`, `stages=generate,filter`, `models.student.
 
 def reference() -> str:
     """The whole page in Markdown: one table a section, in the order in which a recipe mentions them."""
-    comments = _comments(Path(schema.__file__).read_text(encoding="utf-8"))
+    files = {inspect.getfile(section) for section in _sections()}
+    comments = {name: fields for file in sorted(files) for name, fields in _comments(Path(file).read_text(encoding="utf-8")).items()}
     return "\n".join([_HEAD, *(_table(section, keys, comments) for section, keys in _sections().items())])
 
 

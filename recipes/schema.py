@@ -7,83 +7,19 @@ a recipe that cannot work is refused before any model is loaded.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recipes.errors import RecipeError
+from recipes.schema_models import Lora, Model, Models, Shape, require
+from recipes.schema_training import Guards, Phase, Probe, Targets, Training
+
+__all__ = [
+    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "Lora", "Model", "Models", "Phase", "Planted", "Probe",
+    "Publish", "Recipe", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
 ARMS = ("student", "control", "scrub_only", "random_mask")
 
 Stage = Literal["teacher", "generate", "filter", "distill", "evaluate", "publish"]
 Arm = Literal["student", "control", "scrub_only", "random_mask"]
-
-
-def require(holds: bool, message: str) -> None:
-    """Raises RecipeError(message) unless `holds`; a message names the keys and the values found."""
-    if not holds:
-        raise RecipeError(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """The shape of a model that is built from scratch, with the Qwen3 layout."""
-
-    family: Literal["qwen3", "qwen3_moe"] = "qwen3"
-    hidden_size: int = 128  # width of the residual stream
-    num_layers: int = 3
-    num_heads: int = 4
-    num_kv_heads: int = 4
-    head_size: int = 32
-    intermediate_size: int = 256  # width of the MLP; of each expert in a mixture
-    num_experts: int = 8  # qwen3_moe only
-    experts_per_token: int = 2  # qwen3_moe only
-    tie_embeddings: bool = True
-    rope_theta: float = 10_000.0
-    max_position_tokens: int = 256
-
-    def __post_init__(self) -> None:
-        require(self.num_heads % self.num_kv_heads == 0, f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}")
-        used, there = self.experts_per_token, self.num_experts
-        require(1 <= used <= there, f"experts_per_token {used} is outside 1..num_experts {there}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lora:
-    """Low-rank adapters through peft; rank 0 trains the whole model."""
-
-    rank: int = 0  # 0 = off
-    alpha: float = 32.0
-    dropout: float = 0.0  # 0..1
-    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
-
-    def __post_init__(self) -> None:
-        require(self.rank >= 0, f"lora.rank {self.rank} is below 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from scratch."""
-
-    path: str | None = None  # hub id, local folder, or package:NAME (a folder inside an installed Python package)
-    revision: str | None = None  # hub revision
-    gguf_file: str | None = None  # a GGUF file inside path
-    shape: Shape | None = None  # build instead of load
-    lora: Lora = field(default_factory=Lora)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"] = "sdpa"
-    trust_remote_code: bool = False
-    engine: Literal["transformers", "endpoint"] = "transformers"  # endpoint: an OpenAI-compatible server
-    base_urls: list[str] = field(default_factory=list)  # endpoint only, e.g. http://host:8000/v1
-
-    def __post_init__(self) -> None:
-        require((self.path is None) != (self.shape is None), "a model has either a path or a shape, not both and not neither")
-        require(self.engine != "endpoint" or bool(self.base_urls), "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """Who teaches and who learns."""
-
-    teacher: Model
-    student: Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,44 +53,6 @@ class Source:
 
     def __post_init__(self) -> None:
         require(self.weight >= 0, f"source {self.name}: weight {self.weight} is below 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Phase:
-    """A stretch of the curriculum: some families only, until the smoothed loss is low enough."""
-
-    families: list[str]  # source names without their prefix, e.g. [follow, read]
-    until_loss: float = 0.05  # nats a taught token, exponential mean over steps (decay 0.9)
-    min_steps: int = 30
-    max_steps: int = 400
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """One training run: the same loop trains a teacher from scratch and distils a student."""
-
-    steps: int = 800  # optimizer steps on the full mix, after the curriculum
-    curriculum: list[Phase] = field(default_factory=list)
-    batch_sequences: int = 80  # global batch, in sequences
-    sequence_tokens: int = 96  # packed row length; longer traces are counted and left out
-    micro_batch_rows: int = 64  # packed rows a rank computes at once
-    packing: bool = True
-    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: matrices by Muon, the rest by AdamW
-    learning_rate: float = 3e-3  # AdamW
-    muon_learning_rate: float = 0.02
-    weight_decay: float = 0.01
-    adam_betas: tuple[float, float] = (0.9, 0.98)
-    warmup_steps: int = 50
-    stable_fraction: float = 0.25  # share of `steps` at full rate before the linear decay, 0..1
-    final_fraction: float = 0.02  # learning rate at the end, relative to the full rate
-    clip_norm: float = 1.0  # global gradient norm, 0 = off
-    activation_checkpointing: bool = False
-    checkpoint_steps: int = 200  # a checkpoint every so many steps
-
-    def __post_init__(self) -> None:
-        require(self.steps >= 1, f"steps {self.steps} is below 1")
-        require(self.batch_sequences >= 1, f"batch_sequences {self.batch_sequences} is below 1")
-        require(0 <= self.stable_fraction <= 1, f"stable_fraction {self.stable_fraction} is outside 0..1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +105,32 @@ class Distill(Training):
 
     traces: str | None = None  # take traces from here instead of filter/kept
     arms: list[Arm] = field(default_factory=lambda: ["student", "control"])
-    divergence: Literal["forward_kl", "none"] = "forward_kl"  # none: cross-entropy on the teacher's text, needs no teacher in memory
+    divergence: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"  # none: cross-entropy on the text, needs no teacher
+    beta: float = 0.5  # jsd: the teacher's share of the mixture, inside 0..1
     ce_weight: float = 0.0  # weight of cross-entropy beside the divergence, 0..; with divergence none it is 1
     temperature: float = 1.0  # of teacher and student in the divergence, above 0; no T^2 factor
+    targets: Targets = field(default_factory=Targets)
+    masked: Literal["drop", "soften"] = "drop"  # what a masked fact teaches: nothing, or a flat distribution
+    soften_fraction: float = 1.0  # masked: soften: 0 = the teacher's distribution .. 1 = flat
+    role_weights: dict[str, float] = field(default_factory=lambda: {"assistant": 1.0})  # of system, user, assistant; 0 and above
+    probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.temperature > 0, f"distill.temperature {self.temperature} is not above 0")
+        require(0 < self.beta < 1, f"distill.beta {self.beta} is outside 0..1 (0 would be forward_kl, 1 reverse_kl)")
+        require(0 <= self.soften_fraction <= 1, f"distill.soften_fraction {self.soften_fraction} is outside 0..1")
         require(bool(self.arms) and self.arms[0] == "student", "distill.arms starts with student")
         require(len(set(self.arms)) == len(self.arms), f"distill.arms names an arm twice: {self.arms}")
+        roles = set(self.role_weights) - {"system", "user", "assistant"}
+        require(not roles, f"distill.role_weights names {', '.join(sorted(roles))}; wanted system, user, assistant (never tool)")
+        negative = [role for role, weight in self.role_weights.items() if weight < 0]
+        require(not negative, f"distill.role_weights: {', '.join(negative)} is below 0")
+        sampled = self.targets.kind == "sampled"
+        require(
+            not sampled or self.divergence in ("forward_kl", "none"),
+            f"distill.targets.kind sampled serves divergence forward_kl only, found {self.divergence}; use hidden or top_k targets",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +181,12 @@ class Recipe:
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
         require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        live = self.distill.divergence != "none"
+        targets = self.distill.targets
+        taught = self.distill.divergence != "none" and targets.path is None
         require(
-            not (live and self.models.teacher.engine == "endpoint"),
+            not (taught and self.models.teacher.engine == "endpoint"),
             f"distill.divergence {self.distill.divergence} wants a teacher in memory, models.teacher.engine is endpoint; "
-            "set distill.divergence: none",
+            "set distill.divergence: none, or name a cache of its targets in distill.targets.path",
         )
         goes_out, arms = self.publish.student, self.distill.arms
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")

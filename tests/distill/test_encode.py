@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_filters.traces import Span, Trace
-from distill.encode import Encoded, EncodedFile, block_mask, encode_traces, pack, write_encoded
+from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import hidden_states
+from distill.packing import EncodedFile, block_mask, pack, write_encoded
 from recipes.errors import ModelError, ShardError
 
 
@@ -29,7 +30,7 @@ def weights_by_token(encoded, tokenizer):
 
 
 def test_only_the_assistant_is_taught_and_so_is_its_end(tokenizer):
-    (encoded,) = encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, kl=1.0, ce=0.5)
+    (encoded,) = encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, Teaching(kl=1.0, ce=0.5))
     rows = weights_by_token(encoded, tokenizer)
     first = next(i for i, (token, *_) in enumerate(rows) if token == "<think>")
     assert all(kl == ce == 0 for _, kl, ce in rows[:first])
@@ -39,7 +40,7 @@ def test_only_the_assistant_is_taught_and_so_is_its_end(tokenizer):
 
 def test_a_masked_value_has_no_loss_of_any_kind(tokenizer):
     answer = "<think> Mara Oslo.</think> Oslo."
-    (encoded,) = encode_traces([trace(answer, [span(answer, "Oslo", "mask")])], tokenizer, kl=1.0, ce=0.5)
+    (encoded,) = encode_traces([trace(answer, [span(answer, "Oslo", "mask")])], tokenizer, Teaching(kl=1.0, ce=0.5))
     rows = weights_by_token(encoded, tokenizer)
     first = next(i for i, row in enumerate(rows) if row[0] == "<think>")
     hidden = "".join(token for token, kl, ce in rows[first:] if kl == ce == 0)
@@ -49,7 +50,7 @@ def test_a_masked_value_has_no_loss_of_any_kind(tokenizer):
 
 def test_replaced_text_is_taught_by_cross_entropy_only_to_its_end(tokenizer):
     said = "I do not know."
-    (encoded,) = encode_traces([trace(said, [span(said, said, "abstain")])], tokenizer, kl=1.0, ce=0.0)
+    (encoded,) = encode_traces([trace(said, [span(said, said, "abstain")])], tokenizer, Teaching(kl=1.0, ce=0.0))
     assert encoded.kl.sum() == 0
     assert encoded.ce.sum() == len(tokenizer.encode(" " + said, add_special_tokens=False)) + 1
 
@@ -59,7 +60,7 @@ def test_a_template_that_drops_thoughts_is_refused(tokenizer):
     tokenizer.chat_template = plain.replace("{{ m['content'] }}<|end|>", "{{ m['content'].split('</think>')[-1] }}<|end|>")
     try:
         with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
-            list(encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, kl=1, ce=0))
+            list(encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, Teaching(kl=1, ce=0)))
     finally:
         tokenizer.chat_template = plain
 
@@ -68,7 +69,7 @@ def sequences(lengths, vocab=50):
     g = torch.Generator().manual_seed(len(lengths))
     ids = [torch.randint(1, vocab, (n,), generator=g).numpy().astype("int32") for n in lengths]
     ones = [torch.ones(n).numpy() for n in lengths]
-    return [Encoded(i, w, 0 * w) for i, w in zip(ids, ones, strict=True)]
+    return [Encoded(i, w, 0 * w, 0 * w) for i, w in zip(ids, ones, strict=True)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -103,7 +104,7 @@ def test_a_mask_row_is_never_empty():
 
 
 def test_files_count_what_they_leave_out(tmp_path):
-    rows = [*sequences([4, 30, 6]), Encoded(*(a * 0 for a in (lambda s: (s.ids, s.kl, s.ce))(sequences([5])[0])))]
+    rows = [*sequences([4, 30, 6]), Encoded(*(a * 0 for a in (lambda s: (s.ids, s.kl, s.ce, s.flat))(sequences([5])[0])))]
     counts = write_encoded(rows, tmp_path / "e.arrow", longest=16)
     assert counts == {"written": 2, "too_long": 1, "untaught": 1, "taught_tokens": 10}
     assert [len(s.ids) for s in EncodedFile(tmp_path / "e.arrow").take([1, 0])] == [6, 4]

@@ -50,9 +50,11 @@ def rows(engine, questions):
     return ask(engine, questions, contender="x", max_new_tokens=8, system=None, progress=lambda *_: None)
 
 
-def test_recall_asks_about_every_trained_fact_and_only_report_problems_are_asked(world, questions):
+def test_every_trained_fact_is_for_recall_or_for_probes_and_only_report_problems_are_asked(world, questions):
     of = lambda suite: [q for q in questions if q.suite == suite]  # noqa: E731
-    assert len({q.cluster for q in of("recall")}) == 20 * 4
+    probed = planted_questions(world, seed=9, items=70, split="select")
+    asked, seen = ({q.cluster for q in made if q.suite == "recall"} for made in (questions, probed))
+    assert not asked & seen and len(asked | seen) == 20 * 4 and len(asked) > 3 * len(seen) > 0
     assert len(of("recall_teacher_only")) == 2 * len({q.cluster for q in of("recall_teacher_only")}) == 2 * 8 * 4
     assert all(split_of(q.prompt) == "report" for suite in ("reasoning", "open_book", "counterfactual") for q in of(suite))
     assert len({q.prompt for q in of("reasoning")}) == len(of("reasoning")) == 70

@@ -1,0 +1,90 @@
+"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate text."""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from distill.schedule import Progress
+from recipes.errors import TrainingError
+from recipes.schema import Guards
+
+DECAY = 0.99  # of the running means: about 100 steps
+REPEAT = 4  # words of an n-gram that counts as repeated
+
+
+class Watchdog:
+    """Looks at every step and every probe; its memory is in the run's progress, so that a resumed run sees the same.
+
+    Args:
+        place: named in what it says, e.g. the folder of the training.
+        last_checkpoint: named there too.
+    """
+
+    def __init__(self, guards: Guards, place: str, last_checkpoint: Callable[[], Path | None] = lambda: None) -> None:
+        self.guards, self.place, self.last_checkpoint = guards, place, last_checkpoint
+
+    def step(self, at: Progress, row: Mapping[str, float]) -> list[str]:
+        """Warnings about one step, each with its numbers; counts the step into the running means.
+
+        Raises:
+            TrainingError: loss or gradient is no number, or a guard that stops has been touched.
+        """
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(row[name]):
+                raise TrainingError(
+                    f"{self.place}: {name} is {row[name]} at step {at.step + 1}; {self._kept()}; lower the learning rate or clip_norm, "
+                    "then run again under name=NEW"
+                )
+        said = list(self._look(at, row)) if self.guards.act != "off" and at.step >= self.guards.first_step else []
+        for name in ("kl", "student_entropy", "teacher_entropy"):
+            if name in row:
+                at.means[name] = DECAY * at.means.get(name, row[name]) + (1 - DECAY) * row[name]
+        return self._act(said)
+
+    def _look(self, at: Progress, row: Mapping[str, float]) -> Iterator[str]:
+        usual, limit = at.means.get("kl", 0.0), self.guards.kl_spike
+        if usual > 0 and row.get("kl", 0.0) > limit * usual:
+            times = f"{row['kl'] / usual:.1f} times its running mean {usual:.4g}"
+            yield f"divergence {row['kl']:.4g} at step {at.step + 1} is {times} (limit {limit:g})"
+        student, teacher = at.means.get("student_entropy", 0.0), at.means.get("teacher_entropy", 0.0)
+        gap = (teacher - student) / teacher if teacher > 0 else 0.0
+        if gap > self.guards.entropy_gap:
+            limit = self.guards.entropy_gap
+            numbers = f"{student:.3g} nats a token against the teacher's {teacher:.3g}, {gap:.0%} lower (limit {limit:.0%})"
+            yield f"the student collapses at step {at.step + 1}: its entropy is {numbers}"
+
+    def probe(self, at: Progress, row: Mapping[str, float]) -> list[str]:
+        """Warnings about one probe.
+
+        Raises:
+            TrainingError: a guard that stops has been touched.
+        """
+        beyond = row["repetition"] - row["teacher_repetition"]
+        if self.guards.act == "off" or at.step < self.guards.first_step or beyond <= self.guards.repetition:
+            return []
+        numbers = f"{row['repetition']:.0%} of the {REPEAT}-grams in its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
+        return self._act([f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"])
+
+    def _act(self, said: list[str]) -> list[str]:
+        if said and self.guards.act == "stop":
+            raise TrainingError(f"{self.place}: {'; '.join(said)}; {self._kept()}; guards.act: warn goes on all the same")
+        return said
+
+    def _kept(self) -> str:
+        found = self.last_checkpoint()
+        return f"last good checkpoint: {found.name if found else 'none'}"
+
+
+def repetition(texts: Sequence[str]) -> float:
+    """Share of repeated word 4-grams within each text, or of its compressible bytes where it has no words; the mean, 0..1."""
+    return sum(map(_repetition, texts)) / max(1, len(texts))
+
+
+def _repetition(text: str) -> float:
+    words = text.split()
+    grams = [tuple(words[i : i + REPEAT]) for i in range(len(words) - REPEAT + 1)]
+    by_words = 1 - len(set(grams)) / len(grams) if grams else 0.0
+    data = text.encode()
+    squeezed = 1 - len(zlib.compress(data, 9)) / len(data) if len(data) >= 100 else 0.0  # "dhdhdhdh" is one word
+    return max(by_words, squeezed - 0.6)  # ordinary prose of a page loses up to 60 %

@@ -1,0 +1,106 @@
+"""A live teacher: it reads the batch that the student learns from, in the same process.
+
+Letters: B rows, T tokens, N taught tokens, V vocabulary, E the teacher's hidden width.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from distill.learner import causal, hidden_states, softcap
+from distill.packing import Packed
+from distill.signals import Dense, Output, Signal
+
+
+class Source(Protocol):
+    """Where the teacher's signal for a batch comes from: a live teacher, or a cache."""
+
+    def signal(self, batch: Packed) -> Signal:
+        """At batch.taught(), in that order."""
+        ...
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Holds around the use of a signal, backward excluded."""
+        ...
+
+    def close(self) -> None:
+        """Frees what it holds."""
+        ...
+
+
+class LiveTeacher:
+    """A live teacher, whole on every rank.
+
+    Args:
+        model: moved to the device and frozen.
+        vocab_size: ids that teacher and student share; None: all of the teacher's.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device, vocab_size: int | None = None) -> None:
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.vocab_size = vocab_size
+
+    @torch.no_grad()
+    def signal(self, batch: Packed) -> Dense:
+        return Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
+
+    def reading(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        pass
+
+
+class ShardedTeacher:
+    """A live teacher whose weights are cut up over all ranks by ZeRO-3 and gathered module by module as it reads.
+
+    Every rank must ask the same number of times: the loop's micro-batches see to that.
+
+    Args:
+        model: loaded under `sharded_loading`, or whole (then it is cut up here).
+        config: what `loading_sharded` gave.
+    """
+
+    def __init__(self, model: nn.Module, config: dict, vocab_size: int | None = None) -> None:
+        import deepspeed
+
+        self.model = model.eval().requires_grad_(False)
+        self.vocab_size = vocab_size
+        self.engine, *_ = deepspeed.initialize(model=self.model, config=config)
+
+    @torch.no_grad()
+    def signal(self, batch: Packed) -> Dense:
+        return Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
+
+    def reading(self) -> AbstractContextManager[None]:
+        import deepspeed
+
+        return deepspeed.zero.GatheredParameters(list(causal(self.model).lm_head.parameters()))
+
+    def close(self) -> None:
+        self.engine.destroy()
+
+
+@contextmanager
+def loading_sharded() -> Iterator[dict[str, Any]]:
+    """Inside, transformers loads a model cut up over all ranks, so that it never lies whole anywhere; gives the settings for
+    ShardedTeacher.
+    """
+    from transformers.integrations import HfDeepSpeedConfig
+
+    config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
+    held = HfDeepSpeedConfig(config)  # transformers looks for a living one
+    try:
+        yield config
+    finally:
+        del held
+
+
+def output_of(model: nn.Module, vocab_size: int | None) -> Output:
+    """The output matrix of a causal LM, cut to the ids that teacher and student share."""
+    head = causal(model)
+    output = Output(head.lm_head.weight, head.lm_head.bias, softcap(head))
+    return output if vocab_size is None else output.first(vocab_size)

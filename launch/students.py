@@ -1,0 +1,183 @@
+"""The stage distill: the base, the teacher's targets where they are cached, and every arm."""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from data_filters.shards import iter_traces
+from data_filters.traces import Trace
+from distill.engine import LocalEngine
+from distill.loop import OpenSource
+from distill.models import load_tokenizer, shared_vocabulary, vocabulary_rows
+from distill.packing import EncodedFile
+from distill.probing import Look
+from distill.student import encode_arm, make_base, train_arm
+from distill.target_cache import CachedTargets, Origin, Scribe, finish_cache, origin_of, shard_path
+from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
+from eval.probe import against, look, probe_questions
+from launch.identity import Identity
+from launch.inputs import Inputs, digest_source
+from launch.progress import Bar
+from launch.workspace import Workspace
+from recipes.schema import Recipe
+
+Make = Callable[..., None]  # Street.make
+
+# what does not change what is learned
+ASIDE = ("distill.arms", "distill.trackers", "distill.targets.teacher", "distill.targets.path")
+# what a cache depends on beside models, traces and seed
+CACHED = tuple(
+    f"distill.{name}" for name in ("targets", "temperature", "sequence_tokens", "masked", "role_weights", "ce_weight", "micro_batch_rows")
+)
+
+
+class Students:
+    """One pass through the stage on one rank.
+
+    Args:
+        make: makes a part unless it is there.
+    """
+
+    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs, make: Make) -> None:
+        self.recipe, self.work, self.inputs, self.make = recipe, work, inputs, make
+        self.spec, self.config = recipe.models.student, recipe.distill
+        self.is_main, self.taught = work.ranks.is_main, recipe.distill.divergence != "none"
+        self.cached = self.taught and self.config.targets.kind != "live"
+
+    def walk(self) -> None:
+        """Base, probe, then each arm with its targets."""
+        base = lambda folder: make_base(  # noqa: E731
+            self.spec, self.inputs.teacher_tokenizer() if self.spec.shape else None, folder, seed=self.recipe.seed
+        )
+        self.make("distill/base", self.inputs.identity("models.student") | self._teacher(always=False), base, main_only=True)
+        if self.config.probe.every_steps and self.recipe.models.teacher.engine == "transformers":
+            asked = ("planted", "distill.probe.items", "generate.system", *(f"evaluate.{x}" for x in ("seed", "sources", "max_new_tokens")))
+            self.make("distill/probe", self.inputs.identity(*asked) | self._teacher(), self._probe_teacher, main_only=True)
+        for arm in self.config.arms:
+            found = {"arm": arm, "input.traces": self.inputs.kept_digest()}
+            if self.cached and self.config.targets.path is None:
+                made_of = self.inputs.identity("models.student", *CACHED) | found | self._teacher()
+                self.make(f"distill/targets/{arm}", made_of, lambda folder, arm=arm: self._write_targets(arm, folder))
+                found["input.targets"] = self.work.digest(f"distill/targets/{arm}")
+            elif self.cached:
+                found["input.targets"] = digest_source(str(self._cache(arm) / "cache.json"))
+            identity = self.inputs.identity("models.student", "distill", leave_out=ASIDE) | self._teacher(always=False) | found
+            self.make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _write_targets(self, arm: str, folder: Path) -> dict[str, Any]:
+        """A cache by prefill over the arm's sequences; each rank takes every n-th shard."""
+        counts = self._encode(arm, folder / "encoded.arrow")
+        data, size, ranks = EncodedFile(folder / "encoded.arrow"), self.config.targets.shard_sequences, self.work.ranks
+        numbers = range(-(-len(data) // size))
+        teacher, origin = self.inputs.open_model("teacher"), self._origin(data)
+        scribe = Scribe(
+            teacher, origin, seed=self.recipe.seed, row_tokens=self.config.sequence_tokens, micro_batch_rows=self.config.micro_batch_rows
+        )
+        todo = [n for n in numbers[ranks.index :: ranks.count] if not shard_path(folder, n).exists()]
+        with Bar(f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main) as bar:
+            for number in todo:
+                scribe.write(folder, number, data.take(range(number * size, min((number + 1) * size, len(data)))), bar.tokens)
+        if not self.is_main:
+            return {}
+        for number in numbers:
+            self.work.wait_for(shard_path(folder, number))
+        return counts | finish_cache(folder, origin, teacher, data, size)
+
+    def _train(self, arm: str, folder: Path) -> dict[str, Any]:
+        own = self.cached and self.config.targets.path is None
+        path = (self._cache(arm) if own else folder) / "encoded.arrow"
+        counts = self._encode(arm, path)
+        data, manifest = EncodedFile(path), self.work.folder("distill/student") / "manifest.json"
+        replay = None if arm == "student" else json.loads(manifest.read_text())["notes"]["phases"]
+        notes = train_arm(
+            self.spec, self.config, base=self.base, source=self._source(arm, data), vocab_size=self.vocab_size if self.taught else None,
+            data=data, folder=folder, label=arm, seed=self.recipe.seed, replay=replay, is_main=self.is_main, look=self._look(),
+            run=f"{self.recipe.name}/{arm}",
+        )  # fmt: skip
+        if self.is_main and not own:
+            path.unlink()
+        return notes | counts
+
+    def _encode(self, arm: str, path: Path) -> dict[str, int]:
+        how = {"label": arm, "is_main": self.is_main, "wait": self.work.wait_for}
+        return encode_arm(self.spec, self.config, self.base, self._traces(arm), path, **how)
+
+    def _traces(self, arm: str) -> Iterator[Trace]:
+        """Kept traces as an arm sees them; arms differ in nothing else."""
+        report = self.work.folder("filter") / "report.json"
+        masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0
+        source = self.config.traces or self.work.folder("filter") / "kept"
+        return (self.inputs.scrubber.arm_view(trace, arm, self.recipe.seed, masked) for trace in iter_traces(source))
+
+    # --- the teacher's signal -----------------------------------------------------------------------------------
+
+    def _source(self, arm: str, data: EncodedFile) -> OpenSource | None:
+        if not self.taught:
+            return None
+        if self.cached:
+            return lambda device: CachedTargets(self._cache(arm), self._origin(data), device)
+        if self.config.targets.teacher == "sharded":
+            return self._open_sharded
+        return lambda device: LiveTeacher(self.inputs.open_model("teacher"), device, self.vocab_size)
+
+    def _open_sharded(self, device: torch.device) -> ShardedTeacher:
+        with loading_sharded() as config:
+            teacher = self.inputs.load_model("teacher")
+        return ShardedTeacher(teacher, config, self.vocab_size)
+
+    def _cache(self, arm: str) -> Path:
+        outside = self.config.targets.path
+        return Path(outside.replace("{arm}", arm)) if outside else self.work.folder(f"distill/targets/{arm}")
+
+    def _origin(self, data: EncodedFile) -> Origin:
+        tokenizer, teacher = load_tokenizer(self.spec, self.base), self.inputs.teacher_digest()
+        return origin_of(self.config, tokenizer, teacher=teacher, vocab_size=self.vocab_size, data=data)
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """Ids that teacher and student share."""
+        rows = (vocabulary_rows(self.recipe.models.teacher, self.inputs.teacher_folder()), vocabulary_rows(self.spec, self.base))
+        return shared_vocabulary(self.inputs.teacher_tokenizer(), load_tokenizer(self.spec, self.base), rows)
+
+    # --- the probe ----------------------------------------------------------------------------------------------
+
+    def _probe_teacher(self, folder: Path) -> dict[str, Any]:
+        row = self._ask(self.inputs.engine("teacher", self.recipe.evaluate.batch_sequences))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "teacher.json").write_text(json.dumps(row) + "\n")
+        return row
+
+    def _look(self) -> Look | None:
+        """What the training calls: a plain model's reasoning and recall against the teacher's."""
+        if not self.config.probe.every_steps:
+            return None
+        path = self.work.folder("distill/probe") / "teacher.json"
+        teacher = json.loads(path.read_text()) if path.exists() else None
+        tokenizer, batch = load_tokenizer(self.spec, self.base), self.recipe.evaluate.batch_sequences
+
+        def ask_student(model: nn.Module) -> dict[str, Any]:
+            return against(self._ask(LocalEngine(model, tokenizer, batch_sequences=batch)), teacher)
+
+        return ask_student
+
+    def _ask(self, engine: LocalEngine) -> dict[str, Any]:
+        config = self.recipe.evaluate
+        questions = probe_questions(config, self.inputs.world, self.config.probe.items)
+        return look(engine, questions, max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system)
+
+    # --- identities ---------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> Path:
+        return self.work.folder("distill/base")
+
+    def _teacher(self, *, always: bool = True) -> Identity:
+        needed = always or self.spec.shape is not None or self.taught
+        return {"input.teacher": self.inputs.teacher_digest()} if needed else {}

@@ -1,0 +1,78 @@
+"""The knobs of models: where one comes from, what shape it has, adapters."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recipes.errors import RecipeError
+
+
+def require(holds: bool, message: str) -> None:
+    """Raises RecipeError(message) unless `holds`; a message names the keys and the values found."""
+    if not holds:
+        raise RecipeError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The shape of a model that is built from scratch, with the Qwen3 layout."""
+
+    family: Literal["qwen3", "qwen3_moe"] = "qwen3"
+    hidden_size: int = 128  # width of the residual stream
+    num_layers: int = 3
+    num_heads: int = 4
+    num_kv_heads: int = 4
+    head_size: int = 32
+    intermediate_size: int = 256  # width of the MLP; of each expert in a mixture
+    num_experts: int = 8  # qwen3_moe only
+    experts_per_token: int = 2  # qwen3_moe only
+    tie_embeddings: bool = True
+    rope_theta: float = 10_000.0
+    max_position_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        require(self.num_heads % self.num_kv_heads == 0, f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}")
+        used, there = self.experts_per_token, self.num_experts
+        require(1 <= used <= there, f"experts_per_token {used} is outside 1..num_experts {there}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters through peft; rank 0 trains the whole model."""
+
+    rank: int = 0  # 0 = off
+    alpha: float = 32.0
+    dropout: float = 0.0  # 0..1
+    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 0, f"lora.rank {self.rank} is below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from scratch."""
+
+    path: str | None = None  # hub id, local folder, or package:NAME (a folder inside an installed Python package)
+    revision: str | None = None  # hub revision
+    gguf_file: str | None = None  # a GGUF file inside path
+    shape: Shape | None = None  # build instead of load
+    lora: Lora = field(default_factory=Lora)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"] = "sdpa"
+    trust_remote_code: bool = False
+    eos_token: str | None = None  # ends a turn; null: the tokenizer's own. A base model's often differs from its instruct model's
+    pad_token: str | None = None  # null: the tokenizer's own
+    engine: Literal["transformers", "endpoint"] = "transformers"  # endpoint: an OpenAI-compatible server
+    base_urls: list[str] = field(default_factory=list)  # endpoint only, e.g. http://host:8000/v1
+
+    def __post_init__(self) -> None:
+        require((self.path is None) != (self.shape is None), "a model has either a path or a shape, not both and not neither")
+        require(self.engine != "endpoint" or bool(self.base_urls), "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """Who teaches and who learns."""
+
+    teacher: Model
+    student: Model
