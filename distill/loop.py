@@ -127,8 +127,8 @@ class Trainer:
     def _micro_step(self, batch: Packed, weight: float, *, last: bool) -> Tensor:
         """Forward and backward of a few rows; the six sums of Terms and Watch."""
         with self._accumulate(last=last):
-            with self.accelerator.autocast(), self.source.reading() if self.source else nullcontext():
-                loss, terms, watch = self.learner(batch, self.source.signal(batch) if self.source else None)
+            with self.accelerator.autocast(), self.source.reading(batch) if self.source else nullcontext() as signal:
+                loss, terms, watch = self.learner(batch, signal)
             self._backward(loss * (self.accelerator.num_processes / weight))
         return torch.stack([*terms, *watch]).double()
 

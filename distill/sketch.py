@@ -107,11 +107,11 @@ def unpack_top_k(rows: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _ids_to_bytes(ids_nK: Tensor) -> np.ndarray:
     wide = ids_nK.cpu().numpy().astype("<u4")[..., None].view(np.uint8)
-    return np.ascontiguousarray(wide[..., :ID_BYTES]).reshape(len(wide), -1)
+    return np.ascontiguousarray(wide[..., :ID_BYTES]).reshape(len(wide), wide.shape[1] * ID_BYTES)
 
 
 def _bytes_to_ids(narrow: np.ndarray) -> np.ndarray:
-    split = narrow.reshape(len(narrow), -1, ID_BYTES).astype(np.int64)
+    split = narrow.reshape(len(narrow), narrow.shape[1] // ID_BYTES, ID_BYTES).astype(np.int64)
     return split[..., 0] | split[..., 1] << 8 | split[..., 2] << 16
 
 

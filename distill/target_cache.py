@@ -131,16 +131,17 @@ class Scribe:
     @torch.no_grad()
     def _read(self, batch: Packed, generator: torch.Generator) -> Iterator[tuple[int, bytes]]:
         """(row of the encoded file, its bytes) for each sequence of a batch."""
-        signal = self.live.signal(batch)
         sources_N, begins = _sequences(batch, batch.taught())
-        for first, part in zip(begins, np.split(self._bytes(signal, generator), begins[1:]), strict=len(begins) > 0):
+        with self.live.reading(batch) as signal:
+            rows_NB = self._bytes(signal, generator)
+        for first, part in zip(begins, np.split(rows_NB, begins[1:]), strict=len(begins) > 0):
             yield int(sources_N[first]), part.tobytes()
 
     def _bytes(self, signal: Dense, generator: torch.Generator) -> np.ndarray:
         """uint8 [N, bytes per token]."""
         if self.origin.kind == "hidden":
             hidden = signal.hidden_NE.contiguous().cpu()
-            return hidden.view(torch.uint8).view(len(hidden), -1).numpy()
+            return hidden.view(torch.uint8).view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize).numpy()
         chunk = max(1, LOGITS_BYTES // (8 * self.origin.vocab_size))
         parts = []
         for start in range(0, max(1, len(signal.hidden_NE)), chunk):
@@ -219,16 +220,16 @@ class CachedTargets:
             raise ShardError(f"{self.folder}: {found}; delete it and run again")
         return self._signal(rows_NB, asked_BT[batch.taught()].to(self.device))
 
-    def reading(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    def reading(self, batch: Packed) -> AbstractContextManager[Signal]:
+        return nullcontext(self.signal(batch))
 
     def close(self) -> None:
         self.shards.clear()
 
     def _signal(self, rows_NB: np.ndarray, asked_N: Tensor) -> Signal:
         if self.kind == "hidden":
-            flat = torch.from_numpy(rows_NB.copy()).view(getattr(torch, self.about["dtype"])).view(len(rows_NB), -1)
-            return Dense(self._spread(flat, asked_N, 0.0), self.output)
+            bytes_NB = torch.empty(rows_NB.shape, dtype=torch.uint8).copy_(torch.from_numpy(rows_NB.copy()))
+            return Dense(self._spread(bytes_NB.view(getattr(torch, self.about["dtype"])), asked_N, 0.0), self.output)
         if self.kind == "top_k":
             ids_NK, logprobs_NK = map(torch.from_numpy, sketch.unpack_top_k(rows_NB, self.kept))
             even = -float(np.log(self.kept + 1))

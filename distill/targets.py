@@ -4,7 +4,7 @@ Letters: B rows, T tokens, N taught tokens, V vocabulary, E the teacher's hidden
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -18,12 +18,8 @@ from distill.signals import Dense, Output, Signal
 class Source(Protocol):
     """Where the teacher's signal for a batch comes from: a live teacher, or a cache."""
 
-    def signal(self, batch: Packed) -> Signal:
-        """At batch.taught(), in that order."""
-        ...
-
-    def reading(self) -> AbstractContextManager[None]:
-        """Holds around the use of a signal, backward excluded."""
+    def reading(self, batch: Packed) -> AbstractContextManager[Signal]:
+        """The signal at batch.taught(), in that order; to be used (backward excluded) before the context ends."""
         ...
 
     def close(self) -> None:
@@ -43,12 +39,11 @@ class LiveTeacher:
         self.model = model.to(device).eval().requires_grad_(False)
         self.vocab_size = vocab_size
 
-    @torch.no_grad()
-    def signal(self, batch: Packed) -> Dense:
-        return Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
-
-    def reading(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def reading(self, batch: Packed) -> Iterator[Dense]:
+        with torch.no_grad():
+            signal = Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
+        yield signal
 
     def close(self) -> None:
         pass
@@ -60,25 +55,27 @@ class ShardedTeacher:
     Every rank must ask the same number of times: the loop's micro-batches see to that.
 
     Args:
-        model: loaded under `sharded_loading`, or whole (then it is cut up here).
+        model: loaded under `loading_sharded`, or whole (then it is cut up here).
         config: what `loading_sharded` gave.
+        vocab_size: as for LiveTeacher.
     """
 
-    def __init__(self, model: nn.Module, config: dict, vocab_size: int | None = None) -> None:
+    def __init__(self, model: nn.Module, config: dict[str, Any], vocab_size: int | None = None) -> None:
         import deepspeed
 
         self.model = model.eval().requires_grad_(False)
         self.vocab_size = vocab_size
         self.engine, *_ = deepspeed.initialize(model=self.model, config=config)
 
-    @torch.no_grad()
-    def signal(self, batch: Packed) -> Dense:
-        return Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
-
-    def reading(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def reading(self, batch: Packed) -> Iterator[Dense]:
         import deepspeed
 
-        return deepspeed.zero.GatheredParameters(list(causal(self.model).lm_head.parameters()))
+        with torch.no_grad():
+            hidden_NE = hidden_states(self.model, batch)[batch.taught()]
+        # gathered afterwards: where the embeddings are the same tensor, reading them would let go of it again
+        with deepspeed.zero.GatheredParameters(list(causal(self.model).lm_head.parameters())):
+            yield Dense(hidden_NE, output_of(self.model, self.vocab_size))
 
     def close(self) -> None:
         self.engine.destroy()
