@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class Trainer:
         self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
         self.source = source(self.accelerator.device) if source is not None else None
         self.checkpoints = Checkpoints(folder, self.accelerator)
-        self.at = Progress()
+        self.at, self.seed = Progress(), 0
 
     def fit(self, data: EncodedFile, *, seed: int, label: str, replay: list[int] | None = None) -> dict[str, object]:
         """Trains to the end of the schedule, from the last checkpoint if there is one.
@@ -67,7 +68,7 @@ class Trainer:
         Returns:
             notes: steps, phase lengths, last loss, seconds of this process.
         """
-        schedule = Schedule(self.training, data, seed, replay)
+        self.seed, schedule = seed, Schedule(self.training, data, seed, replay)
         watchdog = Watchdog(self.training.guards, str(self.folder), self.checkpoints.last)
         self.at = at = self.checkpoints.resume()
         trackers, row, began, tokens = Trackers(self.accelerator, self.run, asdict(self.training)), {}, time.monotonic(), 0
@@ -116,6 +117,7 @@ class Trainer:
         sums = torch.zeros(6, dtype=torch.float64, device=self.accelerator.device)
         micros = list(self._share(packed))
         for number, micro in enumerate(micros):
+            self._seed_dropout(number)
             sums += self._micro_step(micro.to(self.accelerator.device), sum(weights), last=number == len(micros) - 1)
         norm = self._update()
         *terms, student, teacher, watched = self.accelerator.reduce(sums, "sum").tolist()
@@ -131,6 +133,11 @@ class Trainer:
                 loss, terms, watch = self.learner(batch, signal)
             self._backward(loss * (self.accelerator.num_processes / weight))
         return torch.stack([*terms, *watch]).double()
+
+    def _seed_dropout(self, micro: int) -> None:
+        """The only random numbers of a training; a function of where it stands, so that a run killed anywhere repeats them."""
+        place = (self.seed, self.at.step, micro, self.accelerator.process_index)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
 
     def _share(self, packed: Packed) -> Iterator[Packed]:
         """This rank's rows in micro-batches; ranks that run out go along with rows of no weight."""

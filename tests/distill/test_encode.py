@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AttentionInterface, AttentionMaskInterface
 
 from data_filters.traces import Span, Trace
 from distill.encode import Encoded, Teaching, encode_traces
@@ -53,6 +54,42 @@ def test_replaced_text_is_taught_by_cross_entropy_only_to_its_end(tokenizer):
     (encoded,) = encode_traces([trace(said, [span(said, said, "abstain")])], tokenizer, Teaching(kl=1.0, ce=0.0))
     assert encoded.kl.sum() == 0
     assert encoded.ce.sum() == len(tokenizer.encode(" " + said, add_special_tokens=False)) + 1
+
+
+def flat_by_token(encoded, tokenizer):
+    """The last weights of each token's text."""
+    columns = zip(encoded.ids, encoded.kl, encoded.ce, encoded.flat, strict=True)
+    return {tokenizer.decode([i]).strip(): tuple(map(float, weights)) for i, *weights in columns}
+
+
+@pytest.mark.parametrize(("soften", "wanted"), [(1.0, (0, 0, 1.5)), (0.25, (0.75, 0.375, 0.375)), (0.0, (1, 0.5, 0)), (None, (0, 0, 0))])
+def test_a_masked_value_may_be_pulled_toward_flat(tokenizer, soften, wanted):
+    answer = "<think> Mara Oslo.</think> So."
+    (encoded,) = encode_traces([trace(answer, [span(answer, "Mara", "mask")])], tokenizer, Teaching(kl=1.0, ce=0.5, soften=soften))
+    rows = flat_by_token(encoded, tokenizer)
+    assert all(rows[piece] == pytest.approx(wanted) for piece in rows if piece and piece in "Mara")
+    assert rows["</think>"] == (1.0, 0.5, 0.0)
+
+
+def test_a_kept_span_may_weigh_less(tokenizer):
+    answer = "<think> Mara Oslo.</think> So."
+    (encoded,) = encode_traces([trace(answer, [span(answer, "<think>", "keep", weight=0.25)])], tokenizer, Teaching(kl=1.0, ce=0.5))
+    assert flat_by_token(encoded, tokenizer)["<think>"] == (0.25, 0.125, 0.0)
+
+
+def test_roles_have_weights_and_tools_never_have(tokenizer):
+    talk = [{"role": role, "content": f"{role} says x."} for role in ("system", "user", "tool", "assistant")]
+    made = Trace(id="t", problem_id="p", source="s", seed=0, messages=talk)
+    weights = {}
+    for roles in ({"assistant": 1.0}, {"assistant": 0.5, "user": 0.25, "tool": 9.0}):
+        (encoded,) = encode_traces([made], tokenizer, Teaching(roles=roles))
+        text = [tokenizer.decode([i]) for i in encoded.ids]
+        cuts = [i for i, t in enumerate(text) if t in ("<|user|>", "<|assistant|>")]
+        weights[len(roles)] = [encoded.kl[a + 1 : b] for a, b in zip(cuts, [*cuts[1:], len(text)], strict=True)]
+    system, user, tool, assistant = weights[1]
+    assert not system.any() and not user.any() and not tool.any() and (assistant == 1).all()
+    system, user, tool, assistant = weights[3]
+    assert not system.any() and not tool.any() and user.max() == 0.25 and (assistant == 0.5).all()
 
 
 def test_a_template_that_drops_thoughts_is_refused(tokenizer):
@@ -121,3 +158,30 @@ def test_a_truncated_file_is_named(tmp_path):
     (tmp_path / "e.arrow").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ShardError, match=r"e\.arrow"):
         EncodedFile(tmp_path / "e.arrow")
+
+
+def varlen_reference(module, query, key, value, attention_mask, cu_seq_lens_q=None, max_length_q=None, scaling=None, **_):
+    """Causal attention inside each sequence, as flash_attn_varlen_func does it; in plain torch, sequence by sequence."""
+    assert attention_mask is None and query.shape[0] == 1 and max_length_q == int(cu_seq_lens_q.diff().max())
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    parts = [
+        torch.nn.functional.scaled_dot_product_attention(*(x[:, :, a:b] for x in (query, key, value)), is_causal=True, scale=scaling)
+        for a, b in zip(cu_seq_lens_q[:-1].tolist(), cu_seq_lens_q[1:].tolist(), strict=True)
+    ]
+    return torch.cat(parts, 2).transpose(1, 2), None
+
+
+def test_kernels_without_a_mask_get_one_row_without_padding_and_see_no_neighbour(tiny_moe):
+    """Several rows of several sequences each: what transformers would silently let see each other."""
+    AttentionInterface.register("varlen_reference", varlen_reference)
+    AttentionMaskInterface.register("varlen_reference", lambda *_, **__: None)
+    packed = pack(sequences([5, 7, 4, 9, 3, 8], vocab=30), 16)
+    assert len(packed.ids_BT) > 1 and int(packed.segments_BT.max()) > 1
+    real = packed.segments_BT > 0
+    with_mask = hidden_states(tiny_moe, packed)[real]
+    tiny_moe.set_attn_implementation("varlen_reference")
+    without = hidden_states(tiny_moe, packed)
+    torch.testing.assert_close(without[real], with_mask, rtol=1e-4, atol=1e-5)
+    assert not without[~real].any()
+    with_mask.sum().backward()
