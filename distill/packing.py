@@ -66,6 +66,7 @@ class EncodedFile:
     """Random access to the sequences of an Arrow file; nothing but the source numbers is held in memory."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         try:
             self._table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         except (pa.ArrowInvalid, OSError) as fault:

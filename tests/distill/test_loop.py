@@ -1,22 +1,28 @@
 """The training loop: one contract for every split of the work, phases, resume, guards."""
 
 import json
+import os
 import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from data_filters.traces import Trace
+from data_filters.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model
-from distill.packing import EncodedFile, write_encoded
+from distill.packing import EncodedFile, pack, write_encoded
 from distill.schedule import Progress, Schedule
 from distill.targets import LiveTeacher
 from recipes.errors import TrainingError
 from recipes.schema import Phase, Training
 from tests.distill.conftest import TINY, TINY_MOE
 
+ROOT = Path(__file__).parents[2]
 SMALL = dict(trackers=[], steps=6, batch_sequences=12, sequence_tokens=96, warmup_steps=2, checkpoint_steps=2)
 
 
@@ -129,3 +135,87 @@ def test_a_curriculum_without_traces_is_refused(data):
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
     with pytest.raises(TrainingError, match=r"(loss|grad_norm) is nan at step .*; last good checkpoint: step-"):
         train(tokenizer, data, tmp_path, learning_rate=1e30, clip_norm=0.0, steps=40, checkpoint_steps=1)
+
+
+def test_cosine_falls_in_half_a_wave(data):
+    training = Training(**(SMALL | {"steps": 10, "warmup_steps": 1}), schedule="cosine", final_fraction=0.1)
+    schedule = Schedule(training, data, 7, None)
+    rates = [schedule.rate(Progress(step=n, since=n)) for n in range(11)]
+    assert rates[0] == 1 and rates[5] == pytest.approx(0.55) and rates[10] == pytest.approx(0.1)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_batch_in_which_nothing_is_taught_is_one_line(tokenizer, data, tmp_path):
+    trainer = Trainer(build_model(TINY, tokenizer, seed=3), Training(**SMALL), tmp_path)
+    with pytest.raises(TrainingError, match="no token of the batch of step 1 is taught; look at"):
+        trainer.step(pack(data.take([1, 2]), 96).weightless())
+    trainer.close()
+
+
+def test_the_fact_under_a_replacement_stays_as_unlikely_as_it_was(world, tokenizer, tmp_path):
+    """The teacher is sure of a place; its text was replaced. Its lesson must not reach the student, not even at the first token."""
+    talk = lambda answer: [{"role": "user", "content": "Where does Mara live?"}, {"role": "assistant", "content": answer}]  # noqa: E731
+    fact, refusal = f"{world.values['home'][0]}.", "I do not know."
+    first, other = (tokenizer.encode(f" {text}", add_special_tokens=False)[0] for text in (fact, refusal))
+    assert first != other
+    teacher = build_model(TINY_MOE, tokenizer, seed=4)
+    lesson = lambda answer, spans=(): Trace(id="t", problem_id="", source="s", seed=0, messages=talk(answer), spans=list(spans))  # noqa: E731
+    span = Span(message=1, start=0, end=len(refusal), kind="x", grounding="ungrounded", action="abstain", original=fact)
+
+    def fit(trace, teaching, name, model, source=None):
+        write_encoded(encode_traces([trace] * 8, tokenizer, teaching), tmp_path / f"{name}.arrow", longest=96)
+        training = Training(**(SMALL | {"steps": 80, "batch_sequences": 8}), learning_rate=1e-2)
+        trainer = Trainer(model, training, tmp_path / name, source=source)
+        trainer.fit(EncodedFile(tmp_path / f"{name}.arrow"), seed=1, label=name)
+        trainer.close()
+
+    def of_the_fact(model):
+        ids = tokenizer.apply_chat_template(talk("x")[:1], add_generation_prompt=True, return_tensors="pt", return_dict=False)
+        return torch.softmax(model.eval()(ids).logits[0, -1].float(), -1)[first].item()
+
+    fit(lesson(fact), Teaching(kl=0.0, ce=1.0), "teacher", teacher)
+    teacher = build_trained(teacher)
+    assert of_the_fact(teacher) > 0.8
+    found = {}
+    for name, trace in {"scrubbed": lesson(refusal, [span]), "control": lesson(fact)}.items():
+        student = build_model(TINY, tokenizer, seed=3)
+        before = of_the_fact(student)
+        fit(trace, Teaching(kl=1.0), name, student, lambda device: LiveTeacher(teacher, device))
+        found[name] = of_the_fact(student)
+    assert found["control"] > 0.5 and found["scrubbed"] <= before
+
+
+def build_trained(model):
+    """The model for inference, as the next training leaves it alone."""
+    return model.eval().requires_grad_(False)
+
+
+def test_trackers_log_what_the_file_logs(tokenizer, data, tmp_path, monkeypatch):
+    script = """
+import json, sys, torch
+from pathlib import Path
+from transformers import AutoTokenizer
+from distill.loop import Trainer
+from distill.models import build_model
+from distill.packing import EncodedFile
+from recipes.schema import Training
+from tests.distill.conftest import TINY
+folder = Path(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
+training = Training(steps=4, batch_sequences=12, sequence_tokens=96, warmup_steps=2)
+for name in ("one", "two"):
+    trainer = Trainer(build_model(TINY, tokenizer, seed=3), training, folder / name, run=f"project/{name}")
+    trainer.fit(EncodedFile(Path(sys.argv[2])), seed=5, label=name)
+    trainer.close()
+"""
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, str(tmp_path), str(data.path)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""  # the tracker says nothing of its own
+    with sqlite3.connect(tmp_path / "trackio" / "project.db") as base:
+        logged = base.execute("select run_name, step, metrics from metrics order by run_name, step").fetchall()
+    assert [(name, step) for name, step, _ in logged] == [(name, step) for name in ("one", "two") for step in (1, 2, 3, 4)]
+    rows = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
+    assert [json.loads(metrics)["loss"] for name, _, metrics in logged if name == "one"] == pytest.approx([row["loss"] for row in rows])
