@@ -109,15 +109,24 @@ def softcap(model: nn.Module) -> float | None:
     return getattr(model.config, "final_logit_softcapping", None)
 
 
+def logit_scale(model: nn.Module) -> float:
+    """What a family multiplies its logits by, 1 for most (Cohere has a factor, Granite a divisor)."""
+    return getattr(model.config, "logit_scale", 1.0) / getattr(model.config, "logits_scaling", 1.0)
+
+
 def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
-    """Last hidden states [B, T, D] of packed rows; at padding they mean nothing."""
-    body = causal(model).model
-    if body.config._attn_implementation in ("sdpa", "eager"):
+    """Last hidden states [B, T, D] of packed rows, ready for the output matrix; at padding they mean nothing."""
+    head = causal(model)
+    if head.model.config._attn_implementation in ("sdpa", "eager"):
         mask_BTT = block_mask(batch.segments_BT)
-        return body(
+        if head.model.config._attn_implementation == "eager":  # adds its mask to the scores: a boolean one would hide nothing
+            mask_BTT = torch.where(mask_BTT, 0.0, torch.finfo(head.dtype).min).to(head.dtype)
+        hidden_BTD = head.model(
             input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=mask_BTT, use_cache=False
         ).last_hidden_state  # fmt: skip
-    return _varlen_hidden_states(body, batch)
+    else:
+        hidden_BTD = _varlen_hidden_states(head.model, batch)
+    return hidden_BTD if logit_scale(head) == 1 else hidden_BTD * logit_scale(head)
 
 
 def _varlen_hidden_states(body: nn.Module, batch: Packed) -> Tensor:

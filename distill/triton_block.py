@@ -29,7 +29,7 @@ def dense_block_(
     Args:
         z_nV: float32, the student's logits before its soft cap; each row contiguous.
         y_nV: float32, the teacher's logits after its soft cap, kept; each row contiguous. None: no teacher, its weight is not looked at.
-        labels_n: int64, contiguous.
+        labels_n: int64.
         weights: of kl, ce and flat, float32 [n] each.
         how: the divergence and its temperature, which divides the logits of both.
         softcap: of the student's logits; None: not capped.
@@ -49,7 +49,7 @@ def dense_block_(
     y_nV = z_nV if y_nV is None else y_nV
     with torch.cuda.device_of(z_nV):  # Triton launches on the current device
         step_[(len(z_nV),)](
-            z_nV, y_nV, labels_n, weights_n3, values_n3, z_nV.stride(0), y_nV.stride(0), z_nV.shape[1],
+            z_nV, y_nV, labels_n.contiguous(), weights_n3, values_n3, z_nV.stride(0), y_nV.stride(0), z_nV.shape[1],
             KIND=kind, BETA=how.beta, TEMPERATURE=temperature, SOFTCAP=softcap, TILE=tile, num_warps=NUM_WARPS,
         )  # fmt: skip
     return (values_n3.double() * weights_n3.double()).sum(0)

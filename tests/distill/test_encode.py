@@ -4,12 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
 
 from data_filters.traces import Span, Trace
+from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import hidden_states
 from distill.packing import EncodedFile, block_mask, pack, write_encoded
+from distill.targets import output_of
 from recipes.errors import ModelError, ShardError
 
 
@@ -136,6 +138,14 @@ def test_packed_sequences_do_not_see_each_other(tiny_model):
         torch.testing.assert_close(together[row, column : column + len(sequence.ids)], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_eager_attention_hides_what_sdpa_hides(tiny_moe):
+    packed = pack(sequences([5, 7, 4, 9, 3, 8], vocab=30), 16)
+    real = packed.segments_BT > 0
+    sdpa = hidden_states(tiny_moe, packed)[real]
+    tiny_moe.set_attn_implementation("eager")
+    torch.testing.assert_close(hidden_states(tiny_moe, packed)[real], sdpa, rtol=1e-4, atol=1e-5)
+
+
 def test_a_mask_row_is_never_empty():
     assert block_mask(torch.tensor([[1, 1, 2, 0, 0]])).any(-1).all()
 
@@ -185,3 +195,16 @@ def test_kernels_without_a_mask_get_one_row_without_padding_and_see_no_neighbour
     torch.testing.assert_close(without[real], with_mask, rtol=1e-4, atol=1e-5)
     assert not without[~real].any()
     with_mask.sum().backward()
+
+
+@pytest.mark.parametrize("family", ["gemma2", "granite", "cohere"])
+def test_families_with_capped_or_scaled_logits_are_read_as_they_are(family):
+    """Hidden states times the output matrix, with the cap, are the model's own logits."""
+    sizes = dict(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, intermediate_size=48)
+    extra = {"gemma2": {"final_logit_softcapping": 1.5}, "granite": {"logits_scaling": 8.0}, "cohere": {"logit_scale": 0.25}}
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, **sizes, **extra[family], head_dim=16, pad_token_id=0, bos_token_id=1)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    batch = pack(sequences([9], vocab=30), 9)
+    ours = logits(hidden_states(model, batch)[0], output_of(model, None))
+    torch.testing.assert_close(ours, model(batch.ids_BT).logits[0].float(), rtol=1e-4, atol=1e-5)
