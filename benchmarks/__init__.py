@@ -1,0 +1,1 @@
+"""What we measure ourselves and our peers with, side by side; one command each."""
