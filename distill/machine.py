@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from recipes.errors import TrainingError
 from recipes.schema import Training
@@ -24,6 +25,8 @@ def open_accelerator(training: Training, folder: str) -> Accelerator:
     plugin = accelerator.state.deepspeed_plugin
     if plugin is not None:
         check_deepspeed(training)
+        # accelerate tells transformers to cut up under ZeRO-3 whatever is loaded from now on, but a live teacher is to stay whole
+        unset_hf_deepspeed_config()
         # accumulation and clipping are the recipe's: the loop divides by the weights of the global batch itself
         plugin.deepspeed_config |= {
             "gradient_clipping": float(training.clip_norm),

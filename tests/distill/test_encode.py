@@ -10,9 +10,11 @@ from data_filters.traces import Span, Trace
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import hidden_states
+from distill.models import build_model
 from distill.packing import EncodedFile, block_mask, pack, write_encoded
 from distill.targets import output_of
 from recipes.errors import ModelError, ShardError
+from tests.distill.conftest import TINY_MOE
 
 
 def trace(answer, spans=(), prompt="Where does Mara live?", id="t"):
@@ -208,3 +210,18 @@ def test_families_with_capped_or_scaled_logits_are_read_as_they_are(family):
     batch = pack(sequences([9], vocab=30), 9)
     ours = logits(hidden_states(model, batch)[0], output_of(model, None))
     torch.testing.assert_close(ours, model(batch.ids_BT).logits[0].float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kernel", ["flash_attention_2", "flash_attention_3", "flash_attention_4"])
+def test_flash_attention_sees_what_sdpa_sees(tokenizer, kernel):
+    """bfloat16 on a GPU; a kernel that is not installed is left out."""
+    model = build_model(TINY_MOE, tokenizer, seed=2, dtype="bfloat16").eval().cuda()
+    packed = pack(sequences([50, 70, 40, 90, 30, 80], vocab=30), 128).to(torch.device("cuda"))
+    real = packed.segments_BT > 0
+    sdpa = hidden_states(model, packed)[real].float()
+    try:
+        model.set_attn_implementation(kernel)
+    except (ImportError, ValueError) as fault:
+        pytest.skip(str(fault).splitlines()[0])
+    assert (hidden_states(model, packed)[real].float() - sdpa).norm() < 0.02 * sdpa.norm()
