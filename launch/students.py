@@ -13,7 +13,7 @@ from data_filters.shards import iter_traces
 from data_filters.traces import Trace
 from distill.engine import LocalEngine
 from distill.loop import OpenSource
-from distill.models import load_tokenizer, shared_vocabulary, vocabulary_rows
+from distill.models import load_config, load_tokenizer, shared_vocabulary
 from distill.packing import EncodedFile
 from distill.probing import Look
 from distill.student import encode_arm, make_base, train_arm
@@ -50,7 +50,9 @@ class Students:
         self.cached = self.taught and self.config.targets.kind != "live"
 
     def walk(self) -> None:
-        """Base, probe, then each arm with its targets."""
+        """Base, probe, then each arm with its targets; what cannot work is refused before any weight is loaded."""
+        for _, check in self.inputs.pair().checks():
+            check()
         base = lambda folder: make_base(  # noqa: E731
             self.spec, self.inputs.teacher_tokenizer() if self.spec.shape else None, folder, seed=self.recipe.seed
         )
@@ -143,7 +145,8 @@ class Students:
     @cached_property
     def vocab_size(self) -> int:
         """Ids that teacher and student share."""
-        rows = (vocabulary_rows(self.recipe.models.teacher, self.inputs.teacher_folder()), vocabulary_rows(self.spec, self.base))
+        configs = (load_config(self.recipe.models.teacher, self.inputs.teacher_folder()), load_config(self.spec, self.base))
+        rows = tuple(int(config.get_text_config().vocab_size) for config in configs)
         return shared_vocabulary(self.inputs.teacher_tokenizer(), load_tokenizer(self.spec, self.base), rows)
 
     # --- the probe ----------------------------------------------------------------------------------------------

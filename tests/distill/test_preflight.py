@@ -1,0 +1,147 @@
+"""What is refused before any weight is loaded: one line each."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from distill.models import build_config, load_tokenizer
+from distill.preflight import (
+    Pair,
+    check_first_step,
+    check_length,
+    check_machine,
+    check_special_tokens,
+    check_template,
+    skeleton,
+)
+from recipes.errors import ModelError, PipelineError, TrainingError
+from recipes.schema import Distill, Lora, Model, Targets
+from tests.distill.conftest import TINY, TINY_MOE
+
+QUIET = {"trackers": []}
+
+
+def pair(tokenizer, *, distill=None, spec=None, student_rows=None, teacher_rows=None, teacher_tokenizer=None):
+    student, teacher = build_config(TINY, tokenizer), build_config(TINY_MOE, tokenizer)
+    student.vocab_size, teacher.vocab_size = student_rows or len(tokenizer), teacher_rows or len(tokenizer)
+    spec = spec or Model(shape=TINY)
+    return Pair(distill or Distill(**QUIET), spec, student, tokenizer, teacher, teacher_tokenizer or tokenizer)
+
+
+def faults(checked):
+    """The one line of each check that refuses."""
+    found = []
+    for name, check in checked.checks():
+        try:
+            assert check(), name
+        except PipelineError as fault:
+            found.append(str(fault))
+    assert all("\n" not in line for line in found)
+    return found
+
+
+def other(tokenizer, **changes):
+    made = copy.deepcopy(tokenizer)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_pair_that_fits_is_not_refused(tokenizer):
+    assert faults(pair(tokenizer)) == []
+
+
+def test_padded_vocabularies_pass_as_long_as_the_extra_ids_are_unused(tokenizer):
+    size = len(tokenizer)
+    padded = dict((name, check) for name, check in pair(tokenizer, student_rows=size + 64, teacher_rows=size + 192).checks())
+    assert padded["vocabulary"]() == f"{size + 64} ids shared (output matrices of {size + 192} and {size + 64} rows)"
+    (line,) = faults(pair(tokenizer, student_rows=size - 1, teacher_rows=size + 64))
+    assert f"ids up to {size - 1}" in line and "unused ids only" in line
+
+
+def test_another_vocabulary_is_refused_with_a_count(tokenizer):
+    longer = copy.deepcopy(tokenizer)
+    longer.add_tokens(["<|more|>"])
+    (line,) = faults(pair(tokenizer, teacher_tokenizer=longer, teacher_rows=len(longer)))
+    assert "name tokens differently" in line and "1 of the teacher's differ" in line and "divergence: none" in line
+
+
+@pytest.mark.parametrize("name", ["eos_token", "pad_token"])
+def test_a_base_model_that_ends_otherwise_than_its_instruct_model_is_refused(tokenizer, name):
+    base = other(tokenizer, **{name: "<|user|>"})
+    with pytest.raises(ModelError, match=rf"{name} is .* for the teacher and '<\|user\|>' for the student; set models.student.{name}"):
+        check_special_tokens(tokenizer, base)
+
+
+def test_the_key_that_the_line_names_mends_it(tokenizer, tmp_path):
+    other(tokenizer, eos_token="<|user|>").save_pretrained(tmp_path)
+    asked = Model(path=str(tmp_path), eos_token="<|end|>")
+    assert "'<|end|>'" in check_special_tokens(tokenizer, load_tokenizer(asked))
+    with pytest.raises(ModelError, match="no token '<nowhere>'"):
+        load_tokenizer(dataclasses.replace(asked, eos_token="<nowhere>"))
+
+
+def test_a_template_that_drops_thoughts_or_does_not_end_a_turn_is_refused(tokenizer):
+    drops = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ m['content'] }}<|end|>", "x<|end|>"))
+    with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
+        check_template(drops)
+    endless = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ m['content'] }}<|end|>", "{{ m['content'] }}"))
+    with pytest.raises(ModelError, match=r"ends a turn with .*eos_token is '<\|end\|>'"):
+        check_template(endless)
+
+
+def test_rows_longer_than_the_positions_are_refused(tokenizer):
+    with pytest.raises(ModelError, match=r"distill.sequence_tokens 4096 is more than the 256 positions of the student"):
+        check_length(4096, build_config(TINY, tokenizer), "distill", "the student")
+
+
+@pytest.mark.parametrize(
+    ("target", "said"), [("nowhere_proj", "no module named nowhere_proj; linear modules here: down_proj"), ("lm_head", "takes no adapter")]
+)
+def test_lora_targets_are_looked_up_without_weights(tokenizer, target, said):
+    spec = Model(shape=TINY, lora=Lora(rank=4, targets=["q_proj", target]))
+    (line,) = faults(pair(tokenizer, spec=spec))
+    assert said in line
+    assert all(p.device.type == "meta" for p in skeleton(build_config(TINY, tokenizer)).parameters())
+
+
+def test_top_k_that_leaves_no_tail_is_refused(tokenizer):
+    words = ["<pad>", "<end>", "<user>", "<assistant>", "<unk>", *(f"w{n}" for n in range(20))]
+    inner = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
+    small = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
+    small.chat_template = tokenizer.chat_template
+    for kept, wanted in ((24, []), (25, ["distill.targets.tokens 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"])):
+        checked = pair(small, distill=Distill(targets=Targets(kind="top_k", tokens=kept), **QUIET))
+        assert [line for line in faults(checked) if "tail" in line] == wanted
+
+
+def test_what_this_launch_cannot_do_is_refused(monkeypatch):
+    with pytest.raises(TrainingError, match=r"targets.teacher: sharded needs ZeRO-3, this launch has no DeepSpeed"):
+        check_machine(Distill(targets=Targets(teacher="sharded"), **QUIET), Model(shape=TINY), "distill")
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    with pytest.raises(TrainingError, match="this launch has ZeRO-2"):
+        check_machine(Distill(targets=Targets(teacher="sharded"), **QUIET), Model(shape=TINY), "distill")
+    with pytest.raises(TrainingError, match="muon needs whole matrices"):
+        check_machine(Distill(optimizer="muon", **QUIET), Model(shape=TINY), "distill")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    assert "ZeRO-3" in check_machine(Distill(targets=Targets(teacher="sharded"), **QUIET), Model(shape=TINY), "distill")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here flash attention may be had")
+def test_a_kernel_or_a_tracker_that_is_not_there_is_refused():
+    with pytest.raises(TrainingError, match="attention: flash_attention_2 was asked for and there is no CUDA device"):
+        check_machine(Distill(**QUIET), Model(shape=TINY, attention="flash_attention_2"), "distill")
+    with pytest.raises(TrainingError, match=r"distill\.trackers: wandb is not installed"):
+        check_machine(Distill(trackers=["wandb"]), Model(shape=TINY), "distill")
+
+
+@pytest.mark.parametrize("divergence", ["forward_kl", "reverse_kl", "jsd"])
+def test_a_first_step_reaches_the_student_and_stops_at_masks(tokenizer, divergence):
+    said = check_first_step(build_config(TINY, tokenizer), build_config(TINY_MOE, tokenizer), tokenizer, Distill(divergence=divergence))
+    assert said.startswith("gradient ") and "0 where all is masked" in said
