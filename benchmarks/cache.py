@@ -55,8 +55,8 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     torch.set_flush_denormal(True)
     rows, missing = list(byte_rows(given.kept)), []
-    for name, load in (("planted", planted), ("smollm2", smollm2)):
-        case = load(given)
+    for name in given.models:
+        case = CASES[name](given)
         if case is None:
             missing.append(name)
         else:
@@ -69,6 +69,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cache", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    names = ["planted", "smollm2"]
+    parser.add_argument("--models", nargs="*", choices=names, default=names, help="whose logits (default both)")
     parser.add_argument("--teacher", type=Path, default=Path("runs/planted_world/teacher"), help="a model folder of the planted world")
     parser.add_argument("--student", type=Path, default=Path("runs/planted_world/distill/control"), help="a student of it")
     parser.add_argument("--text", type=Path, default=Path("docs/method.md"), help="English text for SmolLM2 (default docs/method.md)")
@@ -138,6 +140,8 @@ def smollm2(given: argparse.Namespace) -> Case | None:
         student_ND = model.model(input_ids=ids).last_hidden_state[0]
     return Case("smollm2", student_ND, output, Dense(teacher_NE, output))
 
+
+CASES = {"planted": planted, "smollm2": smollm2}
 
 # --- bias ---------------------------------------------------------------------------------------------------------------
 
