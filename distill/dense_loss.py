@@ -31,9 +31,10 @@ def dense_loss(
 def logits(hidden_NE: Tensor, output: Output) -> Tensor:
     """[N, V], float32 or wider."""
     wide = torch.float64 if hidden_NE.dtype == torch.float64 else torch.float32
-    made = hidden_NE.to(wide) @ output.weight_VD.to(wide).T
-    made = made if output.bias_V is None else made + output.bias_V
-    return made if output.softcap is None else output.softcap * torch.tanh(made / output.softcap)
+    with torch.autocast(hidden_NE.device.type, enabled=False):
+        made = hidden_NE.to(wide) @ output.weight_VD.to(wide).T
+        made = made if output.bias_V is None else made + output.bias_V
+        return made if output.softcap is None else output.softcap * torch.tanh(made / output.softcap)
 
 
 def _divergence(log_q_NV: Tensor, signal: Signal, how: Divergence) -> Tensor:

@@ -101,7 +101,8 @@ class Scribe:
     """
 
     def __init__(self, teacher: nn.Module, origin: Origin, *, seed: int, row_tokens: int, micro_batch_rows: int) -> None:
-        self.device = next(teacher.parameters()).device
+        first = next(teacher.parameters())
+        self.device, self.dtype = first.device, first.dtype
         self.live = LiveTeacher(teacher, self.device, origin.vocab_size)
         self.origin, self.seed, self.row_tokens, self.rows = origin, seed, row_tokens, micro_batch_rows
 
@@ -140,7 +141,7 @@ class Scribe:
     def _bytes(self, signal: Dense, generator: torch.Generator) -> np.ndarray:
         """uint8 [N, bytes per token]."""
         if self.origin.kind == "hidden":
-            hidden = signal.hidden_NE.contiguous().cpu()
+            hidden = signal.hidden_NE.to(self.dtype).contiguous().cpu()
             return hidden.view(torch.uint8).view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize).numpy()
         chunk = max(1, LOGITS_BYTES // (8 * self.origin.vocab_size))
         parts = []

@@ -184,6 +184,8 @@ def test_autocast_and_compile_give_the_same_loss():
     half_ND = student_ND.detach().bfloat16().requires_grad_()  # what a model hands on under autocast, beside a float32 matrix
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = run(distillation_loss, half_ND, output, labels_N, weights, teacher, KINDS[0])
+        dense = run(dense_loss, student_ND, output, labels_N, weights, teacher, KINDS[0])
+    assert torch.equal(dense[0], run(dense_loss, student_ND, output, labels_N, weights, teacher, KINDS[0])[0])
     assert half[0].item() == pytest.approx(plain[0].item(), rel=2e-2) and half[2][1].dtype == torch.float32
 
 
