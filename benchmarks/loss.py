@@ -1,6 +1,6 @@
 """The distillation loss alone, forward and backward, beside the bare matrix products and beside other libraries.
 
-    python -m benchmarks.loss                                      2048 tokens x 32768 entries on 2 CPU threads, about a minute
+    python -m benchmarks.loss                                      2048 tokens x 32768 entries on 2 CPU threads, some minutes
     python -m benchmarks.loss --tokens 256 --vocab 2048            some seconds
     python -m benchmarks.loss --divergence jsd --scaling           also shows that the cost grows linearly with tokens and vocabulary
     python -m benchmarks.loss --device cuda --dtype bfloat16 --tokens 8192 --vocab 151936 --student-width 2048 --teacher-width 4096
@@ -18,7 +18,9 @@ hidden states and output matrix. Temperature is 1; in jsd both sides weigh one h
 
 Seconds are the least and the median of interleaved rounds; ratio is least seconds over those of matmuls. extra_mb is the peak during
 one call above the memory before it, gradients included, each in a process of its own (MB of 2**20 bytes; CPU: resident memory,
-GPU: allocated memory). Libraries that cannot be imported are named under "missing". The last line of output is one JSON object.
+GPU: allocated memory). Where other work runs beside it, start it with OMP_WAIT_POLICY=passive: threads that spin at a barrier for one
+that has lost its core slow down what has many small steps. Libraries that cannot be imported are named under "missing". The last line
+of output is one JSON object.
 """
 
 import argparse
@@ -92,8 +94,7 @@ def main() -> None:
         print_table(found["scaling"])
     if missing:
         print(f"missing: {', '.join(missing)}")
-    settings = ("device", "dtype", "threads", "rounds", "student_width", "teacher_width")
-    print_json(found | {name: getattr(given, name) for name in settings})
+    print_json(found | {name: getattr(given, name) for name in ("device", "dtype", "threads", "rounds", "student_width", "teacher_width")})
 
 
 def arguments() -> argparse.Namespace:
