@@ -6,7 +6,8 @@
     python -m benchmarks.loss --device cuda --dtype bfloat16 --tokens 8192 --vocab 151936 --student-width 2048 --teacher-width 4096
 
 Every row goes from hidden states and output matrices to the mean divergence per token (nats) and its gradient by the student's
-hidden states and output matrix. Temperature is 1; in jsd both sides weigh one half. Equal losses and gradient norms mean equal work.
+hidden states and output matrix. Temperature is 1; in jsd both sides weigh one half. Equal losses and gradient norms mean equal work;
+in bfloat16 liger (on a CPU) and trl_dense differ, since they round the logits.
 
     matmuls       the floor: student logits, teacher logits, gradient by hidden states, gradient by matrix, and nothing else
     ours          distill.losses.distillation_loss
@@ -87,8 +88,8 @@ def main() -> None:
     print(f"{given.rounds} rounds of {', '.join(runs)}", flush=True)
     times = take_turns({name: partial(run, case) for name, run in runs.items()}, given.rounds, given.device)
     rows = [describe(name, given, times, memory[name]) for name in runs]
-    found: dict[str, Any] = {"rows": rows, "missing": missing}
     print_table(rows)
+    found: dict[str, Any] = {"rows": rows, "missing": missing}
     if given.scaling:
         found["scaling"] = scaling_rows(given)
         print_table(found["scaling"])
@@ -119,9 +120,9 @@ def arguments() -> argparse.Namespace:
 
 def at_least(least: int) -> Callable[[str], int]:
     def count(text: str) -> int:
-        if int(text) < least:
+        if (number := int(text)) < least:
             raise argparse.ArgumentTypeError(f"received {text}, wanted {least} or more")
-        return int(text)
+        return number
 
     return count
 
@@ -155,19 +156,19 @@ def measure_memory(name: str, given: argparse.Namespace) -> dict[str, float | No
     run(make_case(given, tokens=4, vocab=32))
     case, made = make_case(given), []
     extra_mb = extra_peak_mb(lambda: made.append(run(case)), given.device)
-    if made[0] is None:
-        return {"extra_mb": round(extra_mb, 1), "loss": None, "grad_norm": None}
-    loss, *grads = made[0]
-    norm = sum(grad.double().square().sum() for grad in grads).sqrt()
-    return {"extra_mb": round(extra_mb, 1), "loss": loss.item(), "grad_norm": norm.item()}
+    loss, *grads = made[0] or (None,)
+    norm = sum(grad.double().square().sum().item() for grad in grads) ** 0.5 if grads else None
+    return {"extra_mb": round(extra_mb, 1), "loss": loss.item() if grads else None, "grad_norm": norm}
 
 
 def describe(name: str, given: argparse.Namespace, times: dict[str, Times], memory: dict[str, float | None]) -> dict[str, Any]:
-    seconds, floor = times[name].least, times["matmuls"].least
-    return {
-        "backend": name, "divergence": given.divergence, "tokens": given.tokens, "vocab": given.vocab, "seconds": round(seconds, 5),
-        "median_seconds": round(times[name].middle, 5), "ratio": round(seconds / floor, 3), **memory,
-    }  # fmt: skip
+    ratio = times[name].least / times["matmuls"].least
+    sizes = {"backend": name, "divergence": given.divergence, "tokens": given.tokens, "vocab": given.vocab}
+    return sizes | seconds_of(times[name]) | {"ratio": round(ratio, 3)} | memory
+
+
+def seconds_of(found: Times) -> dict[str, float]:
+    return {"seconds": round(found.least, 5), "median_seconds": round(found.middle, 5)}
 
 
 def scaling_rows(given: argparse.Namespace) -> list[dict[str, Any]]:
@@ -184,10 +185,8 @@ def scaling_rows(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def scaling_row(name: str, varied: str, tokens: int, vocab: int, found: Times) -> dict[str, Any]:
-    return {
-        "backend": name, "varied": varied, "tokens": tokens, "vocab": vocab, "seconds": round(found.least, 5),
-        "median_seconds": round(found.middle, 5), "seconds_per_token_entry": found.least / (tokens * vocab),
-    }  # fmt: skip
+    sizes = {"backend": name, "varied": varied, "tokens": tokens, "vocab": vocab}
+    return sizes | seconds_of(found) | {"seconds_per_token_entry": found.least / (tokens * vocab)}
 
 
 # --- the rows -----------------------------------------------------------------------------------------------------------
