@@ -61,7 +61,7 @@ def close(a, b, tolerance=2e-5):
     [
         {"micro_batch_rows": 1}, {"micro_batch_rows": 3}, {"packing": False}, {"packing": False, "micro_batch_rows": 2},
         {"activation_checkpointing": True, "micro_batch_rows": 3},
-    ],  # fmt: skip
+    ],
 )
 def test_the_same_step_comes_out_however_the_batch_is_split(tokenizer, data, tmp_path, split, optimizer):
     # the contract is about gradients; Adam's first steps are signs of them, so tiny differences are kept small by a small rate
