@@ -53,25 +53,32 @@ class Students:
         """Base, probe, then each arm with its targets; what cannot work is refused before any weight is loaded."""
         for _, check in self.inputs.pair().checks():
             check()
-        base = lambda folder: make_base(  # noqa: E731
-            self.spec, self.inputs.teacher_tokenizer() if self.spec.shape else None, folder, seed=self.recipe.seed
-        )
-        self.make("distill/base", self.inputs.identity("models.student") | self._teacher(always=False), base, main_only=True)
+        base = self.inputs.identity("models.student") | self._teacher(always=False)
+        self.make("distill/base", base, self._make_base, main_only=True)
         if self.config.probe.every_steps and self.recipe.models.teacher.engine == "transformers":
             asked = ("planted", "distill.probe.items", "generate.system", *(f"evaluate.{x}" for x in ("seed", "sources", "max_new_tokens")))
             self.make("distill/probe", self.inputs.identity(*asked) | self._teacher(), self._probe_teacher, main_only=True)
         for arm in self.config.arms:
-            found = {"arm": arm, "input.traces": self.inputs.kept_digest()}
-            if self.cached and self.config.targets.path is None:
-                made_of = self.inputs.identity("models.student", *CACHED) | found | self._teacher()
-                self.make(f"distill/targets/{arm}", made_of, lambda folder, arm=arm: self._write_targets(arm, folder))
-                found["input.targets"] = self.work.digest(f"distill/targets/{arm}")
-            elif self.cached:
-                found["input.targets"] = digest_source(str(self._cache(arm) / "cache.json"))
+            found = {"arm": arm, "input.traces": self.inputs.kept_digest()} | self._targets(arm)
             identity = self.inputs.identity("models.student", "distill", leave_out=ASIDE) | self._teacher(always=False) | found
             self.make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
 
     # --- parts --------------------------------------------------------------------------------------------------
+
+    def _make_base(self, folder: Path) -> dict[str, Any]:
+        tokenizer = self.inputs.teacher_tokenizer() if self.spec.shape else None
+        return make_base(self.spec, tokenizer, folder, seed=self.recipe.seed)
+
+    def _targets(self, arm: str) -> Identity:
+        """Makes the arm's cache, where it has one of its own; names what a cache holds."""
+        if not self.cached:
+            return {}
+        if self.config.targets.path is not None:
+            return {"input.targets": digest_source(str(self._cache(arm) / "cache.json"))}
+        made_of = {"arm": arm, "input.traces": self.inputs.kept_digest()} | self._teacher()
+        identity = self.inputs.identity("models.student", *CACHED) | made_of
+        self.make(f"distill/targets/{arm}", identity, lambda folder: self._write_targets(arm, folder))
+        return {"input.targets": self.work.digest(f"distill/targets/{arm}")}
 
     def _write_targets(self, arm: str, folder: Path) -> dict[str, Any]:
         """A cache by prefill over the arm's sequences; each rank takes every n-th shard."""
