@@ -118,11 +118,16 @@ def pick_device(local_rank: int) -> torch.device:
     return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def check_pair(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Refuses a tokenizer that can name ids which the model does not have."""
-    rows, ids = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+def check_pair(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> str:
+    """Refuses a tokenizer that can name ids which the model does not have.
+
+    Raises:
+        ModelError: as said.
+    """
+    rows, ids = int(config.get_text_config().vocab_size), len(tokenizer)
     if ids > rows:
         raise ModelError(f"{name}: the tokenizer has {ids} ids, the model {rows} embeddings; they do not belong together")
+    return f"{ids} in {rows} rows"
 
 
 def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, rows: tuple[int, int]) -> int:
@@ -137,9 +142,9 @@ def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
         ModelError: ids mean different things, or a token lies beyond one of the matrices.
     """
     if teacher.get_vocab() != student.get_vocab():
-        other = sum(student.get_vocab().get(token) != i for token, i in teacher.get_vocab().items())
+        other = len({token for token, _ in teacher.get_vocab().items() ^ student.get_vocab().items()})
         raise ModelError(
-            f"teacher and student name tokens differently ({len(teacher)} and {len(student)} tokens, {other} of the teacher's differ); a "
+            f"teacher and student name tokens differently ({len(teacher)} and {len(student)} tokens, {other} of them differ); a "
             "divergence needs one vocabulary: choose a student of the teacher's family, or set distill.divergence: none"
         )
     used, shared = 1 + max(teacher.get_vocab().values()), min(rows)

@@ -15,7 +15,7 @@ from distill.divergences import Divergence
 from distill.encode import Teaching, encode_traces
 from distill.learner import Learner, Objective
 from distill.machine import check_deepspeed, launched_zero_stage
-from distill.models import check_lora_targets, shared_vocabulary
+from distill.models import check_lora_targets, check_pair, shared_vocabulary
 from distill.packing import pack
 from distill.targets import LiveTeacher
 from recipes.errors import ModelError, TrainingError
@@ -52,6 +52,7 @@ class Pair:
         """Every check with its name, cheapest first."""
         yield "machine", lambda: check_machine(self.distill, self.spec, "distill")
         yield "lengths", lambda: check_length(self.distill.sequence_tokens, self.student, "distill", "the student")
+        yield "student's ids", lambda: check_pair(self.student, self.tokenizer, "models.student")
         yield "chat template", lambda: check_template(self.tokenizer)
         if self.teacher is not None and self.teacher_tokenizer is not None:
             yield "vocabulary", self._vocabulary

@@ -30,7 +30,7 @@ def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, fo
         )
     else:
         tokenizer, model = load_tokenizer(spec), load_model(spec)
-    check_pair(model, tokenizer, "models.student")
+    check_pair(model.config, tokenizer, "models.student")
     save_model(model, tokenizer, folder)
     return {"parameters": model.num_parameters(), "vocab_size": len(tokenizer)}
 
