@@ -1,7 +1,10 @@
 """What a training runs on: its own Accelerator, under whatever `accelerate launch` was told."""
 
 import os
+import time
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
@@ -10,6 +13,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from recipes.errors import TrainingError
 from recipes.schema import Training
 
+STALE_SECONDS = 180.0
 PATIENCE = timedelta(hours=12)  # other ranks wait while the main one probes or saves
 
 
@@ -19,6 +23,8 @@ def open_accelerator(training: Training, folder: str) -> Accelerator:
     Raises:
         TrainingError: DeepSpeed cannot do what the recipe asks for.
     """
+    if launched_zero_stage() is not None:
+        release_builds_of_the_dead(Path(os.environ.get("TORCH_EXTENSIONS_DIR", Path.home() / ".cache" / "torch_extensions")))
     on_cpu_ranks = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.cuda.is_available()
     group = InitProcessGroupKwargs(timeout=PATIENCE, **({"backend": "gloo"} if on_cpu_ranks else {}))
     accelerator = Accelerator(kwargs_handlers=[group], log_with=list(training.trackers) or None, project_dir=folder)
@@ -34,6 +40,23 @@ def open_accelerator(training: Training, folder: str) -> Accelerator:
             "gradient_accumulation_steps": 1,
         }
     return accelerator
+
+
+def release_builds_of_the_dead(folder: Path, stale_seconds: float = STALE_SECONDS) -> None:
+    """Removes locks on DeepSpeed's compiled ops that nobody holds any more.
+
+    Whoever loads an op holds a lock file for that moment; a process that is killed in it leaves the file, and every later start would
+    wait for it without an end. A younger lock may belong to a build: it is waited for.
+
+    Args:
+        folder: of torch's compiled extensions.
+        stale_seconds: a build takes less.
+    """
+    for lock in folder.glob("**/lock"):
+        with suppress(FileNotFoundError):
+            while time.time() - lock.stat().st_mtime < stale_seconds:
+                time.sleep(0.2)
+            lock.unlink()
 
 
 def uses_deepspeed(accelerator: Accelerator) -> bool:

@@ -119,6 +119,7 @@ def threads_per_process() -> int:
 def settle(threads: int) -> None:
     """Sets the CPU threads of torch and silences the libraries' own bars; hub downloads keep theirs, they may take hours."""
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # threads that spin longer are ten times slower on a shared core (docs/log.md)
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")  # two environments would build over each other's ops
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("ACCELERATE_LOG_LEVEL", "ERROR")

@@ -8,6 +8,7 @@ import pytest
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 os.environ.setdefault("COGNITIVE_CORE_THREADS", "1")  # for the processes that tests launch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")  # as launch.run does it
 
 
 @pytest.fixture(autouse=True)

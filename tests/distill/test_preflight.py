@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import os
+from threading import Timer
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from distill.machine import release_builds_of_the_dead
 from distill.models import build_config, load_tokenizer
 from distill.preflight import (
     Pair,
@@ -147,3 +150,17 @@ def test_a_kernel_or_a_tracker_that_is_not_there_is_refused():
 def test_a_first_step_reaches_the_student_and_stops_at_masks(tokenizer, divergence):
     said = check_first_step(build_config(TINY, tokenizer), build_config(TINY_MOE, tokenizer), tokenizer, Distill(divergence=divergence))
     assert said.startswith("gradient ") and "0 where all is masked" in said
+
+
+def test_a_lock_that_a_killed_process_left_is_removed_and_a_fresh_one_waited_for(tmp_path):
+    old, fresh = (tmp_path / "py" / name / "lock" for name in ("old", "fresh"))
+    for lock in (old, fresh):
+        lock.parent.mkdir(parents=True)
+        lock.touch()
+    os.utime(old, (0, 0))
+    Timer(0.5, fresh.unlink).start()  # whoever builds is done
+    release_builds_of_the_dead(tmp_path, stale_seconds=60)
+    assert not old.exists() and not fresh.exists()
+    fresh.touch()
+    release_builds_of_the_dead(tmp_path, stale_seconds=0.3)  # nobody comes
+    assert not fresh.exists()
