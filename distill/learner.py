@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from transformers.masking_utils import create_masks_for_generate
 
 from distill.dense_loss import dense_loss, logits
 from distill.divergences import Divergence
 from distill.losses import Terms, Weights, distillation_loss
-from distill.packing import Packed, block_mask
+from distill.packing import Packed
 from distill.signals import Dense, Output, Sampled, Signal
 
 WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to cost anything
@@ -118,15 +119,22 @@ def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
     """Last hidden states [B, T, D] of packed rows, ready for the output matrix; at padding they mean nothing."""
     head = causal(model)
     if head.model.config._attn_implementation in ("sdpa", "eager"):
-        mask_BTT = block_mask(batch.segments_BT)
-        if head.model.config._attn_implementation == "eager":  # adds its mask to the scores: a boolean one would hide nothing
-            mask_BTT = torch.where(mask_BTT, 0.0, torch.finfo(head.dtype).min).to(head.dtype)
         hidden_BTD = head.model(
-            input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=mask_BTT, use_cache=False
+            input_ids=batch.ids_BT, position_ids=batch.positions_BT, attention_mask=attention_masks(head, batch), use_cache=False
         ).last_hidden_state  # fmt: skip
     else:
         hidden_BTD = _varlen_hidden_states(head.model, batch)
     return hidden_BTD if logit_scale(head) == 1 else hidden_BTD * logit_scale(head)
+
+
+def attention_masks(head: nn.Module, batch: Packed) -> Tensor | dict[str, Tensor | None] | None:
+    """What each kind of layer may see (all before it, a window, ...), inside one sequence only: where positions restart, one begins.
+
+    Made here, not left to the model: some families (gpt-oss) do not tell their masks about positions, and their packed sequences would
+    see each other.
+    """
+    like_BT1 = torch.empty(*batch.ids_BT.shape, 1, dtype=head.dtype, device=batch.ids_BT.device)  # of embeddings all but the width matters
+    return create_masks_for_generate(head.config, like_BT1, None, None, batch.positions_BT)
 
 
 def _varlen_hidden_states(body: nn.Module, batch: Packed) -> Tensor:

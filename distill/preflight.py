@@ -1,122 +1,121 @@
 """What can be refused before any weight is loaded: configs, tokenizers and the machine, one line a fault."""
 
-import copy
-import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from data_filters.traces import Span, Trace
-from distill.divergences import Divergence
-from distill.encode import Teaching, encode_traces
-from distill.learner import Learner, Objective
+from distill.agreement import check_same_tokens, check_special_tokens, check_template
 from distill.machine import check_deepspeed, launched_zero_stage
 from distill.models import check_lora_targets, check_pair, shared_vocabulary
-from distill.packing import pack
-from distill.targets import LiveTeacher
 from recipes.errors import ModelError, TrainingError
 from recipes.schema import Distill, Model, Training
 
 Check = Callable[[], str]  # says in a few words what was found, or raises
 
-FLASH = {"flash_attention_2": "flash_attn", "flash_attention_3": "flash_attn_interface", "flash_attention_4": "flash_attn.cute"}
-SAMPLE = (
-    {"role": "user", "content": "What is 2 + 3?"},
-    {"role": "assistant", "content": "<think>\n2 and 3 more: 5.\n</think>\n\nIt is 5."},
-)
+# distributions, not modules: a folder wandb/ in the working directory can be imported too
+PACKAGES = {
+    "trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",),
+    **{f"flash_attention_{n}": (name, "kernels") for n, name in ((2, "flash-attn"), (3, "flash-attn-3"), (4, "flash-attn-4"))},
+}  # fmt: skip
+ATTENTION = {"attention", "full_attention", "sliding_attention", "chunked_attention"}  # layer types that look at a mask
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A student and its teacher, as far as configs and tokenizers tell.
+    """A student and its teacher, as far as configs and tokenizers tell; what is None is not known and not checked.
 
     Args:
         distill: the section of the recipe.
         spec: models.student.
         student, tokenizer: its config and tokenizer.
-        teacher, teacher_tokenizer: None where the divergence is none.
+        teacher, teacher_tokenizer: None also where the divergence is none.
+        teacher_spec: models.teacher.
     """
 
     distill: Distill
     spec: Model
-    student: PretrainedConfig
-    tokenizer: PreTrainedTokenizerBase
+    student: PretrainedConfig | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
     teacher: PretrainedConfig | None = None
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
+    teacher_spec: Model | None = None
 
     def checks(self) -> Iterator[tuple[str, Check]]:
         """Every check with its name, cheapest first."""
-        yield "machine", lambda: check_machine(self.distill, self.spec, "distill")
-        yield "lengths", lambda: check_length(self.distill.sequence_tokens, self.student, "distill", "the student")
-        yield "student's ids", lambda: check_pair(self.student, self.tokenizer, "models.student")
-        yield "chat template", lambda: check_template(self.tokenizer)
-        if self.teacher is not None and self.teacher_tokenizer is not None:
-            yield "vocabulary", self._vocabulary
+        yield from machine_checks(self.distill, self.spec, "distill")
+        yield "taught roles", lambda: check_roles(self.distill)
+        if self.tokenizer is not None and self.student is not None:
+            yield "student's ids", lambda: check_pair(self.student, self.tokenizer, "models.student")
+        if self.teacher_tokenizer is not None and self.tokenizer is not None:
+            if self.teacher is not None and self.student is not None:
+                yield "vocabulary", self._vocabulary
             yield "special tokens", lambda: check_special_tokens(self.teacher_tokenizer, self.tokenizer)
+        if self.tokenizer is not None:
+            yield "chat template", lambda: check_template(self.tokenizer)
+        if self.student is not None:
+            yield "lengths", lambda: check_length(self.distill.sequence_tokens, self.student, "distill", "the student")
+            yield "layers", lambda: check_layers(self.skeleton, self.spec, self.distill, "models.student")
+            yield "plain weights", lambda: check_plain(self.student, self.spec)
+        if self.teacher is not None:
             yield "teacher's length", lambda: check_length(self.distill.sequence_tokens, self.teacher, "distill", "the teacher")
-        if self.spec.lora.rank:
+        if self.teacher is not None and self.teacher_spec is not None:
+            yield "teacher's layers", self._teacher_layers
+        if self.spec.lora.rank and self.student is not None:
             yield "LoRA targets", lambda: f"{len(check_lora_targets(self.skeleton, self.spec.lora))} kinds of modules"
 
+    @property
+    def complete(self) -> bool:
+        """Whether both tokenizers are known, so that no check is left out."""
+        return self.tokenizer is not None and (self.teacher is None or self.teacher_tokenizer is not None)
+
     @cached_property
-    def skeleton(self) -> nn.Module:
+    def skeleton(self) -> PreTrainedModel:
         """The student without memory for weights."""
-        return skeleton(self.student)
+        return skeleton(self.student, self.spec)
 
     def _vocabulary(self) -> str:
         rows = tuple(int(config.get_text_config().vocab_size) for config in (self.teacher, self.student))
         shared = shared_vocabulary(self.teacher_tokenizer, self.tokenizer, rows)
+        check_same_tokens(self.teacher_tokenizer, self.tokenizer)
         kept = self.distill.targets.tokens
         if self.distill.targets.kind == "top_k" and kept >= shared:
             raise ModelError(f"distill.targets.tokens {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer")
         return f"{shared} ids shared" + (f" (output matrices of {rows[0]} and {rows[1]} rows)" if rows[0] != rows[1] else "")
 
-
-def skeleton(config: PretrainedConfig) -> nn.Module:
-    """A causal LM on the meta device: names and shapes only."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+    def _teacher_layers(self) -> str:
+        check_attention(self.teacher_spec, "models.teacher")
+        return check_layers(skeleton(self.teacher, self.teacher_spec), self.teacher_spec, self.distill, "models.teacher")
 
 
-def check_special_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> str:
-    """Refuses a student that would end its turns, or pad, with another token than its teacher.
+def teacher_checks(training: Training, spec: Model) -> Iterator[tuple[str, Check]]:
+    """What can be refused before a teacher with a shape is trained."""
+    yield from ((f"teacher: {name}", check) for name, check in machine_checks(training, spec, "teacher"))
+    yield "teacher: lengths", lambda: _fits(training.sequence_tokens, spec.shape.max_position_tokens, "teacher", "the teacher")
 
-    A base model often ends with <|endoftext|> what its instruct model ends with <|im_end|>; distilled from the one, generating with the
-    other, it never stops.
+
+def skeleton(config: PretrainedConfig, spec: Model | None = None) -> PreTrainedModel:
+    """A causal LM on the meta device: names and shapes only.
 
     Raises:
-        ModelError: as said, with the key to set.
+        ModelError: no causal LM of transformers, or not with the attention that was asked for.
     """
-    for name in ("eos_token", "pad_token"):
-        ours, theirs = getattr(student, name), getattr(teacher, name)
-        if ours != theirs:
-            raise ModelError(
-                f"{name} is {theirs!r} for the teacher and {ours!r} for the student; set models.student.{name}: {theirs!r} "
-                f"(or models.teacher.{name}), so that the student ends as its teacher does"
+    asked = spec.attention if spec and spec.attention in ("sdpa", "eager") else "eager"  # check_attention looks at the others
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(
+                config, attn_implementation=asked, trust_remote_code=spec.trust_remote_code if spec else False
             )
-    return f"end {student.eos_token!r}, pad {student.pad_token!r}"
+    except (ValueError, ImportError) as fault:
+        where = f"model {spec.path or 'with a shape'}: " if spec else ""
+        raise ModelError(f"{where}{str(fault).splitlines()[0]}") from fault
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Refuses a chat template that changes messages or drops thoughts, and one that does not end a turn.
-
-    Raises:
-        ModelError: as said.
-    """
-    trace = Trace(id="sample", problem_id="", source="", seed=0, messages=[dict(message) for message in SAMPLE])
-    (encoded,) = encode_traces([trace], tokenizer, Teaching())
-    if not encoded.kl.any():
-        raise ModelError("the chat template renders no token of the assistant; choose another tokenizer")
-    end = int(encoded.ids[encoded.kl.nonzero()[0][-1]])
-    if tokenizer.eos_token_id != end:
-        raise ModelError(
-            f"the chat template ends a turn with {tokenizer.decode([end])!r}, eos_token is {tokenizer.eos_token!r}: the student would "
-            "learn to write the one and stop at the other; set models.student.eos_token"
-        )
-    return f"verbatim with thoughts, {int((encoded.kl > 0).sum())} of {len(encoded.ids)} tokens of a sample are taught"
+# --- configs ------------------------------------------------------------------------------------------------------------
 
 
 def check_length(tokens: int, config: PretrainedConfig, section: str, who: str) -> str:
@@ -125,90 +124,128 @@ def check_length(tokens: int, config: PretrainedConfig, section: str, who: str) 
     Raises:
         ModelError: as said.
     """
-    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return _fits(tokens, getattr(config.get_text_config(), "max_position_embeddings", None), section, who)
+
+
+def _fits(tokens: int, most: int | None, section: str, who: str) -> str:
     if most is not None and tokens > most:
         raise ModelError(f"{section}.sequence_tokens {tokens} is more than the {most} positions of {who}; lower it")
     return f"{tokens} tokens a row, {who} has {most or 'unlimited'} positions"
 
 
-def check_machine(training: Training, spec: Model, section: str) -> str:
-    """Refuses what this launch cannot do: ZeRO and Muon, a sharded teacher without ZeRO-3, kernels and trackers that are not there.
+def check_layers(model: nn.Module, spec: Model, distill: Distill, where: str) -> str:
+    """Refuses architectures that the learner would read wrongly.
+
+    A recurrent layer looks at no mask: what it carries would cross from one packed sequence into the next. Flash attention knows windows,
+    not chunks.
+
+    Args:
+        model: without weights.
+        where: names the model in the recipe.
+
+    Raises:
+        ModelError: as said.
+    """
+    text, name = model.config.get_text_config(), type(model).__name__
+    if not isinstance(getattr(model, "lm_head", None), nn.Linear) or not isinstance(getattr(model, "model", None), nn.Module):
+        raise ModelError(f"{where}: {name} has no decoder `model` beside an output matrix `lm_head`; choose a family that has, e.g. Qwen3")
+    kinds = set(getattr(text, "layer_types", None) or getattr(text, "layers_block_type", None) or ["full_attention"])
+    chunk = getattr(text, "attention_chunk_size", None)
+    if chunk and "chunked_attention" in kinds and chunk < distill.sequence_tokens and spec.attention in PACKAGES:
+        raise ModelError(
+            f"{where}: {name} has layers that see chunks of {chunk} tokens, which {spec.attention} does not keep for "
+            f"distill.sequence_tokens {distill.sequence_tokens}; set {where}.attention: sdpa, or at most {chunk} tokens"
+        )
+    recurrent = sorted(kinds - ATTENTION)
+    if recurrent and distill.packing:
+        found = f"{', '.join(recurrent)} layers, which carry over from one packed sequence into the next"
+        raise ModelError(f"{where}: {name} has {found}; set distill.packing: false")
+    return f"{name}, {', '.join(sorted(kinds))}"
+
+
+def check_plain(config: PretrainedConfig, spec: Model) -> str:
+    """Refuses a student whose weights are quantised; those of a GGUF file are unpacked as they are loaded, also under ZeRO-3.
+
+    Raises:
+        ModelError: as said.
+    """
+    quantised = getattr(config, "quantization_config", None)
+    if quantised is not None and spec.gguf_file is None:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else getattr(quantised, "quant_method", "")
+        raise ModelError(f"models.student.path {spec.path} is quantised ({method}) and cannot be trained; name the plain weights instead")
+    return f"trained in {spec.dtype}"
+
+
+# --- what is taught, and on what ----------------------------------------------------------------------------------------
+
+
+def check_roles(distill: Distill) -> str:
+    """Refuses weights under which no message teaches anything.
+
+    Raises:
+        TrainingError: as said.
+    """
+    taught = {role: weight for role, weight in distill.role_weights.items() if weight > 0}
+    if not taught:
+        raise TrainingError(f"distill.role_weights {dict(distill.role_weights)} teach nothing; wanted one above 0, e.g. {{assistant: 1.0}}")
+    return ", ".join(f"{role} {weight:g}" for role, weight in taught.items())
+
+
+def machine_checks(training: Training, spec: Model, section: str) -> Iterator[tuple[str, Check]]:
+    """What this launch must be able to do.
+
+    Args:
+        spec: of the model that is trained.
+        section: distill or teacher.
+    """
+    yield "ZeRO", lambda: check_zero(training, section)
+    yield "attention", lambda: check_attention(spec, "models.teacher" if section == "teacher" else "models.student")
+    yield "trackers", lambda: check_trackers(training, section)
+
+
+def check_zero(training: Training, section: str) -> str:
+    """Refuses Muon under ZeRO, and a sharded teacher without ZeRO-3.
 
     Raises:
         TrainingError: as said.
     """
     stage = launched_zero_stage()
+    found = "no DeepSpeed" if stage is None else f"ZeRO-{stage}"
     if stage is not None:
         check_deepspeed(training)
     if isinstance(training, Distill) and training.targets.teacher == "sharded" and stage != 3:
-        found = "no DeepSpeed" if stage is None else f"ZeRO-{stage}"
         raise TrainingError(f"{section}.targets.teacher: sharded needs ZeRO-3, this launch has {found}; use launch/accelerate/zero3_*.yaml")
-    if spec.attention in FLASH:
-        package = FLASH[spec.attention]
-        if not torch.cuda.is_available() or not _installed(package):
-            why = f"no package {package}" if torch.cuda.is_available() else "no CUDA device"
-            raise TrainingError(f"attention: {spec.attention} was asked for and there is {why}; install it, or set attention: sdpa")
+    return f"{found}, optimizer {training.optimizer}"
+
+
+def check_trackers(training: Training, section: str) -> str:
+    """Refuses trackers that are not installed; accelerate would leave them out without a word.
+
+    Raises:
+        TrainingError: as said.
+    """
     missing = [name for name in training.trackers if not _installed(name)]
     if missing:
         raise TrainingError(f"{section}.trackers: {', '.join(missing)} is not installed; pip install it, or leave it out")
-    zero = "no DeepSpeed" if stage is None else f"ZeRO-{stage}"
-    return f"{zero}, {spec.attention} attention, trackers {', '.join(training.trackers) or 'none'}"
+    return ", ".join(training.trackers) or "none"
 
 
-def check_first_step(student: PretrainedConfig, teacher: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, distill: Distill) -> str:
-    """One step on shrunken, freshly built copies of both architectures: the gradient is there, and a masked text has none.
+def check_attention(spec: Model, where: str) -> str:
+    """Refuses a kernel that is not here.
 
     Raises:
-        ModelError: the teacher's signal does not reach the student, or reaches it through a mask.
+        TrainingError: as said.
     """
-    talk = [dict(message) for message in SAMPLE]
-    mask = Span(message=1, start=0, end=len(talk[1]["content"]), kind="sample", grounding="ungrounded", action="mask")
-    plain = Trace(id="sample", problem_id="", source="", seed=0, messages=talk)
-    encoded = list(encode_traces([plain, replace(plain, spans=[mask])], tokenizer, Teaching()))
-    encoded[1] = replace(encoded[1], kl=encoded[1].kl * (encoded[1].ids != tokenizer.eos_token_id))  # the end of a turn is never masked
-    lines_up = pack(encoded[:1], len(encoded[0].ids))
-    taught_BT = lines_up.taught()
-    following = [int(i) for i in encoded[0].ids[1:][encoded[0].kl[1:] > 0]]
-    if lines_up.labels_BT[taught_BT].tolist() != following:
-        raise ModelError("taught positions do not predict the token that follows them; this is a bug, please report it")
-    models = [shrunken(config, seed) for seed, config in enumerate((student, teacher))]
-    vocab_size = min(int(model.config.get_text_config().vocab_size) for model in models)
-    kind = "forward_kl" if distill.divergence == "none" else distill.divergence
-    learner = Learner(models[0], Objective(divergence=Divergence(kind, distill.beta, distill.temperature), vocab_size=vocab_size))
-    lengths = []
-    for sequence in encoded:
-        batch = pack([sequence], len(sequence.ids))
-        with LiveTeacher(models[1], torch.device("cpu"), vocab_size).reading(batch) as signal:
-            loss, _, _ = learner(batch, signal)
-        learner.zero_grad()
-        loss.backward()
-        lengths.append(sum(float(p.grad.norm()) ** 2 for p in learner.parameters() if p.grad is not None) ** 0.5)
-    if not lengths[0] > 0 or lengths[1] > 0:
-        found = f"a gradient of length {lengths[0]:.3g}, and {lengths[1]:.3g} where all is masked"
-        raise ModelError(f"a first step has {found}; wanted more than 0, and 0: look at distill.divergence and role_weights")
-    return f"gradient {lengths[0]:.3g} on {len(following)} taught tokens, 0 where all is masked"
+    if spec.attention not in PACKAGES or (torch.cuda.is_available() and _installed(spec.attention)):
+        return spec.attention
+    why = f"no package {PACKAGES[spec.attention][0]}" if torch.cuda.is_available() else "no CUDA device"
+    raise TrainingError(f"{where}.attention: {spec.attention} was asked for and there is {why}; install it, or set attention: sdpa")
 
 
-def shrunken(config: PretrainedConfig, seed: int) -> nn.Module:
-    """The same architecture with two narrow layers and the whole vocabulary, freshly built."""
-    small = copy.deepcopy(config)
-    sizes = {
-        "num_hidden_layers": min(2, small.num_hidden_layers), "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "head_dim": 16, "moe_intermediate_size": 32, "num_experts": 4, "num_local_experts": 4,
-        "num_experts_per_tok": 2, "max_window_layers": 2,
-    }  # fmt: skip
-    for name, value in sizes.items():
-        if getattr(small, name, None) is not None:
-            setattr(small, name, value)
-    if getattr(small, "layer_types", None):
-        small.layer_types = small.layer_types[:2]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(small, attn_implementation="sdpa", dtype=torch.float32)
-
-
-def _installed(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # a submodule of a package that is not there
-        return False
+def _installed(name: str) -> bool:
+    for package in PACKAGES[name]:
+        try:
+            return bool(version(package))
+        except PackageNotFoundError:
+            continue
+    return False

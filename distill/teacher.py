@@ -5,6 +5,8 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerFast
+
 from data_filters.traces import Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
@@ -34,6 +36,12 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
         yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages())
 
 
+def own_tokenizer(config: Teacher, world: World, *, seed: int) -> PreTrainedTokenizerFast:
+    """The tokenizer that such a teacher has: a function of the recipe alone, so that it can be known before the teacher is trained."""
+    texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
+    return train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
+
+
 def train_teacher(
     spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None], run: str = ""
 ) -> dict[str, object]:
@@ -49,8 +57,7 @@ def train_teacher(
     """
     data, counts = folder / "encoded.arrow", {}
     if is_main and not data.exists():
-        texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
-        tokenizer = train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
+        tokenizer = own_tokenizer(config, world, seed=seed)
         tokenizer.save_pretrained(folder)
         encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, Teaching(kl=0.0, ce=1.0))
         counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")

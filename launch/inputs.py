@@ -1,7 +1,7 @@
 """What the stages of a run read: the world, the teacher, traces, contenders, and the digests that identify them."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from launch.identity import Identity, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import ARMS, Recipe, Source
+
+Attempt = Callable[[str, Callable[[], Any]], Any]
 
 
 class Inputs:
@@ -98,21 +100,31 @@ class Inputs:
     def teacher_tokenizer(self) -> PreTrainedTokenizerBase:
         return load_tokenizer(self.recipe.models.teacher, self.teacher_folder())
 
-    def pair(self, tokenizer: PreTrainedTokenizerBase | None = None) -> Pair:
-        """Teacher and student as far as configs and tokenizers tell.
+    def teacher_identity(self) -> Identity:
+        """Of a teacher that the recipe builds."""
+        return self.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers",))
+
+    def pair(
+        self, stand_in: PreTrainedTokenizerBase | None = None, attempt: Attempt = lambda _, load: load(), *, built: bool = True
+    ) -> Pair:  # fmt: skip
+        """Teacher and student as far as configs and tokenizers tell; a teacher that is still to be trained has no tokenizer yet.
 
         Args:
-            tokenizer: stands in for that of a teacher which is still to be trained.
+            stand_in: for the tokenizer of such a teacher.
+            attempt: called with the name of a thing and what loads it; may give None where it cannot be had.
+            built: False: what lies in teacher/ is not looked at, its stage has not been there yet.
         """
         models, distill = self.recipe.models, self.recipe.distill
         taught = distill.divergence != "none" and not (models.teacher.engine == "endpoint" and models.student.shape is None)
-        needed = taught or models.student.shape is not None
-        teachers = tokenizer or (self.teacher_tokenizer() if needed else None)
-        students = teachers if models.student.shape is not None else load_tokenizer(models.student)
-        student = load_config(models.student, tokenizer=students)
-        folder = None if tokenizer else self.teacher_folder()
-        teacher = load_config(models.teacher, folder, tokenizer) if taught else None
-        return Pair(distill, models.student, student, students, teacher, teachers if taught else None)
+        to_be_built = models.teacher.path is None and (stand_in is not None or not built or not self.work.done("teacher"))
+        teachers = stand_in
+        if not to_be_built and (taught or models.student.shape is not None):
+            teachers = attempt("the teacher's tokenizer", self.teacher_tokenizer)
+        students = teachers if models.student.shape else attempt("the student's tokenizer", lambda: load_tokenizer(models.student))
+        student = attempt("the student's config", lambda: load_config(models.student, tokenizer=students))
+        folder = None if to_be_built else self.teacher_folder()
+        teacher = attempt("the teacher's config", lambda: load_config(models.teacher, folder, teachers)) if taught else None
+        return Pair(distill, models.student, student, students, teacher, teachers if taught else None, models.teacher)
 
     def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         models = self.recipe.models

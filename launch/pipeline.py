@@ -16,7 +16,7 @@ from data_filters.overlap import Contact
 from data_filters.shards import iter_traces, read_shard, write_shard
 from data_filters.sift import sift
 from distill.generate import num_shards, shard_path, write_traces
-from distill.preflight import check_machine
+from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
@@ -42,6 +42,7 @@ class Street:
         self.recipe, self.work = recipe, work
         self.inputs = Inputs(recipe, work)
         self.is_main = work.ranks.is_main
+        self.students = Students(recipe, work, self.inputs, self._make)
 
     def walk(self) -> None:
         """Runs the wanted stages, in street order."""
@@ -49,6 +50,8 @@ class Street:
             "teacher": self.teacher, "generate": self.generate, "filter": self.filter,
             "distill": self.distill, "evaluate": self.evaluate, "publish": self.publish,
         }  # fmt: skip
+        if "distill" in self.recipe.stages:
+            self.students.check(early=True)  # what is known already: a fault must not wait for the hours of the stages before it
         for name in STAGES:
             if name in self.recipe.stages:
                 steps[name]()
@@ -60,8 +63,9 @@ class Street:
         models, recipe = self.recipe.models, self.recipe
         if models.teacher.path is not None:
             return self._say(f"teacher: {models.teacher.path}")
-        check_machine(recipe.teacher, models.teacher, "teacher")
-        identity = self.inputs.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers",))
+        for _, check in teacher_checks(recipe.teacher, models.teacher) if not self.work.done("teacher") else ():
+            check()
+        identity = self.inputs.teacher_identity()
         how = {"seed": recipe.seed, "is_main": self.is_main, "wait": self.work.wait_for, "run": f"{recipe.name}/teacher"}
         world = self.inputs.need_world()
         self._make("teacher", identity, lambda folder: train_teacher(models.teacher, recipe.teacher, world, folder, **how))
@@ -85,7 +89,7 @@ class Street:
 
     def distill(self) -> None:
         """The students: the base once, then every arm from its weights."""
-        Students(self.recipe, self.work, self.inputs, self._make).walk()
+        self.students.walk()
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""

@@ -5,6 +5,7 @@ and width for the activations of a layer in 16 bit); 6 FLOPs a parameter and tok
 arXiv:2001.08361).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PretrainedConfig
@@ -12,9 +13,11 @@ from transformers import PretrainedConfig
 from distill.losses import CHUNK_BYTES
 from distill.preflight import skeleton
 from distill.sketch import bytes_per_token
-from recipes.schema import Distill, Lora
+from recipes.schema import Distill, Lora, Model
 
 GIB = 2**30
+STAGES = (0, 1, 2, 3)
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,27 @@ class Size:
     vocab: int
 
 
-def size_of(config: PretrainedConfig, lora: Lora | None = None) -> Size:
+@dataclass(frozen=True)
+class Precision:
+    """Bytes of a trained parameter: its weight, its gradient, and AdamW's two moments (with a float32 copy, where there is one)."""
+
+    name: str
+    weight: int
+    grad: int
+    states: int
+
+
+MIXED = Precision("bfloat16, float32 copy", 2, 2, 12)
+
+
+def whole(dtype: str) -> Precision:
+    """Weights, gradients and both moments in one dtype, as torch's AdamW keeps them."""
+    return Precision(f"{dtype} alone", BYTES[dtype], BYTES[dtype], 2 * BYTES[dtype])
+
+
+def size_of(config: PretrainedConfig, spec: Model, lora: Lora | None = None) -> Size:
     """Counted on the meta device."""
-    model, text = skeleton(config), config.get_text_config()
+    model, text = skeleton(config, spec), config.get_text_config()
     total = model.num_parameters()
     experts = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
     count = getattr(text, "num_experts", None) or getattr(text, "num_local_experts", None) or 1
@@ -40,24 +61,20 @@ def size_of(config: PretrainedConfig, lora: Lora | None = None) -> Size:
     trained = total
     if lora is not None and lora.rank:
         adapted = (module for name, module in model.named_modules() if name.rpartition(".")[2] in lora.targets)
-        trained = sum(lora.rank * (module.in_features + module.out_features) for module in adapted)
+        trained = sum(lora.rank * (module.in_features + module.out_features) for module in adapted if hasattr(module, "in_features"))
     return Size(total, active, trained, text.hidden_size, text.num_hidden_layers, int(text.vocab_size))
 
 
-def states_gib(size: Size, stage: int | None, ranks: int, *, half: bool) -> float:
+def states_gib(size: Size, stage: int, ranks: int, precision: Precision) -> float:
     """Weights, gradients and AdamW's states on one rank, GiB.
 
     Args:
-        stage: of ZeRO; None or 0: all whole.
-        half: bfloat16 weights and gradients beside a float32 copy; else float32.
+        stage: of ZeRO; 0: all whole.
     """
-    weights, grads, states = (2, 2, 12) if half else (4, 4, 8)
-    stage = stage or 0
-    frozen = (size.total - size.trained) * weights
-    trained = size.trained * (
-        weights / (ranks if stage >= 3 else 1) + grads / (ranks if stage >= 2 else 1) + states / (ranks if stage >= 1 else 1)
-    )
-    return (frozen / (ranks if stage >= 3 else 1) + trained) / GIB
+    weights = size.total * precision.weight / (ranks if stage >= 3 else 1)
+    grads = size.trained * precision.grad / (ranks if stage >= 2 else 1)
+    states = size.trained * precision.states / (ranks if stage >= 1 else 1)
+    return (weights + grads + states) / GIB
 
 
 def activations_gib(size: Size, distill: Distill) -> float:
@@ -70,19 +87,47 @@ def activations_gib(size: Size, distill: Distill) -> float:
 
 
 def loss_gib(size: Size, device: str) -> float:
-    """The loss's buffers of logits and the float32 gradient of the output matrix."""
+    """The loss's buffers of logits and, where it trains, the float32 gradient of the output matrix."""
     buffers = 2 if device == "cuda" else 4
-    return (buffers * CHUNK_BYTES[device] + 4 * size.vocab * size.width) / GIB
+    gradient = 4 * size.vocab * size.width if size.trained == size.total else 0
+    return (buffers * CHUNK_BYTES[device] + gradient) / GIB
 
 
-def cache_rows(teacher: Size, distill: Distill, taught_tokens: int) -> list[tuple[str, int, float]]:
-    """(kind, bytes a taught token, GiB in all) of each way to keep a teacher's targets, and of keeping all logits."""
+def memory_rows(
+    student: Size, teacher: Size | None, distill: Distill, teacher_dtype: str, precisions: Sequence[Precision], ranks: int, device: str
+) -> list[tuple[str, list[float]]]:  # fmt: skip
+    """(what, GiB on a rank under each ZeRO stage): each precision's states, what comes beside them, and the sum for the first precision.
+
+    A live teacher is whole on every rank, also where the recipe says sharded, except under ZeRO-3.
+    """
+    rows = [(f"states: {one.name}", [states_gib(student, stage, ranks, one) for stage in STAGES]) for one in precisions]
+    beside = [
+        (f"activations, {distill.micro_batch_rows} x {distill.sequence_tokens} tokens", [activations_gib(student, distill)] * len(STAGES)),
+        ("loss, buffers", [loss_gib(student, device)] * len(STAGES)),
+    ]
+    if teacher is not None and distill.targets.kind == "live":
+        weights = teacher.total * BYTES[teacher_dtype] / GIB
+        sharded = distill.targets.teacher == "sharded"
+        shares = [weights / (ranks if sharded and stage == 3 else 1) for stage in STAGES]
+        beside.append((f"live teacher, {distill.targets.teacher}", shares))
+    total = [sum(gib) for gib in zip(rows[0][1], *(gib for _, gib in beside), strict=True)]
+    return [*rows, *beside, (f"in all, {precisions[0].name}", total)]
+
+
+def cache_rows(teacher: Size | None, distill: Distill, taught_tokens: float, dtype: str) -> list[tuple[str, int, float]]:
+    """(kind, bytes a taught token, GiB in all) of each way to keep a teacher's targets, and of keeping all logits.
+
+    Args:
+        teacher: None where its config is not known: then only what does not depend on it.
+        dtype: of its hidden states.
+    """
     kept = distill.targets.tokens
-    each = {kind: bytes_per_token(kind, kept, teacher.width, 2) for kind in ("sampled", "top_k", "hidden")}
-    each["dense float16"] = 2 * teacher.vocab
+    each = {kind: bytes_per_token(kind, kept, 0, 0) for kind in ("sampled", "top_k")}
+    if teacher is not None:
+        each |= {"hidden": bytes_per_token("hidden", kept, teacher.width, BYTES[dtype]), "dense float16": 2 * teacher.vocab}
     return [(kind, size, size * taught_tokens / GIB) for kind, size in each.items()]
 
 
-def flops(student: Size, teacher: Size | None, tokens: int, *, checkpointing: bool) -> tuple[float, float]:
-    """Of training the student and of reading by the teacher, for this many tokens."""
-    return (8 if checkpointing else 6) * student.active * tokens, 2 * (teacher.active if teacher else 0) * tokens
+def flops(student: Size, teacher: Size | None, tokens: float) -> tuple[float, float]:
+    """Of training the student and of reading by the teacher, for this many tokens; recomputed activations are not counted."""
+    return 6 * student.active * tokens, 2 * (teacher.active if teacher else 0) * tokens

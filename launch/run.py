@@ -23,6 +23,7 @@ from recipes.schema import Recipe
 EXAMPLES = """examples:
   python -m launch.run recipes/smoke.yaml                         every stage, one process
   python -m launch.run recipes/planted_world.yaml --show          print the resolved recipe and stop
+  python -m launch.doctor recipes/planted_world.yaml              look whether it can work and what it takes, and stop
   python -m launch.run recipes/planted_world.yaml distill.steps=300 name=short
                                                                   a variant; finished stages it shares are reused
   python -m launch.run recipes/planted_world.yaml stages=generate,filter

@@ -48,11 +48,24 @@ class Students:
         self.spec, self.config = recipe.models.student, recipe.distill
         self.is_main, self.taught = work.ranks.is_main, recipe.distill.divergence != "none"
         self.cached = self.taught and self.config.targets.kind != "live"
+        self._checked = False
+
+    def check(self, *, early: bool = False) -> None:
+        """Refuses what cannot work before any weight is loaded; nothing where every arm is done.
+
+        Args:
+            early: before the other stages, as far as it is known then.
+        """
+        if self._checked or all(self.work.done(f"distill/{arm}") for arm in self.config.arms):
+            return
+        pair = self.inputs.pair(built=not early)
+        for _, check in pair.checks():
+            check()
+        self._checked = pair.complete
 
     def walk(self) -> None:
-        """Base, probe, then each arm with its targets; what cannot work is refused before any weight is loaded."""
-        for _, check in self.inputs.pair().checks():
-            check()
+        """Base, probe, then each arm with its targets."""
+        self.check()
         base = self.inputs.identity("models.student") | self._teacher(always=False)
         self.make("distill/base", base, self._make_base, main_only=True)
         if self.config.probe.every_steps and self.recipe.models.teacher.engine == "transformers":
