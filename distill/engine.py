@@ -4,34 +4,14 @@ Letters: B sequences, T tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-Conversation = list[dict[str, str]]
+from distill.speech import Completion, Conversation, Sampling
+
 COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How a completion is drawn."""
-
-    max_new_tokens: int
-    temperature: float = 0.0  # 0 = greedy
-    top_p: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """What a model wrote; `text` begins with the prefix that was begun for it, if any."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: str  # stop, or length: cut off
 
 
 class LocalEngine:

@@ -7,9 +7,10 @@ from pathlib import Path
 from data_filters.shards import write_shard
 from data_filters.traces import SCHEMA, Trace, to_row, trace_id
 from data_filters.verify import final_answer
-from distill.engine import Completion, LocalEngine, Sampling
+from distill.engine import LocalEngine
 from distill.planted import World
 from distill.problems import Problem, draw_problems
+from distill.speech import Completion, Sampling
 from recipes.schema import Generate
 
 

@@ -7,12 +7,13 @@ a recipe that cannot work is refused before any model is loaded.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from recipes.schema_models import Lora, Model, Models, Shape, require
+from recipes.schema_generate import Generate, Review, Source
+from recipes.schema_models import Lora, Model, Models, Server, Shape, require
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
     "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "Lora", "Model", "Models", "Phase", "Planted", "Probe",
-    "Publish", "Recipe", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+    "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
 ]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
@@ -39,23 +40,6 @@ class Planted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """One source of problems and its share of the prompts."""
-
-    name: str  # planted/FAMILY, reasoning_gym/DATASET, or any label for a file or hub data set
-    weight: float = 1.0  # relative share of the prompts
-    path: str | None = None  # JSONL or Parquet file, or hub data set id
-    subset: str | None = None  # hub data set only: its configuration, e.g. main
-    split: str = "train"  # hub data set only
-    question: str = "question"  # column that holds the prompt
-    answer: str | None = None  # column that holds the reference, null: unknown
-    options: dict[str, int] = field(default_factory=dict)  # reasoning_gym only: the data set's own settings
-
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, f"source {self.name}: weight {self.weight} is below 0")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Teacher(Training):
     """How a teacher with a `shape` is trained; unused when models.teacher.path is set."""
 
@@ -65,30 +49,13 @@ class Teacher(Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
-    """The teacher writes traces for prompts."""
-
-    sources: list[Source] = field(default_factory=list)
-    count: int = 20_000  # prompts
-    samples_per_problem: int = 1
-    temperature: float = 0.7  # 0 = greedy
-    top_p: float = 1.0  # 0..1
-    max_new_tokens: int = 56
-    batch_sequences: int = 512
-    shard_problems: int = 2048  # prompts in one file, the unit of resume
-    system: str | None = None  # system prompt
-
-    def __post_init__(self) -> None:
-        require(self.temperature >= 0, f"generate.temperature {self.temperature} is below 0")
-        require(0 < self.top_p <= 1, f"generate.top_p {self.top_p} is outside (0, 1]")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Filter:
     """What is worth teaching, and what is done with facts that nobody gave."""
 
     traces: str | None = None  # take traces from here (folder, file or hub data set) instead of generate/
     keep_unknown: bool = True  # keep traces whose answer no verifier could judge
+    shortest: int = 0  # traces kept of a problem, the shortest correct ones; 0 = all
+    solve_rate: list[float] = field(default_factory=lambda: [0.0, 1.0])  # keep problems that the teacher solves this often, from..to
     detectors: list[Literal["numbers", "names", "answer"]] = field(default_factory=lambda: ["numbers", "names", "answer"])
     curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none

@@ -49,6 +49,27 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Server:
+    """How an OpenAI-compatible server is spoken with, and how one of our own is started."""
+
+    api: Literal["completions", "chat"] = "completions"  # completions: the chat template is rendered here; chat: by the server
+    model: str | None = None  # the name it serves; null: the only one it has
+    api_key_env: str | None = None  # environment variable that holds the key; the key itself is never written down
+    concurrency: int = 256  # requests in flight, over all base_urls and one rank
+    requests_per_second: float = 0.0  # limit of one rank; 0 = none
+    timeout_seconds: float = 600.0  # of one request
+    retries: int = 8  # of a request that failed for a passing reason, with growing waits
+    start_seconds: float = 1800.0  # how long a server of our own may take to be ready
+    python: str | None = None  # interpreter of the environment that vLLM is installed in; null: this one
+    options: dict[str, str] = field(default_factory=dict)  # of vLLM, e.g. {tensor-parallel-size: "8", enable-expert-parallel: ""}
+
+    def __post_init__(self) -> None:
+        require(self.concurrency > 0, f"server.concurrency {self.concurrency} is not above 0")
+        require(self.timeout_seconds > 0, f"server.timeout_seconds {self.timeout_seconds} is not above 0")
+        require(self.retries >= 0, f"server.retries {self.retries} is below 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from scratch."""
 
@@ -62,12 +83,17 @@ class Model:
     trust_remote_code: bool = False
     eos_token: str | None = None  # ends a turn; null: the tokenizer's own. A base model's often differs from its instruct model's
     pad_token: str | None = None  # null: the tokenizer's own
-    engine: Literal["transformers", "endpoint"] = "transformers"  # endpoint: an OpenAI-compatible server
-    base_urls: list[str] = field(default_factory=list)  # endpoint only, e.g. http://host:8000/v1
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"  # vllm: in this process; endpoint: an OpenAI-compatible server
+    base_urls: list[str] = field(default_factory=list)  # endpoint only, e.g. http://host:8000/v1; requests are spread over them
+    serve: bool = False  # endpoint only: the run starts a vLLM server of its own and stops it again
+    server: Server = field(default_factory=Server)
 
     def __post_init__(self) -> None:
         require((self.path is None) != (self.shape is None), "a model has either a path or a shape, not both and not neither")
-        require(self.engine != "endpoint" or bool(self.base_urls), "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1]")
+        served = self.engine == "endpoint"
+        wanted = "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1], or serve: true"
+        require(not served or bool(self.base_urls) != self.serve, wanted)
+        require(served or not self.serve, f"serve: true wants engine endpoint, found {self.engine}")
 
 
 @dataclass(frozen=True, kw_only=True)

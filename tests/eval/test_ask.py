@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from data_filters.traces import Trace
-from distill.engine import Completion
 from distill.planted import World
+from distill.speech import Completion
 from distill.splits import split_of
 from eval.ask import ask
 from eval.filter_score import score_filter

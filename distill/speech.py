@@ -1,0 +1,68 @@
+"""How a model is spoken with, whatever runs it: conversations in, completions out, and log-probabilities of given tokens.
+
+Letters: T tokens, K kept tokens of the vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+Conversation = list[dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a completion is drawn."""
+
+    max_new_tokens: int
+    temperature: float = 0.0  # 0 = greedy
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()  # texts that end a completion; they are left out of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a model wrote; `text` begins with the prefix that was begun for it, if any."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str  # stop; length: cut off; refused: the server would not take the prompt (text says why)
+
+
+@dataclass(frozen=True, slots=True)
+class TopLogprobs:
+    """The likeliest tokens behind each token of a sequence but the last."""
+
+    ids_TK: Tensor  # int64, of T - 1 positions
+    logprobs_TK: Tensor  # float32, nats, at temperature 1
+
+
+class Engine(Protocol):
+    """A model that completes and scores."""
+
+    def complete(
+        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None, finished: Callable[[int, Completion], None] | None = None,
+    ) -> list[Completion]:  # fmt: skip
+        """One completion a conversation, in the order given.
+
+        Args:
+            conversations: messages with role and content, ending with the user's.
+            sampling: shared by all.
+            prefixes: assistant text that is begun for the model, one a conversation.
+            progress: called with (conversations, new tokens) as they come in.
+            finished: called with (index, completion) as soon as each is there, from any thread.
+        """
+        ...
+
+    def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
+        """The `top_k` likeliest next tokens after each token of each row, by prefill."""
+        ...
+
+    def close(self) -> None:
+        """Frees what it holds."""
+        ...
