@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_filters.degenerate import degenerate
 from data_filters.duplicates import Seen, fingerprint
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
@@ -16,7 +17,7 @@ from data_filters.scrub import Scrubber
 from data_filters.shards import iter_traces, replacing, write_shard
 from data_filters.tally import Tally
 from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
-from data_filters.verify import verify
+from data_filters.verify import final_answer, verify
 from recipes.errors import ShardError
 
 _PROGRESS_TRACES = 256
@@ -101,15 +102,18 @@ def _judge(
 
 
 def _verified(trace: Trace, keep_unknown: bool) -> tuple[Trace, tuple[str, str] | None]:
-    """The trace with its verdict and without its reference; a verdict made elsewhere stands where there is no reference."""
+    """The trace with its verdict and without its reference; a verdict that its author's verifier gave stands."""
     last = next((m["content"] for m in reversed(trace.messages) if m["role"] == "assistant"), None)
     if last is None:
         return replace(trace, gold=None), ("shape", "no assistant message")
+    if trace.finish_reason == "refused":
+        return replace(trace, gold=None), ("shape", "refused: the teacher's server did not take the prompt")
     if trace.finish_reason == "length":
         return replace(trace, gold=None), ("shape", "truncated: finish_reason is length")
-    verdict, answer = verify(last, trace.gold)
-    if trace.gold is None:
-        verdict = trace.verdict
+    repeats = degenerate(last)
+    if repeats is not None:
+        return replace(trace, gold=None), ("shape", f"degenerate: {repeats}")
+    verdict, answer = verify(last, trace.gold) if trace.verdict == "unknown" else (trace.verdict, trace.answer or final_answer(last))
     judged = replace(trace, gold=None, verdict=verdict, answer=answer)
     if verdict == "wrong":
         reason = "no final answer" if answer is None else "the answer differs from the reference"

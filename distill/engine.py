@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.speech import Completion, Conversation, Sampling
+from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
 
 COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
 
@@ -31,20 +31,13 @@ class LocalEngine:
 
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
     ) -> list[Completion]:  # fmt: skip
-        """One completion a conversation, in the order given.
-
-        Batches are formed by prompt length and seeded one by one, so the same call gives the same bytes.
-
-        Args:
-            conversations: messages with role and content, ending with the user's.
-            sampling: shared by all.
-            prefixes: assistant text that is begun for the model, one a conversation.
-            progress: called after each batch with (conversations, new tokens).
-        """
+        """As Engine.complete. Batches are formed by prompt length and seeded one by one, so the same call gives the same bytes."""
         prefixes = prefixes or [""] * len(conversations)
-        prompts = [self.render(c, p) for c, p in zip(conversations, prefixes, strict=True)]
+        texts = [render(self.tokenizer, c, p) for c, p in zip(conversations, prefixes, strict=True)]
+        prompts = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         done: list[Completion | None] = [None] * len(prompts)
         for number, start in enumerate(range(0, len(order), self.batch)):
@@ -52,22 +45,26 @@ class LocalEngine:
             generator = torch.Generator(self.model.device).manual_seed(sampling.seed * 1_000_003 + number)
             written = self._decode([prompts[i] for i in members], sampling, generator)
             for i, ids in zip(members, written, strict=True):
-                done[i] = self._completion(prefixes[i], len(prompts[i]), ids, sampling.max_new_tokens)
+                done[i] = self._completion(prefixes[i] or opened_thought(texts[i]), len(prompts[i]), ids, sampling)
+                if finished:
+                    finished(i, done[i])
             if progress:
                 progress(len(members), sum(map(len, written)))
         return done  # type: ignore[return-value]
 
     def render(self, conversation: Conversation, prefix: str = "") -> list[int]:
         """Prompt ids up to where the assistant goes on."""
-        text = self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        return self.tokenizer.encode(text + prefix, add_special_tokens=False)
+        return self.tokenizer.encode(render(self.tokenizer, conversation, prefix), add_special_tokens=False)
 
-    def _completion(self, prefix: str, prompt_tokens: int, ids: list[int], limit: int) -> Completion:
+    def _completion(self, begun: str, prompt_tokens: int, ids: list[int], sampling: Sampling) -> Completion:
         stopped = bool(ids) and ids[-1] in self.ends.tolist()
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        for stop in sampling.stop:
+            text, found, _ = text.partition(stop)
+            stopped = stopped or bool(found)
         return Completion(
-            text=(prefix + text).strip(), prompt_tokens=prompt_tokens, completion_tokens=len(ids),
-            finish_reason="stop" if stopped or len(ids) < limit else "length",
+            text=(begun + text).strip(), prompt_tokens=prompt_tokens, completion_tokens=len(ids),
+            finish_reason="stop" if stopped or len(ids) < sampling.max_new_tokens else "length",
         )  # fmt: skip
 
     @torch.inference_mode()
@@ -106,6 +103,19 @@ class LocalEngine:
         """Rows that waited in the cache for others wrote on after their end; that is cut."""
         ends = set(self.ends.tolist())
         return next((ids[: i + 1] for i, token in enumerate(ids) if token in ends), ids)
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
+        """As Engine.score, a row at a time: the logits of one row are all that is held."""
+        found = []
+        for row in rows:
+            logits_TV = self.model(input_ids=torch.tensor([list(row)], device=self.model.device), use_cache=False).logits[0, :-1]
+            logprobs_TK, ids_TK = torch.log_softmax(logits_TV.float(), -1).topk(min(top_k, logits_TV.shape[-1]), -1)
+            found.append(TopLogprobs(ids_TK.cpu(), logprobs_TK.cpu()))
+        return found
+
+    def close(self) -> None:
+        """Nothing: the model goes with its last user."""
 
     @torch.inference_mode()
     def choose_among(self, prompts: Sequence[list[int]], choices: Sequence[Sequence[str]]) -> list[int]:

@@ -1,17 +1,25 @@
-"""The teacher writes traces: one Parquet file a shard of problems, the unit of resume."""
+"""What the generate stage leaves: shards of traces, a table of problems beside each, a report and samples to read."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from data_filters.shards import write_shard
-from data_filters.traces import SCHEMA, Trace, to_row, trace_id
-from data_filters.verify import final_answer
-from distill.engine import LocalEngine
-from distill.planted import World
-from distill.problems import Problem, draw_problems
-from distill.speech import Completion, Sampling
+import pyarrow as pa
+
+from data_filters.shards import iter_traces, replacing
+from distill.attempts import Attempt
+from distill.monitor import Tally
+from distill.problems import Problem
 from recipes.schema import Generate
+
+PROBLEMS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("problem_id", "source", "prompt", "gold")),
+        *((name, pa.int32()) for name in ("attempts", "correct", "wrong", "unknown", "truncated")),
+        ("solve_rate", pa.float32()), ("shortest_correct_tokens", pa.int32()),
+    ]
+)  # fmt: skip
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -22,46 +30,33 @@ def num_shards(generate: Generate) -> int:
     return -(-generate.count // generate.shard_problems)
 
 
-def write_traces(
-    engine: LocalEngine, generate: Generate, world: World | None, *, shard: int, folder: Path, seed: int, teacher: str,
-    progress: Callable[[int, int], None],
-) -> int:  # fmt: skip
-    """One shard of traces; what it holds depends on (seed, shard) only, not on who writes it.
+def summaries(problems: Sequence[Problem], tried: Sequence[Sequence[Attempt]]) -> list[dict[str, Any]]:
+    """A row a problem: how often it was tried and solved; the rate is null where nobody could judge."""
+    rows = []
+    for problem, attempts in zip(problems, tried, strict=True):
+        counts = {verdict: sum(one.verdict == verdict and one.whole for one in attempts) for verdict in ("correct", "wrong", "unknown")}
+        judged = len(attempts) - counts["unknown"]
+        solved = [one.completion.completion_tokens for one in attempts if one.verdict == "correct"]
+        rows.append(
+            {name: getattr(problem, name) for name in ("source", "prompt", "gold")} | counts | {
+                "problem_id": problem.id, "attempts": len(attempts), "truncated": sum(not one.whole for one in attempts),
+                "solve_rate": counts["correct"] / judged if judged else None, "shortest_correct_tokens": min(solved, default=None),
+            }
+        )  # fmt: skip
+    return rows
 
-    Returns:
-        the number of traces written.
+
+def write_report(folder: Path, **more: Any) -> dict[str, Any]:
+    """report.json and samples.md from the shards in `folder`; gives the report.
+
+    Args:
+        more: further entries, e.g. what the connection counted.
     """
-    start = shard * generate.shard_problems
-    count = min(generate.shard_problems, generate.count - start)
-    problems = draw_problems(generate.sources, world, seed=seed, start=start, count=count, split="training", block=generate.shard_problems)
-    asked = [(problem, sample) for problem in problems for sample in range(generate.samples_per_problem)]
-    sampling = Sampling(
-        max_new_tokens=generate.max_new_tokens, temperature=generate.temperature, top_p=generate.top_p, seed=seed * 100_003 + shard
-    )
-    conversations = [conversation(problem.prompt, generate.system) for problem, _ in asked]
-    completions = engine.complete(conversations, sampling, progress=progress)
-    rows = [
-        to_row(_trace(problem, sample, messages, completion, sampling, teacher, seed))
-        for (problem, sample), messages, completion in zip(asked, conversations, completions, strict=True)
-    ]
-    write_shard(shard_path(folder, shard), rows, SCHEMA)
-    return len(rows)
-
-
-def conversation(prompt: str, system: str | None) -> list[dict[str, str]]:
-    """What a model is asked, as messages."""
-    said = [{"role": "system", "content": system}] if system else []
-    return [*said, {"role": "user", "content": prompt}]
-
-
-def _trace(
-    problem: Problem, sample: int, messages: Sequence[dict[str, str]], written: Completion, sampling: Sampling, teacher: str, seed: int
-) -> Trace:
-    how = json.dumps({"temperature": sampling.temperature, "top_p": sampling.top_p, "max_new_tokens": sampling.max_new_tokens})
-    return Trace(
-        id=trace_id(problem.id, sample, teacher, problem.prompt, how, seed),
-        problem_id=problem.id, source=problem.source, seed=problem.seed,
-        messages=[*messages, {"role": "assistant", "content": written.text}], gold=problem.gold, answer=final_answer(written.text),
-        prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens, finish_reason=written.finish_reason,
-        teacher=teacher, engine="transformers", sampling=how,
-    )  # fmt: skip
+    tally = Tally()
+    for trace in iter_traces(folder):
+        tally.add(trace)
+    report = tally.report() | more
+    for name, text in (("report.json", json.dumps(report, indent=1, sort_keys=True) + "\n"), ("samples.md", tally.samples_text())):
+        with replacing(folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return report

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 Conversation = list[dict[str, str]]
 
@@ -46,7 +47,8 @@ class Engine(Protocol):
 
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        progress: Callable[[int, int], None] | None = None, finished: Callable[[int, Completion], None] | None = None,
+        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
     ) -> list[Completion]:  # fmt: skip
         """One completion a conversation, in the order given.
 
@@ -54,6 +56,7 @@ class Engine(Protocol):
             conversations: messages with role and content, ending with the user's.
             sampling: shared by all.
             prefixes: assistant text that is begun for the model, one a conversation.
+            seeds: one a conversation, for engines that draw each on its own; the others, and without it all, go by sampling.seed.
             progress: called with (conversations, new tokens) as they come in.
             finished: called with (index, completion) as soon as each is there, from any thread.
         """
@@ -66,3 +69,13 @@ class Engine(Protocol):
     def close(self) -> None:
         """Frees what it holds."""
         ...
+
+
+def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, prefix: str = "") -> str:
+    """The text of a prompt up to where the assistant goes on."""
+    return tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True) + prefix
+
+
+def opened_thought(rendered: str) -> str:
+    """What a chat template has begun of the assistant's text: some open the thought themselves, and models do not repeat it."""
+    return "<think>\n" if rendered.rstrip().endswith("<think>") else ""

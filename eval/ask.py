@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from distill.attempts import conversation
 from distill.engine import LocalEngine
-from distill.generate import conversation
 from distill.speech import Completion, Sampling
 from eval.grade import Outcome, grade
 from eval.suites import Question

@@ -1,26 +1,31 @@
 """What the stages of a run read: the world, the teacher, traces, contenders, and the digests that identify them."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
 from data_filters.shards import list_shards
 from distill.engine import LocalEngine
-from distill.models import load_config, load_model, load_tokenizer, pick_device
+from distill.engine_endpoint import EndpointEngine, api_key
+from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
+from distill.speech import Engine
 from eval.suites import all_questions
 from launch.identity import Identity, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import ARMS, Recipe, Source
 
+SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))  # where and how fast, not what is said
 Attempt = Callable[[str, Callable[[], Any]], Any]
 
 
@@ -102,7 +107,7 @@ class Inputs:
 
     def teacher_identity(self) -> Identity:
         """Of a teacher that the recipe builds."""
-        return self.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers",))
+        return self.identity("models.teacher", "teacher", "planted", leave_out=("teacher.trackers", "models.teacher.engine", *SPOKEN))
 
     def pair(
         self, stand_in: PreTrainedTokenizerBase | None = None, attempt: Attempt = lambda _, load: load(), *, built: bool = True
@@ -129,17 +134,45 @@ class Inputs:
     def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         models = self.recipe.models
         spec = models.teacher if name == "teacher" else models.student
-        if spec.engine == "endpoint":
-            raise RecipeError(
-                "models.teacher.engine: this version does not speak with servers; have the served teacher's traces written elsewhere and "
-                "name them in filter.traces (a folder or file of chat rows, or a hub data set)"
-            )
+        if spec.engine != "transformers":
+            raise RecipeError(f"models.{name}.engine: this wants the model in memory, engine is {spec.engine}; set it to transformers")
         return self.load_model(name, where).to(pick_device(self.work.ranks.local_index))
 
     def load_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         """As open_model, but left where it was loaded."""
         spec = self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
         return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None))
+
+    @contextmanager
+    def speaking(self, batch: int, *, max_new_tokens: int, top_k: int = 0) -> Iterator[Engine]:
+        """The teacher, ready to be spoken with, whatever runs it; what was started for it is stopped again.
+
+        Args:
+            batch: conversations decoded together, for a model in this process.
+            max_new_tokens, top_k: that will be asked for; a server is checked for them before any work.
+
+        Raises:
+            ModelError: no such model or server, or it cannot serve what will be asked for.
+        """
+        spec = self.recipe.models.teacher
+        with ExitStack() as stack:
+            if spec.engine == "transformers":
+                yield self.engine("teacher", batch)
+            elif spec.engine == "vllm":
+                from distill.engine_vllm import VllmEngine
+
+                yield stack.enter_context(closing(VllmEngine(spec, self.teacher_folder(), self.teacher_tokenizer(), top_k=top_k)))
+            else:
+                urls = spec.base_urls
+                if spec.serve:
+                    from distill.serving import serving
+
+                    source, log = self.teacher_folder() or resolve(spec), self.work.root / "server.log"
+                    urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=max(20, top_k), say=tqdm.write)).urls
+                tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
+                engine = stack.enter_context(closing(EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server))))
+                engine.check(max_new_tokens, top_k)
+                yield engine
 
     def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
         tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)

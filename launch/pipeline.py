@@ -15,7 +15,6 @@ from tqdm import tqdm
 from data_filters.overlap import Contact
 from data_filters.shards import iter_traces, read_shard, write_shard
 from data_filters.sift import sift
-from distill.generate import num_shards, shard_path, write_traces
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.ask import SCHEMA as ANSWERS
@@ -23,7 +22,8 @@ from eval.ask import ask
 from eval.filter_score import score_filter
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
-from launch.inputs import Inputs, digest_texts
+from launch.generation import Generation
+from launch.inputs import SPOKEN, Inputs, digest_texts
 from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.students import Students
@@ -74,8 +74,9 @@ class Street:
         """The teacher writes traces; each rank takes every n-th shard."""
         if self.recipe.filter.traces or self.recipe.distill.traces:
             return self._say(f"generate: not needed, traces come from {self.recipe.filter.traces or self.recipe.distill.traces}")
-        identity = self.inputs.identity("models.teacher", "generate", "planted") | {"input.teacher": self.inputs.teacher_digest()}
-        self._make("generate", identity, self._write_shards)
+        recipe = self.inputs.identity("models.teacher", "generate", "planted", leave_out=SPOKEN)
+        identity = recipe | {"input.teacher": self.inputs.teacher_digest()}
+        self._make("generate", identity, Generation(self.recipe, self.work, self.inputs).write)
 
     def filter(self) -> None:
         """Keeps what teaches thought, takes recalled facts out, says why."""
@@ -143,22 +144,6 @@ class Street:
             tqdm.write(f"{part}: done in {seconds:,.1f} s{_brief(notes)}")
         else:
             self.work.wait(part, identity)
-
-    def _write_shards(self, folder: Path) -> dict[str, Any]:
-        config, ranks = self.recipe.generate, self.work.ranks
-        numbers = range(num_shards(config))
-        todo = [n for n in numbers[ranks.index :: ranks.count] if not shard_path(folder, n).exists()]
-        if todo:
-            engine = self.inputs.engine("teacher", config.batch_sequences)
-            size = min(config.shard_problems, config.count) * config.samples_per_problem
-            with Bar("generate", min(len(todo) * size, config.count * config.samples_per_problem), "traces", self.is_main) as bar:
-                how = {"seed": self.recipe.seed, "teacher": self.inputs.teacher_name(), "progress": bar.tokens}
-                for number in todo:
-                    write_traces(engine, config, self.inputs.world, shard=number, folder=folder, **how)
-        if self.is_main:
-            for number in numbers:
-                self.work.wait_for(shard_path(folder, number))
-        return {"shards": len(numbers)}
 
     def _sift(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.filter

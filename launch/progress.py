@@ -11,15 +11,21 @@ class Bar:
 
     def __init__(self, label: str, total: int | None, unit: str, shown: bool) -> None:
         self.bar = tqdm(desc=label, total=total, unit=f" {unit}", mininterval=1.0, disable=not shown, unit_scale=False)
-        self.written, self.began = 0, time.monotonic()
+        self.written, self.began, self.note = 0, time.monotonic(), ""
 
     def tokens(self, items: int, tokens: int) -> None:
         self.written += tokens
-        self.bar.set_postfix_str(f"{self.written / (time.monotonic() - self.began):,.0f} tokens/s", refresh=False)
+        rate = f"{self.written / (time.monotonic() - self.began):,.0f} tokens/s"
+        self.bar.set_postfix_str(f"{rate}, {self.note}" if self.note else rate, refresh=False)
         self.bar.update(items)
 
     def items(self, items: int) -> None:
         self.bar.update(items)
+
+    def more(self, items: int) -> None:
+        """Puts further items before it."""
+        if self.bar.total is not None:
+            self.bar.total += items
 
     def __enter__(self) -> Self:
         return self

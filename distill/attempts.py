@@ -1,0 +1,114 @@
+"""One answer to one problem, from the question to the trace, and its verdict."""
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from data_filters.degenerate import degenerate
+from data_filters.traces import Span, Trace, trace_id
+from distill.problems import Problem
+from distill.review import Review, unsound_spans
+from distill.speech import Completion, Conversation
+from recipes.schema import Generate
+
+Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]  # texts -> (verdict, parsed answer)
+JUDGED_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What becomes of one sample."""
+
+    problem: Problem
+    sample: int
+    conversation: Conversation  # as the teacher is asked
+    notes: dict[str, Any] = field(default_factory=dict)  # go into the trace's sampling column
+    completion: Completion | None = None
+    verdict: str = "unknown"
+    answer: str | None = None
+    degenerate: str | None = None  # why its text is none
+    review: Review | None = None  # what the teacher said of it afterwards
+
+    @property
+    def whole(self) -> bool:
+        return self.completion is not None and self.completion.finish_reason == "stop"
+
+    def how(self, config: Generate) -> str:
+        plain = {"temperature": config.temperature, "top_p": config.top_p, "max_new_tokens": config.max_new_tokens}
+        return json.dumps(plain | self.notes)
+
+    def id(self, config: Generate, *, seed: int, teacher: str) -> str:
+        return trace_id(self.problem.id, self.sample, teacher, self.problem.prompt, self.how(config), seed)
+
+    def trace(self, config: Generate, *, seed: int, teacher: str, engine: str) -> Trace:
+        """The record, with the plain prompt: styles and personas are scaffolding that nobody is to learn."""
+        problem, written = self.problem, self.completion
+        text = "" if written.finish_reason == "refused" else written.text
+        asked = conversation(problem.prompt, config.system)
+        return Trace(
+            id=self.id(config, seed=seed, teacher=teacher), problem_id=problem.id, source=problem.source, seed=problem.seed,
+            messages=[*asked, {"role": "assistant", "content": text}], gold=problem.gold, answer=self.answer, verdict=self.verdict,
+            spans=self._spans(text, len(asked), config), prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens,
+            finish_reason=written.finish_reason, teacher=teacher, engine=engine, sampling=self.how(config),
+        )  # fmt: skip
+
+    def _spans(self, text: str, message: int, config: Generate) -> list[Span]:
+        return unsound_spans(text, self.review, message, config.review.unsound_weight) if self.review else []
+
+
+class Verdicts:
+    """Judges finished attempts in a thread of its own, while others are still being written.
+
+    What was cut off or refused stays unknown, degenerate text is wrong before anybody looks at its answer.
+
+    Args:
+        judging: of one thread.
+        seen: called there with each attempt, once its verdict stands.
+    """
+
+    def __init__(self, judge: Judge, judging: ThreadPoolExecutor, attempts: Sequence[Attempt], seen: Callable[[Attempt], None]) -> None:
+        self.judge, self.judging, self.attempts, self.seen = judge, judging, attempts, seen
+        self._waiting: list[Attempt] = []
+        self._jobs: list[Future[None]] = []
+        self._lock = threading.Lock()
+
+    def add(self, number: int, completion: Completion) -> None:
+        """From any thread."""
+        attempt = self.attempts[number]
+        attempt.completion = completion
+        with self._lock:
+            self._waiting.append(attempt)
+            if len(self._waiting) >= JUDGED_AT_ONCE:
+                self._send()
+
+    def settle(self) -> None:
+        """Waits until all are judged."""
+        with self._lock:
+            self._send()
+        for job in self._jobs:
+            job.result()
+
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting, []
+        self._jobs.append(self.judging.submit(self._judge, batch))
+
+    def _judge(self, batch: Sequence[Attempt]) -> None:
+        whole = [attempt for attempt in batch if attempt.whole]
+        for attempt in whole:
+            attempt.degenerate = degenerate(attempt.completion.text)
+            attempt.verdict = "wrong" if attempt.degenerate else "unknown"
+        sane = [attempt for attempt in whole if attempt.degenerate is None]
+        judged = self.judge([(attempt.completion.text, attempt.problem) for attempt in sane])
+        for attempt, (verdict, answer) in zip(sane, judged, strict=True):
+            attempt.verdict, attempt.answer = verdict, answer
+        for attempt in batch:
+            self.seen(attempt)
+
+
+def conversation(prompt: str, system: str | None) -> Conversation:
+    """What a model is asked, as messages."""
+    said = [{"role": "system", "content": system}] if system else []
+    return [*said, {"role": "user", "content": prompt}]

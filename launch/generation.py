@@ -1,0 +1,97 @@
+"""The generate stage: who writes which shards, with which engine, and what is shown meanwhile."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from data_filters.verify import verify
+from distill.attempts import Attempt
+from distill.generate import num_shards, shard_path, write_report
+from distill.monitor import Tally
+from distill.problems import Problem
+from distill.speech import Engine
+from distill.writer import Writer
+from launch.inputs import Inputs
+from launch.progress import Bar
+from launch.workspace import Workspace
+from recipes.schema import Recipe
+
+SHOWN = ("traces", "correct", "wrong", "unknown", "truncated", "refused")
+
+
+class Generation:
+    """One rank's share of the stage."""
+
+    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
+        self.recipe, self.work, self.inputs = recipe, work, inputs
+        self.config, self.spec = recipe.generate, recipe.models.teacher
+        self.served = self.spec.engine == "endpoint"
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """All shards of this rank, then, on the main rank, the report over all of them; gives notes for the manifest."""
+        numbers = range(num_shards(self.config))
+        todo = [number for number in self._mine(numbers) if not shard_path(folder, number).exists()]
+        counts = self._write(todo, folder) if todo else {}
+        if not self.work.ranks.is_main:
+            return {}
+        for number in numbers:
+            self.work.wait_for(shard_path(folder, number))
+        report = write_report(folder, **({"requests": counts} if counts else {}))
+        return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
+
+    def _mine(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Every n-th shard. A server of our own has one client; vLLM in this process owns the accelerators of its machine."""
+        ranks, local = self.work.ranks, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if self.spec.serve:
+            return numbers if ranks.is_main else []
+        if self.spec.engine == "vllm":
+            return [] if ranks.local_index else numbers[ranks.index // local :: max(1, ranks.count // local)]
+        return numbers[ranks.index :: ranks.count]
+
+    def _write(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
+        """Writes shards; gives what a connection counted."""
+        config, tally = self.config, Tally()
+        size = min(config.shard_problems, config.count) * config.samples_per_problem
+        name = self.inputs.teacher_name()
+        how = {"seed": self.recipe.seed, "teacher": name, "engine": self.spec.engine}
+        total = min(len(todo) * size, config.count * config.samples_per_problem)
+        with (
+            self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine,
+            ThreadPoolExecutor(1) as judging,
+            Bar("generate", total, "traces", self.work.ranks.is_main) as bar,
+        ):
+
+            def seen(attempt: Attempt) -> None:
+                tally.add(attempt.trace(config, **how))
+                bar.note = tally.line()
+
+            writer = Writer(
+                engine=engine, config=config, world=self.inputs.world, seed=self.recipe.seed, teacher=name, judge=judge, judging=judging,
+                engine_name=self.spec.engine, journals=folder / "journal" if self.served else None, progress=bar.tokens, more=bar.more,
+                seen=seen,
+            )  # fmt: skip
+            if not self.served:
+                for number in todo:
+                    writer.write(number, folder)
+                return {}
+            self._together(writer, engine, todo, folder, size)
+            return dict(engine.client.counts)
+
+    def _together(self, writer: Writer, engine: Engine, todo: Sequence[int], folder: Path, size: int) -> None:
+        """As many shards at once as keep the server busy while the last answers of one are waited for."""
+        at_once = 1 + -(-2 * self.spec.server.concurrency // size)
+        with ThreadPoolExecutor(at_once) as pool:
+            jobs = [pool.submit(writer.write, number, folder) for number in todo]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                engine.close()  # what is in flight ends, and with it the threads that wait for it
+                raise
+
+
+def judge(items: Sequence[tuple[str, Problem]]) -> list[tuple[str, str | None]]:
+    return [verify(text, problem.gold) for text, problem in items]
