@@ -20,7 +20,7 @@ TEXTS = sorted(
     path
     for pattern in ("*.cfg", "*.toml", "Makefile", "**/*.txt", "**/*.py", "**/*.md", "**/*.yaml")
     for path in ROOT.glob(pattern)
-    if not {".venv", "runs", "build", ".git"} & set(path.relative_to(ROOT).parts)
+    if not (parts := path.relative_to(ROOT).parts)[0].startswith(".venv") and not {"runs", "build", ".git"} & set(parts)
 )
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
