@@ -1,29 +1,40 @@
 """Problems: what a teacher is asked, and the split that keeps training and evaluation apart."""
 
 import hashlib
-import itertools
+import logging
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from distill.file_problems import read_rows
+from distill.gym_problems import entries
 from distill.planted import World
-from distill.splits import split_of
+from distill.splits import digest_of, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Source
+
+PATIENCE = 1000  # draws without a new prompt of the split, after which a data set has no more; 5 % of a large one are in the smallest split
+_LATEX = re.compile(r"\\[a-zA-Z]+|\$[^$]+\$|[\^_]\{")
+_FORMULA_PART = re.compile(r"(?<![a-zA-Z])(?:sqrt|sin|cos|tan|log|ln|exp|pi|[a-zA-Z])(?![a-zA-Z])|[\d.,%$*+/^=<>()\[\]|!\s-]")
+_NO_FORMULA = re.compile(r"[^\d+*/^=<]*|\d+([-/])\d+\1\d+|.*\w\s+\w.*|[^(\[]*,\s.*", re.DOTALL)  # nothing to work out; a date; a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One prompt with its reference answer, if anybody knows one."""
+    """One prompt with all that is needed to judge an answer to it."""
 
     id: str
     source: str
     prompt: str
     gold: str | None
     seed: int
+    verifier: str = "answer"  # answer, choice, math, program, reasoning_gym or none
+    entry: dict[str, Any] | None = None  # reasoning-gym's whole entry: question, answer, metadata
+    tests: str | None = None  # Python assertions
+    family: str = ""  # reasoning-gym's name of the data set
 
 
 def draw_problems(
@@ -35,7 +46,7 @@ def draw_problems(
         sources: drawn from by weight.
         world: wanted by sources named planted/FAMILY.
         seed: of the run; each block has its own streams.
-        start, count: which problems; a file source that is exhausted gives fewer.
+        start, count: which problems; a source that is exhausted, and a row without a prompt, give fewer.
         split: training, select or report; prompts of another split are skipped (but rows of files are taken whole).
         block: problems in every block before this one, so that files are read on where the last block stopped.
     """
@@ -44,7 +55,8 @@ def draw_problems(
     if any(source.path is not None for source in sources):
         for before in range(0, start, block or count):
             earlier.update(_names(sources, seed, before, block or count, split))
-    streams = {i: _stream(sources[i], world, f"{seed}/{start}/{split}", earlier[i], split) for i in sorted(set(names))}
+    wanted = Counter(names)
+    streams = {i: _stream(sources[i], world, f"{seed}/{start}/{split}", earlier[i], wanted[i], split) for i in sorted(wanted)}
     drawn = [next(streams[i], None) for i in names]
     return [problem for problem in drawn if problem is not None]
 
@@ -54,69 +66,103 @@ def _names(sources: Sequence[Source], seed: int, start: int, count: int, split: 
     return random.Random(f"{seed}/{start}/{split}").choices(range(len(sources)), [s.weight for s in sources], k=count)
 
 
-def _stream(source: Source, world: World | None, seed: str, start: int, split: str) -> Iterator[Problem]:
-    """Endless (or, for a file, finite) problems of one source, in its own seeded order."""
+def _stream(source: Source, world: World | None, seed: str, start: int, count: int, split: str) -> Iterator[Problem]:
+    """Problems of one source, in its own seeded order: endless, or for a file those of rows `start` to `start + count`."""
     kind, _, family = source.name.partition("/")
     if source.path is not None:
-        return _from_rows(source, start)
+        return _from_rows(source, start, count)
     if kind == "planted":
         if world is None:
             raise RecipeError(f"source {source.name} wants a planted world; the recipe has none")
-        return _from_world(world, source.name, family, random.Random(f"{seed}/{source.name}"), split)
+        return _from_world(world, source, family, random.Random(f"{seed}/{source.name}"), split)
     if kind == "reasoning_gym":
         return _from_reasoning_gym(source, family, random.Random(f"{seed}/{source.name}"), split)
     raise RecipeError(f"source {source.name}: give it a path, or name it planted/FAMILY or reasoning_gym/DATASET")
 
 
-def _from_world(world: World, name: str, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
+def _from_world(world: World, source: Source, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
+    verifier = "answer" if source.verifier == "auto" else source.verifier
     while True:
         item = world.draw(rng, family, split)
-        yield Problem(id=f"{name}/{_short(item.prompt)}", source=name, prompt=item.prompt, gold=item.gold, seed=world.seed)
+        yield Problem(
+            id=_id(source, item.prompt), source=source.name, prompt=item.prompt, gold=item.gold, seed=world.seed, verifier=verifier
+        )
 
 
 def _from_reasoning_gym(source: Source, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
-    """Fresh blocks of 64 items; items without a reference answer are skipped (five of its families have none)."""
-    import reasoning_gym
+    """Prompts come again as they are drawn again; a data set of few prompts ends when nothing new has come for long."""
+    seen: set[int] = set()
+    barren = 0
+    for seed, entry in entries(family, rng, level=source.level, options=source.options):
+        prompt, ours = entry["question"].strip(), False
+        if split_of(prompt) == split:
+            ours, before = True, len(seen)
+            seen.add(digest_of(prompt))
+            barren = barren + 1 if len(seen) == before else 0
+        else:
+            barren += 1
+        if barren >= PATIENCE:
+            break
+        if ours:
+            yield _of_entry(source, family, prompt, seed, entry)
+    if not seen:
+        raise RecipeError(
+            f"source {source.name}: none of {PATIENCE} draws is in the split {split}, it has too few problems; "
+            "set a harder level or other options, or take another data set"
+        )
+    logging.getLogger(__name__).warning(
+        "source %s: nothing new in %d draws after %d prompts of the split %s; it gives no more to this block",
+        source.name, PATIENCE, len(seen), split,
+    )  # fmt: skip
 
-    while True:
-        seed = rng.randrange(2**31)
-        for entry in _block(reasoning_gym, family, seed, source.options):
-            prompt = entry["question"].strip()
-            if entry["answer"] is not None and split_of(prompt) == split:
-                yield Problem(id=f"{source.name}/{_short(prompt)}", source=source.name, prompt=prompt, gold=str(entry["answer"]), seed=seed)
+
+def _of_entry(source: Source, family: str, prompt: str, seed: int, entry: dict[str, Any]) -> Problem:
+    gold = None if entry["answer"] is None else str(entry["answer"])
+    verifier = "reasoning_gym" if source.verifier == "auto" else source.verifier
+    if gold is None and verifier not in ("reasoning_gym", "none"):
+        raise RecipeError(f"source {source.name}: verifier {verifier} wants a reference answer, this data set has none; leave verifier out")
+    return Problem(
+        id=_id(source, prompt), source=source.name, prompt=prompt, gold=gold, seed=seed, verifier=verifier, entry=entry, family=family
+    )
 
 
-def _block(gym: Any, family: str, seed: int, options: dict[str, int]) -> Any:
-    try:
-        return gym.create_dataset(family, seed=seed, size=64, **options)
-    except (ValueError, TypeError, AssertionError) as fault:
-        raise RecipeError(f"source reasoning_gym/{family}: {fault}") from fault
-
-
-def _from_rows(source: Source, start: int) -> Iterator[Problem]:
-    """Rows `start`, `start + 1`, ... of a JSONL or Parquet file or hub data set; each row once.
+def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
+    """Rows `start` to `start + count` of a JSONL or Parquet file or hub data set; each row once.
 
     A file has no split by hash: the recipe names different files (or splits of a data set) to learn from and to be judged by.
     """
-    for number, row in enumerate(itertools.islice(_rows(source), start, None), start):
-        if source.question not in row:
-            raise RecipeError(f"source {source.name}: no column {source.question!r} in {source.path}; it has {', '.join(row)}")
-        prompt = str(row[source.question]).strip()
-        gold = None if source.answer is None else str(row[source.answer])
-        yield Problem(id=f"{source.name}/{_short(prompt)}", source=source.name, prompt=prompt, gold=gold, seed=number)
+    for row in read_rows(source, start, count):
+        verifier = verifier_of(source.verifier, row.gold, row.tests)
+        yield Problem(
+            id=_id(source, row.prompt),
+            source=source.name,
+            prompt=row.prompt,
+            gold=row.gold,
+            seed=row.number,
+            verifier=verifier,
+            tests=row.tests,
+        )
 
 
-def _rows(source: Source) -> Iterator[dict[str, Any]]:
-    from datasets import load_dataset
+def verifier_of(asked: str, gold: str | None, tests: str | None) -> str:
+    """How an answer to a row is judged: as asked or, for auto, by the look of its reference; none where there is nothing to judge by.
 
-    path = Path(str(source.path))
-    kind = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}.get(path.suffix)
-    if kind and not path.is_file():
-        raise RecipeError(f"source {source.name}: no file at {path}")
-    if kind:
-        return iter(load_dataset(kind, data_files=str(path), split="train", streaming=True))
-    return iter(load_dataset(str(source.path), source.subset, split=source.split, streaming=True))
+    Args:
+        asked: auto, answer, choice, math, program or none.
+        gold: the reference answer, tests: Python assertions; None where there are none.
+    """
+    if not {"program": tests, "auto": tests or gold}.get(asked, gold):
+        return "none"
+    if asked != "auto":
+        return asked
+    if tests:
+        return "program"
+    text = str(gold).strip()
+    if re.fullmatch("[A-Z]", text):
+        return "choice"
+    formula = not _FORMULA_PART.sub("", text) and not _NO_FORMULA.fullmatch(text)
+    return "math" if formula or _LATEX.search(text) else "answer"
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _id(source: Source, prompt: str) -> str:
+    return f"{source.name}/{hashlib.sha256(prompt.encode()).hexdigest()[:12]}"

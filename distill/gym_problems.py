@@ -1,0 +1,117 @@
+"""Entries of reasoning-gym: of any of its data sets, at any level, endless, and the same for the same seed."""
+
+import dataclasses
+import difflib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from distill import gym_steady
+from distill.gym_steady import TooSlow, plain, settle, steady
+from recipes.errors import RecipeError
+
+BLOCK = 64  # entries of one seed
+FAILURES = 64  # entries in a row that could not be made, after which a data set is given up
+Entry = dict[str, Any]
+
+
+def entries(
+    family: str, rng: random.Random, *, level: int | None = None, options: Mapping[str, int] | None = None
+) -> Iterator[tuple[int, Entry]]:
+    """(seed, entry) without end; an entry holds question, answer and metadata, in plain types, as the data set's own scorer wants it.
+
+    Five data sets know no answer (None): boxnet, graph_color, propositional_logic, rubiks_cube, rush_hour. Entries that a data set
+    fails to make are left out. codeio runs the programs of its data in this process.
+
+    Args:
+        family: name of the data set.
+        rng: gives the seed of each block.
+        level: step of the data set's curriculum, 0 = easiest; settings that have fewer steps stay at their last.
+        options: the data set's own settings, over those of the level.
+
+    Raises:
+        RecipeError: no such data set, level or option, or it gives no problems with them.
+    """
+    settings = _settings(family, level, options or {})
+    failed = 0
+    while True:
+        seed = rng.randrange(2**31)
+        dataset = _dataset(family, seed, settings)
+        for number in range(BLOCK):
+            try:
+                entry = _entry(family, dataset, seed, number)
+            except Exception as fault:  # of its own making: each data set raises what it likes where it finds no problem
+                failed += 1
+                if failed == FAILURES:
+                    line = " ".join(str(fault).split()) or type(fault).__name__
+                    raise RecipeError(
+                        f"source reasoning_gym/{family}: {FAILURES} problems in a row could not be made ({line}); change level or options"
+                    ) from fault
+                continue
+            failed = 0
+            yield seed, entry
+
+
+def _entry(family: str, dataset: Any, seed: int, number: int) -> Entry:
+    try:
+        with steady(family, seed + number):
+            entry: Entry = plain(dataset[number])
+    except TooSlow:
+        raise RecipeError(
+            f"source reasoning_gym/{family}: one problem took more than {gym_steady.PROBLEM_SECONDS:g} s to make; "
+            "set another level, or options that make it smaller"
+        ) from None
+    if family == "polynomial_multiplication":
+        entry["metadata"]["variables"].sort()
+    if family == "codeio" and entry["metadata"]["input_data"] == {}:
+        raise ValueError("a program of its data does not run")
+    return entry
+
+
+def _dataset(family: str, seed: int, settings: Mapping[str, Any]) -> Any:
+    import reasoning_gym
+
+    try:
+        with steady(family, seed):
+            return settle(family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings))
+    except (ValueError, TypeError, AssertionError) as fault:
+        raise RecipeError(f"source reasoning_gym/{family}: {fault}; change level or options") from fault
+    except TooSlow:
+        raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_steady.PROBLEM_SECONDS:g} s to set up") from None
+
+
+def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dict[str, Any]:
+    """What the data set is made with, checked by name."""
+    from reasoning_gym.factory import DATASETS
+
+    where = f"source reasoning_gym/{family}"
+    if family not in DATASETS:
+        near = difflib.get_close_matches(family, DATASETS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(DATASETS)}, such as chain_sum"
+        raise RecipeError(f"{where}: reasoning-gym has no such data set; {hint}")
+    if family == "composite":
+        raise RecipeError(f"{where}: it mixes other data sets; name those as sources of their own, with weights")
+    known = [field.name for field in dataclasses.fields(DATASETS[family][1]) if field.init and field.name not in ("seed", "size")]
+    for name in options:
+        if name in ("seed", "size"):
+            raise RecipeError(f"{where}: option {name} is set by the run, leave it out")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise RecipeError(f"{where}: no option {name!r}{f'; did you mean {near[0]!r}?' if near else ''} It has {', '.join(known)}")
+    of_level = {} if level is None else _of_level(family, level)
+    return {name: value for name, value in of_level.items() if name in known} | dict(options)
+
+
+def _of_level(family: str, level: int) -> dict[str, Any]:
+    """Settings of a step of the data set's curriculum."""
+    from reasoning_gym.factory import CURRICULA, DATASETS, create_curriculum
+
+    if family not in CURRICULA:
+        without = sorted(set(DATASETS) - set(CURRICULA))
+        raise RecipeError(
+            f"source reasoning_gym/{family}: level {level}, but it has no curriculum (all have but {', '.join(without)}); "
+            "leave level out, set options"
+        )
+    curriculum = create_curriculum(family)
+    curriculum.set_global_level(level)
+    return dict(vars(curriculum.generate_configuration()))
