@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Generation:
             return {}
         for number in numbers:
             self.work.wait_for(shard_path(folder, number))
+        with suppress(OSError):
+            (folder / "journal").rmdir()  # empty: every shard is whole
         report = write_report(folder, **({"requests": counts} if counts else {}))
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
 

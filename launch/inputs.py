@@ -18,6 +18,7 @@ from distill.engine_endpoint import EndpointEngine, api_key
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
+from distill.serving import serving
 from distill.speech import Engine
 from eval.suites import all_questions
 from launch.identity import Identity, identity_of
@@ -165,8 +166,6 @@ class Inputs:
             else:
                 urls = spec.base_urls
                 if spec.serve:
-                    from distill.serving import serving
-
                     source, log = self.teacher_folder() or resolve(spec), self.work.root / "server.log"
                     urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=max(20, top_k), say=tqdm.write)).urls
                 tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()

@@ -32,11 +32,15 @@ def succeed(*words, **how):
     return done.stdout + done.stderr
 
 
+def start(*words):
+    """The process, at work."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command(*words), cwd=ROOT, env=environment(), start_new_session=True, **quiet)
+
+
 def kill_when(sign: Path, *words, timeout=120):
     """SIGKILL as soon as a file is there; True if the run was still going."""
-    process = subprocess.Popen(
-        command(*words), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = start(*words)
     try:
         end = time.monotonic() + timeout
         while not list(sign.parent.glob(sign.name)) and process.poll() is None:
