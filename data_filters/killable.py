@@ -46,7 +46,8 @@ class _Start:
 class Killable:
     """A few processes that take batches of calls; started when first needed, gone when this one is, however it ends.
 
-    Functions must be importable by name. A fork of this process that lives on keeps workers of a killed parent alive until it ends too.
+    Functions must be importable by name, not from the program's main module. A fork of this process that lives on keeps workers of a
+    killed parent alive until it ends too.
 
     Args:
         workers: processes, 1 and above.
@@ -86,7 +87,10 @@ class Killable:
 
         Raises:
             RuntimeError: a worker ended before it was ready.
+            ValueError: a function of the main module, which a worker does not have.
         """
+        if strange := next((call[0] for call in calls if call[0].__module__ == "__main__"), None):
+            raise ValueError(f"{strange.__qualname__} is defined in the main module: move it to one that can be imported")
         packed = [pickle.dumps(call) for call in calls]
         done: list[Done] = [Done(fault="never run")] * len(packed)
         waiting = deque(range(len(packed)))
