@@ -90,7 +90,7 @@ def test_data_sets_that_know_no_answer_leave_it_to_their_scorer(family):
         ("$7", "math"), ("2x + 1", "math"), ("x^2", "math"), ("3*sqrt(2)", "math"), ("(3, 4)", "math"), ("[0, 1)", "math"),
         ("\\frac{1}{2}", "math"), ("$\\pi$", "math"), ("x_{1}", "math"), ("pi/4", "math"), ("x = 3", "math"), ("1/2 + 1/3", "math"),
         ("Rome", "answer"), ("yes", "answer"), ("7 apples", "answer"), ("1 2 3", "answer"), ("c b a", "answer"), ("2021-03-04", "answer"),
-        ("1, 2, 3", "answer"), ("a", "answer"), ("AB", "answer"), ("10:30", "answer"), ("(B)", "answer"), ("5 km", "answer"), 
+        ("1, 2, 3", "answer"), ("a", "answer"), ("AB", "answer"), ("10:30", "answer"), ("(B)", "answer"), ("5 km", "answer"),
         ("-", "answer"),         (None, "none"), ("", "none"),
     ],
 )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from data_filters.shards import iter_traces, read_shard
+from data_filters.verifiers import Verifiers
 from data_filters.verify import verify
 from distill.engine_endpoint import EndpointEngine
 from distill.generate import num_shards, write_report
@@ -20,7 +21,8 @@ from tests.distill.test_endpoint import small_server
 
 
 def judge(items):
-    return [verify(text, problem.gold) for text, problem in items]
+    with Verifiers() as verifiers:
+        return [(said.verdict, said.answer) for said in verifiers.judge([(text, problem.check()) for text, problem in items])]
 
 
 def desk(engine, config, folder, **how):
