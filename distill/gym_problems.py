@@ -40,7 +40,7 @@ def entries(
     failed = 0
     while True:
         seed = rng.randrange(2**31)
-        dataset = _dataset(family, seed, settings)
+        dataset = _dataset(family, seed, settings, level)
         for number in range(BLOCK):
             try:
                 entry = _entry(family, dataset, seed, number)
@@ -72,14 +72,15 @@ def _entry(family: str, dataset: Any, seed: int, number: int) -> Entry:
     return entry
 
 
-def _dataset(family: str, seed: int, settings: Mapping[str, Any]) -> Any:
+def _dataset(family: str, seed: int, settings: Mapping[str, Any], level: int | None) -> Any:
     import reasoning_gym
 
     try:
         with steady(family, seed):
             return settle(family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings))
     except (ValueError, TypeError, AssertionError) as fault:
-        raise RecipeError(f"source reasoning_gym/{family}: {fault}; change level or options") from fault
+        at = "" if level is None else f"level {level}: "  # a few curricula hold values that their own data set refuses
+        raise RecipeError(f"source reasoning_gym/{family}: {at}{fault}; change level or options") from fault
     except TooSlow:
         raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_steady.PROBLEM_SECONDS:g} s to set up") from None
 

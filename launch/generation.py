@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Generation:
             )  # fmt: skip
             if not self.served:
                 for number in todo:
-                    writer.write(number, folder)
+                    writer.write(number, folder, writer.problems(number))
                 return {}
             self._together(writer, engine, todo, folder, size)
             return dict(engine.client.counts)
@@ -91,8 +91,13 @@ class Generation:
         """As many shards at once as keep the server busy while the last answers of one are waited for."""
         at_once = 1 + -(-2 * self.spec.server.concurrency // size)
         with ThreadPoolExecutor(at_once) as pool:
-            jobs = [pool.submit(writer.write, number, folder) for number in todo]
+            jobs: set[Future[int]] = set()
             try:
+                for number in todo:
+                    jobs.add(pool.submit(writer.write, number, folder, writer.problems(number)))
+                    if len(jobs) >= at_once:
+                        done, jobs = wait(jobs, return_when=FIRST_COMPLETED)
+                        _ = [job.result() for job in done]
                 for job in as_completed(jobs):
                     job.result()
             except BaseException:

@@ -143,7 +143,7 @@ def test_a_level_sets_the_curriculum_and_options_override_it():
         ("chain_sum", {"options": {"max_term": 3}}, "no option 'max_term'; did you mean 'max_terms'\\? It has min_terms, max_terms, "),
         ("chain_sum", {"options": {"seed": 3}}, "option seed is set by the run, leave it out"),
         ("chain_sum", {"options": {"min_terms": 9, "max_terms": 2}}, "max_terms must be >= min_terms; change level or options"),
-        ("knight_swap", {"level": 0}, "min_nodes must be >= 6; change level or options"),
+        ("knight_swap", {"level": 0}, "level 0: min_nodes must be >= 6; change level or options"),
         ("word_ladder", {"options": {"min_word_length": 3, "max_word_length": 3, "min_chain_length": 90, "max_chain_length": 99}},
          "64 problems in a row could not be made .*; change level or options"),
     ],

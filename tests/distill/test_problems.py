@@ -50,7 +50,7 @@ def test_reasoning_gym_has_references_and_disjoint_splits():
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(st.sampled_from(WITH_SIDES), min_size=1, max_size=3),
-    families=st.lists(st.tuples(st.sampled_from(GYM), st.sampled_from((None, 1, 2))), min_size=1, max_size=3),
+    families=st.lists(st.tuples(st.sampled_from(GYM), st.sampled_from((None, 0, 1))), min_size=1, max_size=3),
     seeds=st.lists(st.integers(0, 2**31), min_size=3, max_size=3),
     start=st.integers(0, 3),
 )
@@ -91,7 +91,7 @@ def test_data_sets_that_know_no_answer_leave_it_to_their_scorer(family):
         ("\\frac{1}{2}", "math"), ("$\\pi$", "math"), ("x_{1}", "math"), ("pi/4", "math"), ("x = 3", "math"), ("1/2 + 1/3", "math"),
         ("Rome", "answer"), ("yes", "answer"), ("7 apples", "answer"), ("1 2 3", "answer"), ("c b a", "answer"), ("2021-03-04", "answer"),
         ("1, 2, 3", "answer"), ("a", "answer"), ("AB", "answer"), ("10:30", "answer"), ("(B)", "answer"), ("5 km", "answer"),
-        ("-", "answer"),         (None, "none"), ("", "none"),
+        ("-", "answer"), (None, "none"), ("", "none"),
     ],
 )  # fmt: skip
 def test_the_look_of_a_reference_says_how_it_is_judged(gold, kind):

@@ -48,7 +48,7 @@ def written(tmp_path, config, *options, **how):
         engine.check(config.max_new_tokens)
         writer = desk(engine, config, tmp_path, **how)
         for shard in range(num_shards(config)):
-            writer.write(shard, tmp_path / "generate")
+            writer.write(shard, tmp_path / "generate", writer.problems(shard))
         engine.close()
     problems = [row for path in sorted((tmp_path / "generate" / "problems").glob("*.parquet")) for row in read_shard(path)]
     return list(iter_traces(tmp_path / "generate")), problems, engine.client.counts
