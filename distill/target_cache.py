@@ -1,4 +1,4 @@
-"""A teacher's targets on disk: written by prefill over encoded traces, read beside them.
+"""A teacher's targets on disk: what a cache was made of, and reading it beside the traces.
 
 Letters: N taught tokens, K kept tokens, E the teacher's hidden width. One Arrow file a shard of sequences, one value of bytes a
 sequence, as many for each of its tokens that a divergence teaches. cache.json says what the cache was made of; whoever opens it says
@@ -8,7 +8,6 @@ what it must have been made of.
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,22 +16,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distill import sketch
-from distill.dense_loss import logits
-from distill.encode import Encoded
-from distill.packing import EncodedFile, Packed, pack
+from distill.packing import EncodedFile, Packed
 from distill.signals import Dense, Output, Sampled, Signal, TopK
-from distill.targets import LiveTeacher, output_of
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill
 
 CACHE, OUTPUT = "cache.json", "output.safetensors"
-_SCHEMA = pa.schema([("targets", pa.large_binary())])
-LOGITS_BYTES = 2**27  # of float64 probabilities at once, while a cache is written
 OPEN_SHARDS = 64  # memory-mapped at once
 NAMES = {"tokenizer": "tokenizer", "template": "chat template", "data": "set of traces", "vocab_size": "vocabulary"}
 
@@ -87,95 +81,7 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"targets-{number:05d}.arrow"
 
 
-# --- writing ------------------------------------------------------------------------------------------------------------
-
-
-class Scribe:
-    """Writes the targets of one teacher.
-
-    Args:
-        teacher: the model, on its device.
-        origin: what the cache will say it is.
-        seed: of the draws.
-        row_tokens, micro_batch_rows: packed rows that the teacher reads at once.
-    """
-
-    def __init__(self, teacher: nn.Module, origin: Origin, *, seed: int, row_tokens: int, micro_batch_rows: int) -> None:
-        first = next(teacher.parameters())
-        self.device, self.dtype = first.device, first.dtype
-        self.live = LiveTeacher(teacher, self.device, origin.vocab_size)
-        self.origin, self.seed, self.row_tokens, self.rows = origin, seed, row_tokens, micro_batch_rows
-
-    def write(
-        self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
-    ) -> None:  # fmt: skip
-        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written before.
-
-        Args:
-            sequences: of the encoded file, in its order.
-            progress: called with (sequences, taught tokens).
-        """
-        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
-        found: dict[int, bytes] = {}
-        packed = pack(sequences, self.row_tokens)
-        for start in range(0, len(packed.ids_BT), self.rows):
-            batch = packed.rows(start, start + self.rows).only_divergence()
-            found |= self._read(batch.to(self.device), generator)
-            progress(int((batch.positions_BT[batch.segments_BT > 0] == 0).sum()), int(batch.taught().sum()))
-        path = shard_path(folder, number)
-        temporary = path.with_name(path.name + ".tmp")
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-            column = pa.array([found.get(sequence.row, b"") for sequence in sequences], pa.large_binary())
-            writer.write_batch(pa.record_batch([column], schema=_SCHEMA))
-        temporary.replace(path)
-
-    @torch.no_grad()
-    def _read(self, batch: Packed, generator: torch.Generator) -> Iterator[tuple[int, bytes]]:
-        """(row of the encoded file, its bytes) for each sequence of a batch."""
-        sources_N, begins = _sequences(batch, batch.taught())
-        with self.live.reading(batch) as signal:
-            rows_NB = self._bytes(signal, generator)
-        for first, part in zip(begins, np.split(rows_NB, begins[1:]), strict=len(begins) > 0):
-            yield int(sources_N[first]), part.tobytes()
-
-    def _bytes(self, signal: Dense, generator: torch.Generator) -> np.ndarray:
-        """uint8 [N, bytes per token]."""
-        if self.origin.kind == "hidden":
-            hidden = signal.hidden_NE.to(self.dtype).contiguous().cpu()
-            return hidden.view(torch.uint8).view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize).numpy()
-        chunk = max(1, LOGITS_BYTES // (8 * self.origin.vocab_size))
-        parts = []
-        for start in range(0, max(1, len(signal.hidden_NE)), chunk):
-            logits_nV = logits(signal.hidden_NE[start : start + chunk], signal.output) / self.origin.temperature
-            if self.origin.kind == "top_k":
-                parts.append(sketch.pack_top_k(sketch.top_k(logits_nV, self.origin.tokens)))
-            else:
-                parts.append(sketch.pack_sampled(sketch.sketch(logits_nV, self.origin.tokens, generator)))
-        return np.concatenate(parts)
-
-
-def finish_cache(folder: Path, origin: Origin, teacher: nn.Module, data: EncodedFile, shard_sequences: int) -> dict[str, Any]:
-    """Says what a finished cache is; a cache of hidden states gets the output matrix that makes them distributions.
-
-    Returns:
-        notes: taught tokens, bytes per token with all overhead, bytes in all.
-    """
-    dtype, width = next(teacher.parameters()).dtype, teacher.config.hidden_size
-    if origin.kind == "hidden":
-        output = output_of(teacher, origin.vocab_size)
-        tensors = {"weight": output.weight_VD} | ({} if output.bias_V is None else {"bias": output.bias_V})
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, folder / OUTPUT)
-    tokens, size = data.divergence_tokens(), sum(path.stat().st_size for path in folder.glob("targets-*.arrow"))
-    layout = {"bytes_per_token": sketch.bytes_per_token(origin.kind, origin.tokens, width, dtype.itemsize), "hidden_size": width}
-    about = asdict(origin) | layout | {
-        "dtype": str(dtype).removeprefix("torch."), "softcap": output_of(teacher, None).softcap, "shard_sequences": shard_sequences,
-        "sequences": len(data), "taught_tokens": tokens, "bytes": size,
-    }  # fmt: skip
-    (folder / CACHE).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
-    return {"target_tokens": tokens, "bytes_per_token": round(size / max(1, tokens), 1), "target_bytes": size}
-
-
-def _sequences(batch: Packed, asked_BT: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def sequences_of(batch: Packed, asked_BT: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The encoded row of each asked token, and where among them a sequence begins (a batch may hold one twice)."""
     sources_N, numbers_N = (values_BT[asked_BT].cpu().numpy() for values_BT in (batch.sources_BT, batch.sequence_numbers()))
     return sources_N, np.flatnonzero(np.diff(numbers_N, prepend=-1))
@@ -213,7 +119,7 @@ class CachedTargets:
     def signal(self, batch: Packed) -> Signal:
         """At batch.taught(), in that order; tokens that no divergence teaches get a harmless filling."""
         asked_BT = batch.kl_BT > 0
-        sources_N, begins = _sequences(batch, asked_BT)
+        sources_N, begins = sequences_of(batch, asked_BT)
         known = [self._sequence(int(row)) for row in sources_N[begins]]
         rows_NB = np.frombuffer(b"".join(known), np.uint8).reshape(-1, self.about["bytes_per_token"])
         if len(rows_NB) != len(sources_N):

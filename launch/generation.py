@@ -1,6 +1,5 @@
 """The generate stage: who writes which shards, with which engine, and what is shown meanwhile."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
@@ -34,7 +33,7 @@ class Generation:
     def write(self, folder: Path) -> dict[str, Any]:
         """All shards of this rank, then, on the main rank, the report over all of them; gives notes for the manifest."""
         numbers = range(num_shards(self.config))
-        todo = [number for number in self._mine(numbers) if not shard_path(folder, number).exists()]
+        todo = [number for number in self.inputs.share(numbers) if not shard_path(folder, number).exists()]
         counts = self._write(todo, folder) if todo else {}
         if not self.work.ranks.is_main:
             return {}
@@ -44,15 +43,6 @@ class Generation:
             (folder / "journal").rmdir()  # empty: every shard is whole
         report = write_report(folder, **({"requests": counts} if counts else {}))
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
-
-    def _mine(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Every n-th shard. A server of our own has one client; vLLM in this process owns the accelerators of its machine."""
-        ranks, local = self.work.ranks, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        if self.spec.serve:
-            return numbers if ranks.is_main else []
-        if self.spec.engine == "vllm":
-            return [] if ranks.local_index else numbers[ranks.index // local :: max(1, ranks.count // local)]
-        return numbers[ranks.index :: ranks.count]
 
     def _write(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
         """Writes shards; gives what a connection counted."""

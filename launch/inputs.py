@@ -1,7 +1,8 @@
 """What the stages of a run read: the world, the teacher, traces, contenders, and the digests that identify them."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -172,6 +173,17 @@ class Inputs:
                 engine = stack.enter_context(closing(EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server))))
                 engine.check(max_new_tokens, top_k)
                 yield engine
+
+    def share(self, numbers: Sequence[int]) -> Sequence[int]:
+        """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns
+        the accelerators of its machine.
+        """
+        ranks, spec, local = self.work.ranks, self.recipe.models.teacher, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if spec.serve:
+            return numbers if ranks.is_main else []
+        if spec.engine == "vllm":
+            return [] if ranks.local_index else numbers[ranks.index // local :: max(1, ranks.count // local)]
+        return numbers[ranks.index :: ranks.count]
 
     def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
         tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)

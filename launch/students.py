@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from distill.models import load_config, load_tokenizer, shared_vocabulary
 from distill.packing import EncodedFile
 from distill.probing import Look
 from distill.student import encode_arm, make_base, train_arm
-from distill.target_cache import CachedTargets, Origin, Scribe, finish_cache, origin_of, shard_path
+from distill.target_cache import CachedTargets, Origin, origin_of, shard_path
+from distill.target_scribe import Scribe, ServedScribe, finish_cache
 from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
 from eval.probe import against, look, probe_questions
 from launch.identity import Identity
@@ -96,21 +98,30 @@ class Students:
     def _write_targets(self, arm: str, folder: Path) -> dict[str, Any]:
         """A cache by prefill over the arm's sequences; each rank takes every n-th shard."""
         counts = self._encode(arm, folder / "encoded.arrow")
-        data, size, ranks = EncodedFile(folder / "encoded.arrow"), self.config.targets.shard_sequences, self.work.ranks
+        data, size = EncodedFile(folder / "encoded.arrow"), self.config.targets.shard_sequences
         numbers = range(-(-len(data) // size))
-        teacher, origin = self.inputs.open_model("teacher"), self._origin(data)
-        scribe = Scribe(
-            teacher, origin, seed=self.recipe.seed, row_tokens=self.config.sequence_tokens, micro_batch_rows=self.config.micro_batch_rows
-        )
-        todo = [n for n in numbers[ranks.index :: ranks.count] if not shard_path(folder, n).exists()]
-        with Bar(f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main) as bar:
-            for number in todo:
-                scribe.write(folder, number, data.take(range(number * size, min((number + 1) * size, len(data)))), bar.tokens)
-        if not self.is_main:
-            return {}
-        for number in numbers:
-            self.work.wait_for(shard_path(folder, number))
-        return counts | finish_cache(folder, origin, teacher, data, size)
+        todo = [n for n in self.inputs.share(numbers) if not shard_path(folder, n).exists()]
+        origin = self._origin(data)
+        with ExitStack() as stack:
+            spoken_with = self.recipe.models.teacher.engine != "transformers"
+            scribe, teacher = self._scribe(origin, stack) if todo or (self.is_main and not spoken_with) else (None, None)
+            with Bar(f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main) as bar:
+                for number in todo:
+                    scribe.write(folder, number, data.take(range(number * size, min((number + 1) * size, len(data)))), bar.tokens)
+            if not self.is_main:
+                return {}
+            for number in numbers:
+                self.work.wait_for(shard_path(folder, number))
+            return counts | finish_cache(folder, origin, teacher, data, size)
+
+    def _scribe(self, origin: Origin, stack: ExitStack) -> tuple[Scribe | ServedScribe, nn.Module | None]:
+        """What writes a cache, and the teacher where it is at hand."""
+        if self.recipe.models.teacher.engine != "transformers":
+            engine = stack.enter_context(self.inputs.speaking(1, max_new_tokens=1, top_k=origin.tokens))
+            return ServedScribe(engine, origin), None
+        teacher = self.inputs.open_model("teacher")
+        rows = {"row_tokens": self.config.sequence_tokens, "micro_batch_rows": self.config.micro_batch_rows}
+        return Scribe(teacher, origin, seed=self.recipe.seed, **rows), teacher
 
     def _train(self, arm: str, folder: Path) -> dict[str, Any]:
         own = self.cached and self.config.targets.path is None

@@ -154,14 +154,23 @@ class Recipe:
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
         require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        targets = self.distill.targets
-        taught = self.distill.divergence != "none" and targets.path is None
-        require(
-            not (taught and self.models.teacher.engine == "endpoint"),
-            f"distill.divergence {self.distill.divergence} wants a teacher in memory, models.teacher.engine is endpoint; "
-            "set distill.divergence: none, or name a cache of its targets in distill.targets.path",
-        )
+        self._check_signal()
         goes_out, arms = self.publish.student, self.distill.arms
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
         taught = self.models.teacher.path is not None or bool(self.teacher.sources)
         require(taught, "models.teacher has a shape, so teacher.sources must say what it learns")
+
+    def _check_signal(self) -> None:
+        """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing else."""
+        engine, targets, how = self.models.teacher.engine, self.distill.targets, self.distill.divergence
+        if how == "none" or targets.path is not None or engine == "transformers":
+            return
+        require(
+            targets.kind == "top_k",
+            f"distill.divergence {how} with targets.kind {targets.kind} wants the teacher in memory, models.teacher.engine is {engine}; "
+            "set distill.targets.kind: top_k, or divergence: none, or name a cache of its targets in distill.targets.path",
+        )
+        warm = f"distill.temperature {self.distill.temperature:g} wants whole distributions, engine {engine} gives those of 1; set it to 1"
+        require(self.distill.temperature == 1, warm)
+        chat = "models.teacher.server.api: chat gives no log-probabilities of a prompt; set it to completions"
+        require(engine != "endpoint" or self.models.teacher.server.api == "completions", chat)

@@ -20,7 +20,8 @@ from data_filters.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.models import build_model
 from distill.packing import EncodedFile, write_encoded
-from distill.target_cache import Origin, Scribe, finish_cache, origin_of
+from distill.target_cache import Origin, origin_of
+from distill.target_scribe import Scribe, finish_cache
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY, TINY_MOE
 

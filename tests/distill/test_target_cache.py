@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from data_filters.traces import Span, Trace
 from distill import sketch
 from distill.encode import Teaching, encode_traces
+from distill.engine import LocalEngine
 from distill.models import build_model
 from distill.packing import EncodedFile, pack, write_encoded
-from distill.target_cache import CACHE, CachedTargets, Scribe, finish_cache, origin_of, shard_path
+from distill.target_cache import CACHE, CachedTargets, origin_of, shard_path
+from distill.target_scribe import Scribe, ServedScribe, finish_cache
 from distill.targets import LiveTeacher
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill, Targets
@@ -205,3 +207,23 @@ def test_the_bytes_are_accounted_for(data, tokenizer, tmp_path):
     assert about["bytes"] == shard_path(tmp_path, 0).stat().st_size
     assert about["bytes_per_token"] == 5 * 6 + 4
     assert about["bytes"] - about["bytes_per_token"] * about["taught_tokens"] < 8 * len(data) + 1000  # offsets and the file's own head
+
+
+def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(data, tokenizer, tmp_path):
+    teacher = build_model(TINY_MOE, tokenizer, seed=4).eval()
+    config = Distill(targets=Targets(kind="top_k", tokens=6))
+    origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
+    sequences = data.take(range(len(data)))
+    scribes = {
+        "at_hand": Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8),
+        "spoken": ServedScribe(LocalEngine(teacher, tokenizer, batch_sequences=8), origin),
+    }
+    found = {}
+    for name, scribe in scribes.items():
+        (tmp_path / name).mkdir()
+        scribe.write(tmp_path / name, 0, sequences)
+        finish_cache(tmp_path / name, origin, teacher if name == "at_hand" else None, data, 4096)
+        batch = pack(sequences, 96)
+        found[name] = CachedTargets(tmp_path / name, origin, CPU).signal(batch)
+    assert torch.equal(found["spoken"].ids_NK, found["at_hand"].ids_NK)
+    torch.testing.assert_close(found["spoken"].logprobs_NK, found["at_hand"].logprobs_NK, rtol=1e-5, atol=1e-5)

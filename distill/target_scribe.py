@@ -1,0 +1,153 @@
+"""Writing a teacher's targets: by prefill over encoded traces, with the model at hand or with one that is spoken with.
+
+Letters: N taught tokens, K kept tokens, T tokens of a sequence, E the teacher's hidden width.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from distill import sketch
+from distill.dense_loss import logits
+from distill.encode import Encoded
+from distill.packing import EncodedFile, Packed, pack
+from distill.signals import Dense, TopK
+from distill.speech import Engine, TopLogprobs
+from distill.target_cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
+from distill.targets import LiveTeacher, output_of
+from recipes.errors import ModelError
+
+_SCHEMA = pa.schema([("targets", pa.large_binary())])
+SCORED_AT_ONCE = 256  # sequences whose log-probabilities are held
+LOGITS_BYTES = 2**27  # of float64 probabilities at once
+
+
+class Scribe:
+    """Writes the targets of one teacher.
+
+    Args:
+        teacher: the model, on its device.
+        origin: what the cache will say it is.
+        seed: of the draws.
+        row_tokens, micro_batch_rows: packed rows that the teacher reads at once.
+    """
+
+    def __init__(self, teacher: nn.Module, origin: Origin, *, seed: int, row_tokens: int, micro_batch_rows: int) -> None:
+        first = next(teacher.parameters())
+        self.device, self.dtype = first.device, first.dtype
+        self.live = LiveTeacher(teacher, self.device, origin.vocab_size)
+        self.origin, self.seed, self.row_tokens, self.rows = origin, seed, row_tokens, micro_batch_rows
+
+    def write(
+        self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
+    ) -> None:  # fmt: skip
+        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written before.
+
+        Args:
+            sequences: of the encoded file, in its order.
+            progress: called with (sequences, taught tokens).
+        """
+        generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
+        found: dict[int, bytes] = {}
+        packed = pack(sequences, self.row_tokens)
+        for start in range(0, len(packed.ids_BT), self.rows):
+            batch = packed.rows(start, start + self.rows).only_divergence()
+            found |= self._read(batch.to(self.device), generator)
+            progress(int((batch.positions_BT[batch.segments_BT > 0] == 0).sum()), int(batch.taught().sum()))
+        _write_shard(shard_path(folder, number), [found.get(sequence.row, b"") for sequence in sequences])
+
+    @torch.no_grad()
+    def _read(self, batch: Packed, generator: torch.Generator) -> Iterator[tuple[int, bytes]]:
+        """(row of the encoded file, its bytes) for each sequence of a batch."""
+        sources_N, begins = sequences_of(batch, batch.taught())
+        with self.live.reading(batch) as signal:
+            rows_NB = self._bytes(signal, generator)
+        for first, part in zip(begins, np.split(rows_NB, begins[1:]), strict=len(begins) > 0):
+            yield int(sources_N[first]), part.tobytes()
+
+    def _bytes(self, signal: Dense, generator: torch.Generator) -> np.ndarray:
+        """uint8 [N, bytes per token]."""
+        if self.origin.kind == "hidden":
+            hidden = signal.hidden_NE.to(self.dtype).contiguous().cpu()
+            return hidden.view(torch.uint8).view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize).numpy()
+        chunk = max(1, LOGITS_BYTES // (8 * self.origin.vocab_size))
+        parts = []
+        for start in range(0, max(1, len(signal.hidden_NE)), chunk):
+            logits_nV = logits(signal.hidden_NE[start : start + chunk], signal.output) / self.origin.temperature
+            if self.origin.kind == "top_k":
+                parts.append(sketch.pack_top_k(sketch.top_k(logits_nV, self.origin.tokens)))
+            else:
+                parts.append(sketch.pack_sampled(sketch.sketch(logits_nV, self.origin.tokens, generator)))
+        return np.concatenate(parts)
+
+
+class ServedScribe:
+    """Writes the targets of a teacher that is spoken with: the likeliest tokens and their log-probabilities, by prefill.
+
+    Args:
+        engine: gives as many log-probabilities a token as the cache keeps.
+        origin: of kind top_k and temperature 1: a server gives no whole distributions.
+    """
+
+    def __init__(self, engine: Engine, origin: Origin) -> None:
+        self.engine, self.kept = engine, origin.tokens
+
+    def write(
+        self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
+    ) -> None:  # fmt: skip
+        """As Scribe.write."""
+        values = []
+        for start in range(0, len(sequences), SCORED_AT_ONCE):
+            some = sequences[start : start + SCORED_AT_ONCE]
+            scored = self.engine.score([sequence.ids.tolist() for sequence in some], self.kept)
+            values += [self._bytes(sequence, found) for sequence, found in zip(some, scored, strict=True)]
+            progress(len(some), sum(int((sequence.kl[1:] > 0).sum()) for sequence in some))
+        _write_shard(shard_path(folder, number), values)
+
+    def _bytes(self, sequence: Encoded, found: TopLogprobs) -> bytes:
+        taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
+        if found.ids_TK.shape != (len(sequence.ids) - 1, self.kept):
+            shapes = f"{tuple(found.ids_TK.shape)}, wanted {len(sequence.ids) - 1} x {self.kept}"
+            raise ModelError(f"the teacher gave log-probabilities of shape {shapes}; lower distill.targets.tokens")
+        return sketch.pack_top_k(TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])).tobytes()
+
+
+def _write_shard(path: Path, values: Sequence[bytes]) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+        writer.write_batch(pa.record_batch([pa.array(values, pa.large_binary())], schema=_SCHEMA))
+    temporary.replace(path)
+
+
+def finish_cache(folder: Path, origin: Origin, teacher: nn.Module | None, data: EncodedFile, shard_sequences: int) -> dict[str, Any]:
+    """Says what a finished cache is; a cache of hidden states gets the output matrix that makes them distributions.
+
+    Args:
+        teacher: None where it was spoken with.
+
+    Returns:
+        notes: taught tokens, bytes per token with all overhead, bytes in all.
+    """
+    dtype, width, cap = torch.float32, 0, None
+    if teacher is not None:
+        dtype, width, cap = next(teacher.parameters()).dtype, teacher.config.hidden_size, output_of(teacher, None).softcap
+    if origin.kind == "hidden":
+        output = output_of(teacher, origin.vocab_size)
+        tensors = {"weight": output.weight_VD} | ({} if output.bias_V is None else {"bias": output.bias_V})
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, folder / OUTPUT)
+    tokens, size = data.divergence_tokens(), sum(path.stat().st_size for path in folder.glob("targets-*.arrow"))
+    layout = {"bytes_per_token": sketch.bytes_per_token(origin.kind, origin.tokens, width, dtype.itemsize), "hidden_size": width}
+    about = asdict(origin) | layout | {
+        "dtype": str(dtype).removeprefix("torch."), "softcap": cap, "shard_sequences": shard_sequences,
+        "sequences": len(data), "taught_tokens": tokens, "bytes": size,
+    }  # fmt: skip
+    (folder / CACHE).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    return {"target_tokens": tokens, "bytes_per_token": round(size / max(1, tokens), 1), "target_bytes": size}
