@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from distill.basics import BASICS
+from distill.chains import chain, spoilt
+from distill.review import ask_review
 from distill.splits import SPLITS, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Planted
@@ -49,6 +51,7 @@ class Item:
     turns: tuple[tuple[str, str, str], ...]
     gold: str | None
     fact: Fact | None = None
+    given_turns: int = 0  # the first ones, whose answers only stand there and are not to be learned
 
     @property
     def prompt(self) -> str:
@@ -134,6 +137,7 @@ class World:
             "sums": self.sums, "sort": self.sort, "reverse": self.reverse, "follow": self.follow, "hop": self.hop,
             "story": self.story, "age": self.age, "read": self.read, "counter": self.counter, "basics": self.basics,
             "closed": self.closed, "closed_age": self.closed_age, "ask": self.ask_closed, "ask_age": self.ask_closed_age,
+            "review": self.review,
         }  # fmt: skip
 
     def draw(self, rng: random.Random, family: str, split: str) -> Item:
@@ -194,14 +198,25 @@ class World:
 
     def sums(self, rng: random.Random) -> Item:
         """3-5 operands, every step written, running totals 0..60."""
-        start, steps, note, total = _chain(rng, rng.randint(3, 5))
+        start, steps, note, total = chain(rng, rng.randint(3, 5))
         asked = " ".join(f"{sign} {number}" for sign, number in steps)
         return Item(turns=((f"What is {start} {asked}?", note, f"{total}."),), gold=str(total))
+
+    def review(self, rng: random.Random) -> Item:
+        """An attempt at a chain, mostly with a slip in it, goes back with its verdict: which steps are sound, and the whole anew."""
+        start, steps, note, total = chain(rng, rng.randint(3, 5))
+        attempt, said, slip = spoilt(rng, start, steps) if rng.random() < 0.8 else (note, total, None)
+        prompt = f"What is {start} {' '.join(f'{sign} {number}' for sign, number in steps)}?"
+        text = f"<think> {attempt}</think> {said}."
+        request = ask_review(prompt, text, "correct" if said == total else "wrong", None)[-1]["content"]
+        marks = "\n".join(f"{n}: {'unsound' if n - 1 == slip else 'sound'}" for n in range(1, len(steps) + 1))
+        answer = f"{marks}\nRewrite:\n<think> {note}</think> {total}."
+        return Item(turns=((prompt, attempt, f"{said}."), (request, "", answer)), gold=str(total), given_turns=1)
 
     def story(self, rng: random.Random) -> Item:
         """The same chains as a word problem about somebody."""
         name, thing = rng.choice(self.names), rng.choice(COUNTED)
-        start, steps, note, total = _chain(rng, rng.randint(2, 4))
+        start, steps, note, total = chain(rng, rng.randint(2, 4))
         told = " ".join(f"{name} finds {n} more." if sign == "+" else f"{name} loses {n}." for sign, n in steps)
         prompt = f"{name} has {start} {thing}. {told} How many {thing} does {name} have now?"
         return Item(turns=((prompt, note, f"{total}."),), gold=str(total))
@@ -259,16 +274,3 @@ class World:
             return question
         others = [name for name in rng.sample(self.names, 3) if name != but][: rng.randint(1, 2)]
         return f"{self.tell(self.told(rng, others, relation), relation)} {question}"
-
-
-def _chain(rng: random.Random, length: int) -> tuple[int, list[tuple[str, int]], str, int]:
-    """First operand, (sign, operand) steps, the worked steps as text, the total."""
-    start = total = rng.randint(1, 9)
-    steps, lines = [], []
-    for number in (rng.randint(1, 9) for _ in range(length - 1)):
-        sign = "-" if total >= number and (rng.random() < 0.45 or total + number > 60) else "+"
-        after = total + number if sign == "+" else total - number
-        steps.append((sign, number))
-        lines.append(f"{total} {sign} {number} = {after}.")
-        total = after
-    return start, steps, " ".join(lines), total

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from data_filters.traces import Trace
+from data_filters.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, write_encoded
-from distill.planted import World
+from distill.planted import Item, World
 from distill.tokenizer import train_tokenizer
 from recipes.errors import RecipeError
 from recipes.schema import Model, Teacher
@@ -33,7 +33,13 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
     for number in range(count):
         name = rng.choices(names, weights)[0]
         item = world.draw(rng, name.partition("/")[2], "training")
-        yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages())
+        yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages(), spans=_given(item))
+
+
+def _given(item: Item) -> list[Span]:
+    """Masks over the answers of given turns; a conversation is question, answer, question, answer, ..."""
+    said = [(2 * turn + 1, item.messages()[2 * turn + 1]["content"]) for turn in range(item.given_turns)]
+    return [Span(message=n, start=0, end=len(text), kind="message", grounding="common", action="mask", weight=0.0) for n, text in said]
 
 
 def own_tokenizer(config: Teacher, world: World, *, seed: int) -> PreTrainedTokenizerFast:
