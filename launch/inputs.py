@@ -156,23 +156,39 @@ class Inputs:
         Raises:
             ModelError: no such model or server, or it cannot serve what will be asked for.
         """
-        spec = self.recipe.models.teacher
+        spec, kept = self.recipe.models.teacher, max(20, top_k)
+        source = self.teacher_folder() or (spec.path and resolve(spec))
         with ExitStack() as stack:
             if spec.engine == "transformers":
                 yield self.engine("teacher", batch)
             elif spec.engine == "vllm":
                 from distill.engine_vllm import VllmEngine
 
-                yield stack.enter_context(closing(VllmEngine(spec, self.teacher_folder(), self.teacher_tokenizer(), top_k=top_k)))
+                engine = VllmEngine(source, spec, self.teacher_tokenizer(), max_logprobs=kept, say=tqdm.write)
+                yield stack.enter_context(closing(engine))
             else:
                 urls = spec.base_urls
                 if spec.serve:
-                    source, log = self.teacher_folder() or resolve(spec), self.work.root / "server.log"
-                    urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=max(20, top_k), say=tqdm.write)).urls
-                tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
-                engine = stack.enter_context(closing(EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server))))
+                    log = self.work.root / "server.log"
+                    urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=kept, say=tqdm.write)).urls
+                engine = stack.enter_context(closing(self._endpoint(urls)))
                 engine.check(max_new_tokens, top_k)
                 yield engine
+
+    def look_at_servers(self) -> str:
+        """What the recipe's servers are; asks each for its models and for one token.
+
+        Raises:
+            ModelError: one is down, or cannot serve what the recipe will ask for.
+        """
+        recipe = self.recipe
+        asks_targets = recipe.distill.divergence != "none" and recipe.distill.targets.path is None
+        with closing(self._endpoint(recipe.models.teacher.base_urls)) as engine:
+            return engine.check(recipe.generate.max_new_tokens, recipe.distill.targets.tokens if asks_targets else 0)
+
+    def _endpoint(self, urls: Sequence[str]) -> EndpointEngine:
+        server = self.recipe.models.teacher.server
+        return EndpointEngine(urls, server, None if server.api == "chat" else self.teacher_tokenizer(), api_key(server))
 
     def share(self, numbers: Sequence[int]) -> Sequence[int]:
         """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns
