@@ -110,6 +110,8 @@ def _passages(tail: str) -> list[str]:
         return [boxed]
     markers = list(_MARKERS.finditer(tail))
     after = tail[markers[-1].end() :].strip() if markers else ""
+    if after.startswith("```"):
+        return [after]
     return [after.split("\n")[0], after] if after else [tail]
 
 
