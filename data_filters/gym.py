@@ -15,6 +15,7 @@ from data_filters.verify import after_thought, answer_forms, same_answer
 LARGEST_TERM = 1000  # number_sequence throws sequences away that go beyond
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
 
 
@@ -93,6 +94,8 @@ def _is_lawful(answer: str, family: str, entry: dict[str, Any]) -> bool:
         return same_answer(answer, gold)
     if family == "coin_flip":  # any beginning of the number: "0" for 0.25
         return abs(Fraction(answer.replace(",", "")) - Fraction(gold)) <= COIN_TOLERANCE
+    if family == "number_sorting":  # any sorted numbers at most 1 away from the right ones
+        return list(map(float, _DECIMAL.findall(answer))) == list(map(float, _DECIMAL.findall(gold)))
     if family == "figlet_font":  # any ten letters in place, whatever follows
         return answer.replace(" ", "").lower() == gold.lower()
     return True

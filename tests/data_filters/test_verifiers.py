@@ -171,6 +171,13 @@ def test_a_number_is_compared_as_a_number(verifiers: Verifiers) -> None:
     assert verdict(verifiers, "Not 1500. The answer is 1600", kind="reasoning_gym", family="gsm_symbolic", entry=entry) == "wrong"
 
 
+def test_an_empty_reference(verifiers: Verifiers) -> None:
+    entry = {"question": "", "answer": "", "metadata": {}}
+    texts = ["<think> x </think>\n\n", "The answer is .", "So it is \\boxed{}.", "<think> x", "A#", "Nothing is left."]
+    said = [verdict(verifiers, text, kind="reasoning_gym", family="ab", entry=entry) for text in texts]
+    assert said == ["correct"] * 3 + ["unknown"] * 3
+
+
 def test_partial_credit_is_not_right() -> None:
     text = {"question": "", "answer": "abc", "metadata": {}}
     assert score("abcabc", "spell_backward", text)[0] < 1.0
@@ -186,6 +193,8 @@ def test_partial_credit_is_not_right() -> None:
         ("game_of_life_halting", "True", {}, "False", 0.0),
         ("coin_flip", "0.25", {}, "1/4", 1.0),
         ("coin_flip", "0.25", {}, "0", 0.0),
+        ("number_sorting", "['-1.0', '2.5']", {"direction": "ascending"}, '["-1", "2.5"]', 1.0),
+        ("number_sorting", "['-1.0', '2.5']", {"direction": "ascending"}, "['-1.0', '2.9']", 0.0),
         ("figlet_font", "ABCDEFGHIJKL", {}, "abcdefghijkl", 1.0),
         ("figlet_font", "ABCDEFGHIJKL", {}, "ABCDEFGHIJXX", 0.0),
     ],
