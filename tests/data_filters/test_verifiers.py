@@ -211,6 +211,11 @@ def test_the_tolerance_of_a_harder_level_is_its_own() -> None:
     assert (found(3), found(4)) == (1.0, 0.0)
 
 
+def test_words_of_another_length_are_known() -> None:
+    entry = open_dataset("word_ladder", seed=1, size=1, min_word_length=3, max_word_length=3)[0]
+    assert score(entry["answer"], "word_ladder", entry)[0] == 1.0
+
+
 def test_a_scorer_that_raises_says_unknown(verifiers: Verifiers) -> None:
     entry = draw_entries("prime_factorization", 1, seed=1)[0]
     (said,) = verifiers.judge([("no idea", Check(kind="reasoning_gym", family="prime_factorization", entry=entry))])
