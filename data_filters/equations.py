@@ -2,6 +2,7 @@
 
 import logging
 import re
+from functools import lru_cache
 
 import math_verify
 
@@ -30,6 +31,7 @@ def same_value(answers: list[str], gold: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)  # a problem is asked several times, and one answer has several readings
 def parsed(text: str) -> list[object]:
     """What the text means, as expressions; empty where it means nothing. Text without $ is taken for a formula, behind its last "is"."""
     said = _IS.split(text)[-1]

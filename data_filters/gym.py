@@ -15,6 +15,7 @@ from data_filters.verify import after_thought, answer_forms, same_answer
 LARGEST_TERM = 1000  # number_sequence throws sequences away that go beyond
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
 
 
@@ -57,7 +58,7 @@ def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | N
     for form in _forms(text, entry["answer"]):
         best_form = best_form or form
         try:
-            found = float(_scorer(family, _precision(family, entry)).score_answer(form, entry))
+            found = float(_scorer(family, _settings(family, entry)).score_answer(form, entry))
             found = 0.0 if found >= 1.0 and not _is_lawful(form, family, entry) else found
         except Exception as raised:  # of a form that it cannot read; another may be readable
             fault = raised
@@ -93,23 +94,26 @@ def _is_lawful(answer: str, family: str, entry: dict[str, Any]) -> bool:
         return same_answer(answer, gold)
     if family == "coin_flip":  # any beginning of the number: "0" for 0.25
         return abs(Fraction(answer.replace(",", "")) - Fraction(gold)) <= COIN_TOLERANCE
+    if family == "number_sorting":  # any sorted numbers at most 1 away from the right ones
+        return list(map(float, _DECIMAL.findall(answer))) == list(map(float, _DECIMAL.findall(gold)))
     if family == "figlet_font":  # any ten letters in place, whatever follows
         return answer.replace(" ", "").lower() == gold.lower()
     return True
 
 
-def _precision(family: str, entry: dict[str, Any]) -> int | None:
-    """Decimal places of a decimal_arithmetic entry; its scorer takes its tolerance from the settings, not from the entry."""
-    if family != "decimal_arithmetic":
-        return None
-    return int(entry["metadata"]["difficulty"]["decimal_places"][1])
+def _settings(family: str, entry: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    """What a scorer reads from the settings of its data set though it belongs to the entry; harder levels differ from the default."""
+    if family == "puzzle24":
+        return ("min_value", 1), ("max_value", 10)  # the widest; _is_lawful compares the numbers
+    if family == "decimal_arithmetic":  # its tolerance
+        places = int(entry["metadata"]["difficulty"]["decimal_places"][1])
+        return ("min_num_decimal_places", places), ("max_num_decimal_places", places), ("precision", places + 2)
+    if family == "word_ladder":  # the words it knows
+        letters = len(entry["metadata"]["end_word"])
+        return ("min_word_length", letters), ("max_word_length", letters)
+    return ()
 
 
 @lru_cache(maxsize=512)
-def _scorer(family: str, decimal_places: int | None) -> Any:
-    settings: dict[str, Any] = {}
-    if family == "puzzle24":
-        settings = {"min_value": 1, "max_value": 10}  # the widest; _is_lawful compares the numbers
-    if decimal_places is not None:
-        settings = {"min_num_decimal_places": decimal_places, "max_num_decimal_places": decimal_places, "precision": decimal_places + 2}
-    return reasoning_gym.create_dataset(family, size=1, seed=0, **settings)
+def _scorer(family: str, settings: tuple[tuple[str, int], ...]) -> Any:
+    return reasoning_gym.create_dataset(family, size=1, seed=0, **dict(settings))

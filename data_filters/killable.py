@@ -46,8 +46,8 @@ class _Start:
 class Killable:
     """A few processes that take batches of calls; started when first needed, gone when this one is, however it ends.
 
-    Functions must be importable by name, not from the program's main module. A fork of this process that lives on keeps workers of a
-    killed parent alive until it ends too.
+    For one thread at a time. Functions must be importable by name, not from the program's main module. A fork of this
+    process that lives on keeps workers of a killed parent alive until it ends too.
 
     Args:
         workers: processes, 1 and above.

@@ -33,10 +33,11 @@ class Ran:
 
 
 class Sandbox:
-    """Runs programs in an interpreter for a subset of Python, in processes of its own that die with this one.
+    """Runs programs in an interpreter for a subset of Python, in processes of its own.
 
-    The subset (pydantic-monty 1.4) lacks generators, inheritance, `del`, properties and most of the standard library.
-    Sleeping takes no time and `random` starts from the same seed, so that a verdict can be repeated.
+    They end with this one; if this one is killed in the middle of a program, then when the program has used up its time. The subset
+    (pydantic-monty 1.4) lacks generators, inheritance, `del`, properties and most of the standard library. Sleeping takes no time and
+    `random` starts from the same seed, so that a verdict can be repeated.
 
     Args:
         workers: programs at the same time, by as many threads of the caller.
@@ -120,7 +121,7 @@ def _lacking(inner: BaseException, message: str) -> bool:
         module = sys.modules.get(found[1])
         return module is None or hasattr(module, found[2])
     if found := _MISSING_ATTRIBUTE.search(message):
-        return hasattr(getattr(builtins, found[1], None), found[2])
+        return found[2].startswith("__") or hasattr(getattr(builtins, found[1], None), found[2])
     if found := _MISSING_NAME.search(message) or _MISSING_TYPE.search(message):
         return found[1] is None or hasattr(builtins, found[1])
     return False

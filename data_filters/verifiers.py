@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from data_filters.killable import Done, Killable
 from data_filters.sandbox import Sandbox
-from data_filters.verify import after_thought, answer_forms, final_answer, same_answer, same_choice
+from data_filters.verify import after_thought, answer_forms, final_answer, same_answer, same_choice, says_nothing
 
 Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
 PROGRAM_MIB = 256
@@ -132,6 +132,8 @@ def _at_hand(text: str, check: Check) -> Verdict | None:
         return Verdict("unknown", program(text), "no tests") if check.tests is None else None
     if check.gold is None and check.kind != "reasoning_gym":
         return Verdict("unknown", answer, "no reference")
+    if check.kind == "reasoning_gym" and check.entry is not None and check.entry["answer"] == "":
+        return Verdict("correct", "", score=1.0) if says_nothing(text) else Verdict("unknown", answer, "the reference is empty")
     if answer is None:
         return Verdict("wrong", None, "no final answer")
     if check.kind not in ("answer", "choice"):

@@ -51,6 +51,19 @@ def answer_forms(text: str) -> list[str]:
     return [form for form in dict.fromkeys(forms) if form]
 
 
+def says_nothing(text: str) -> bool:
+    """Whether the answer is given as an empty one: nothing behind the thought, in the box or behind the marker.
+
+    A few problems have that as their answer (what is left when all tokens cancel).
+    """
+    tail = after_thought(text)
+    if tail is None:
+        return False
+    boxed, markers = _boxed(tail), list(_MARKERS.finditer(tail))
+    passage = boxed if boxed is not None else tail[markers[-1].end() :] if markers else tail
+    return not passage.strip(" \n\t.`*$")
+
+
 def after_thought(text: str) -> str | None:
     """What follows the last </think>, or all of a text without a thought; None where a thought was never closed."""
     _, closed, tail = text.rpartition("</think>")
@@ -110,6 +123,8 @@ def _passages(tail: str) -> list[str]:
         return [boxed]
     markers = list(_MARKERS.finditer(tail))
     after = tail[markers[-1].end() :].strip() if markers else ""
+    if after.startswith("```"):
+        return [after]
     return [after.split("\n")[0], after] if after else [tail]
 
 
