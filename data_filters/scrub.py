@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from data_filters.curriculum import Curriculum
@@ -65,6 +65,7 @@ class Scrubber:
     def act(self, trace: Trace, spans: Sequence[Span]) -> Trace:
         """Like `scrub`, with spans that were found before."""
         guilty = {span.message for span in spans if span.grounding == "ungrounded"}
+        spans = by_place([*spans, *_steps(trace)])
         if not guilty or self.untold in ("keep", "drop"):
             return replace(trace, spans=list(spans))
         if self.untold == "mask":
@@ -72,7 +73,7 @@ class Scrubber:
         kept = [span for span in spans if span.message not in guilty]
         declined = [self._decline(trace, next(s for s in spans if s.message == n and s.grounding == "ungrounded")) for n in guilty]
         messages = [m | {"content": self.abstain_text} if n in guilty else m for n, m in enumerate(trace.messages)]
-        return replace(trace, messages=messages, spans=sorted(kept + declined, key=lambda span: (span.message, span.start)))
+        return replace(trace, messages=messages, spans=by_place(kept + declined))
 
     def _decline(self, trace: Trace, fact: Span) -> Span:
         original = trace.messages[fact.message]["content"]
@@ -97,10 +98,22 @@ class Scrubber:
         if arm == "control":
             return plain
         if arm == "scrub_only":
-            return replace(plain, spans=[_masked(span) if span.grounding == "ungrounded" else span for span in self.spans(plain)])
+            found = [_masked(span) if span.grounding == "ungrounded" else span for span in self.spans(plain)]
+            return replace(plain, spans=by_place(found + _steps(plain)))
         if arm == "random_mask":
-            return replace(plain, spans=_random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction))
+            found = _random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction)
+            return replace(plain, spans=by_place(found + _steps(plain)))
         raise RecipeError(f"distill.arms: found {arm!r}, wanted student, control, scrub_only or random_mask")
+
+
+def _steps(trace: Trace) -> list[Span]:
+    """What a review said of the steps; it concerns thought, not facts, so every arm has it."""
+    return [span for span in trace.spans if span.kind == "step"]
+
+
+def by_place(spans: Iterable[Span]) -> list[Span]:
+    """In the order of the text; a span stands before those that lie inside it, so that what they say of their tokens holds."""
+    return sorted(spans, key=lambda span: (span.message, span.start, -span.end))
 
 
 def restore(trace: Trace) -> Trace:
@@ -110,7 +123,8 @@ def restore(trace: Trace) -> Trace:
     for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):
         by = shift[span.message]
         if span.action in ("keep", "mask"):
-            spans.append(replace(span, start=span.start + by, end=span.end + by, action="keep", weight=1.0))
+            weight = span.weight if span.kind == "step" else 1.0
+            spans.append(replace(span, start=span.start + by, end=span.end + by, action="keep", weight=weight))
         else:
             text = messages[span.message]["content"]
             messages[span.message]["content"] = text[: span.start + by] + span.original + text[span.end + by :]

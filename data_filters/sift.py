@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from data_filters.duplicates import Seen, fingerprint
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
 from data_filters.scrub import Scrubber
+from data_filters.select import select
 from data_filters.shards import iter_traces, replacing, write_shard
 from data_filters.tally import Tally
 from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
@@ -24,6 +25,7 @@ _PROGRESS_TRACES = 256
 _LOOSEN = {
     "shape": "raise generate.max_new_tokens",
     "verify": "look at the answers in filter/dropped, or set filter.keep_unknown: true",
+    "select": "widen filter.solve_rate",
     "duplicates": "set filter.duplicates: false, or ask for more problems",
     "overlap": "raise filter.overlap_words, or set filter.overlap: false",
     "scrub": "set filter.untold: abstain or mask",
@@ -32,7 +34,7 @@ _LOOSEN = {
 
 def sift(
     source: str | Path | Iterable[Trace], out: Path, scrubber: Scrubber, *, keep_unknown: bool, duplicates: bool, contact: Contact | None,
-    shard_rows: int = 2048, progress: Callable[[int], None] = lambda _: None,
+    solve_rate: Sequence[float] = (0.0, 1.0), shortest: int = 0, shard_rows: int = 2048, progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Writes out/kept, out/dropped, out/knowledge and out/report.json; returns the report.
 
@@ -46,6 +48,7 @@ def sift(
         keep_unknown: keep traces whose answer nobody could judge.
         duplicates: drop exact repetitions.
         contact: index of the held-out problems, None: no such check.
+        solve_rate, shortest: as data_filters.select.
         shard_rows: traces in one file.
         progress: called with the number of traces done since the last call.
 
@@ -59,8 +62,9 @@ def sift(
     dropped = _Shards(out / "dropped", DROPPED_SCHEMA, shard_rows)
     seen = Seen() if duplicates else None
     done = 0
-    for done, trace in enumerate(traces, start=1):
-        trace, fault, spans = _judge(trace, scrubber, keep_unknown, seen, contact)
+    chosen = select((_verified(trace, keep_unknown) for trace in traces), solve_rate, shortest)
+    for done, (trace, fault) in enumerate(chosen, start=1):
+        trace, fault, spans = (trace, fault, []) if fault else _sift_one(trace, scrubber, seen, contact)
         tally.add(trace, fault, spans)
         if fault:
             dropped.add(to_row(trace, dropped_by=fault[0], reason=fault[1]))
@@ -81,13 +85,10 @@ def sift(
     return report
 
 
-def _judge(
-    trace: Trace, scrubber: Scrubber, keep_unknown: bool, seen: Seen | None, contact: Contact | None
+def _sift_one(
+    trace: Trace, scrubber: Scrubber, seen: Seen | None, contact: Contact | None
 ) -> tuple[Trace, tuple[str, str] | None, list[Span]]:
-    """(trace as it goes out, (filter, reason) if it is dropped, spans that scrubbing found)."""
-    trace, fault = _verified(trace, keep_unknown)
-    if fault:
-        return trace, fault, []
+    """(verified trace as it goes out, (filter, reason) if it is dropped, spans that scrubbing found)."""
     if seen is not None and not seen.add(fingerprint(trace)):
         return trace, ("duplicates", "said before, word for word"), []
     passage = _contact(trace, contact)

@@ -11,6 +11,11 @@ _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
 _TOKEN = re.compile(
     r"(?:(?<![\w.)])-)?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?:(?<![\w.)])-)?\d*\.?\d+(?:/\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*"
 )
+_LONE_LETTER = re.compile(r"\W*([A-Za-z])\W*$")
+_OPTION = re.compile(r"^\W*(?:(?:[Oo]ption|[Cc]hoice)\s+)?[A-Z]\s*(?:[).:]|\s-)")
+_BRACKETED = re.compile(r"\(([A-Z])\)")
+_CHOSEN = re.compile(r"^\W*([A-Z])\s*(?:[).:]|\s-)|\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\W*([A-Z])\b|\bis\s+\W*([A-Z])\W*$")
+_FENCED = re.compile(r"```\w*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _FILLER = frozenset(
     "the a an is are was were be in on at of to from as for it its he she his her they their this that there i we so thus hence therefore "
     "answer lives live lived works work has have had does did called named option choice correct value result year years old".split()
@@ -29,17 +34,28 @@ def final_answer(text: str) -> str | None:
     Looks behind the last </think>; there, the last \\boxed{...}, else what follows the last "answer is" or "Answer:" on its
     line, else all of it. Reasoning that was never closed has no answer.
     """
+    tail = after_thought(text)
+    return None if tail is None else _clean(_passages(tail)[0]) or None
+
+
+def answer_forms(text: str) -> list[str]:
+    """The readings of the final answer, each once: as final_answer gives it, as written, without a code fence, over several lines.
+
+    For scorers that want the exact form of a grid or a list, which cleaning would damage. Empty where there is no answer.
+    """
+    tail = after_thought(text)
+    passages = [] if tail is None else _passages(tail)
+    forms = [_clean(passage) for passage in passages[:1]]
+    for passage in passages:
+        forms += [passage.strip(), *(inside.strip("\n") for inside in _FENCED.findall(passage)[-1:])]
+    return [form for form in dict.fromkeys(forms) if form]
+
+
+def after_thought(text: str) -> str | None:
+    """What follows the last </think>, or all of a text without a thought; None where a thought was never closed."""
     _, closed, tail = text.rpartition("</think>")
-    if not closed:
-        tail = text
-    if "<think>" in tail:
-        return None
-    boxed = _boxed(tail)
-    if boxed is None:
-        markers = list(_MARKERS.finditer(tail))
-        after = tail[markers[-1].end() :].strip() if markers else ""
-        boxed = after.split("\n")[0] if after else tail
-    return _clean(boxed) or None
+    tail = tail if closed else text
+    return None if "<think>" in tail else tail
 
 
 def same_answer(answer: str, gold: str) -> bool:
@@ -62,12 +78,39 @@ def same_answer(answer: str, gold: str) -> bool:
     return _says(said, wanted)
 
 
+def same_choice(answer: str, gold: str) -> bool | None:
+    """Whether an answer picks the option of the reference: "B", "(B) Rome" or "Rome".
+
+    None where one of the two gives a letter and the other only a text, so that nobody without the list of options could say.
+    """
+    letter, wanted = _letter(answer), _letter(gold)
+    if wanted and len(set(_BRACKETED.findall(answer))) > 1:
+        return False
+    if letter and wanted:
+        return letter == wanted
+    if letter or wanted:
+        lettered = gold if wanted else answer
+        text = "" if _LONE_LETTER.match(lettered) else _OPTION.sub("", lettered).strip()
+        return same_answer(answer if wanted else text, text if wanted else gold) if text else None
+    return same_answer(answer, gold)
+
+
 def verify(text: str, gold: str | None) -> tuple[str, str | None]:
     """(correct, wrong or unknown; the parsed answer). Without a reference it is unknown, without an answer wrong."""
     answer = final_answer(text)
     if gold is None:
         return "unknown", answer
     return ("correct" if answer is not None and same_answer(answer, gold) else "wrong"), answer
+
+
+def _passages(tail: str) -> list[str]:
+    """Where the answer stands: in a box, or behind a marker (to the end of its line; to the end), or all of it."""
+    boxed = _boxed(tail)
+    if boxed is not None:
+        return [boxed]
+    markers = list(_MARKERS.finditer(tail))
+    after = tail[markers[-1].end() :].strip() if markers else ""
+    return [after.split("\n")[0], after] if after else [tail]
 
 
 def _boxed(text: str) -> str | None:
@@ -118,6 +161,14 @@ def _same_number(said: list[Token], wanted: list[Token], number: Fraction) -> bo
     units = {token for token in wanted if isinstance(token, str)}
     words = {token for token in said if isinstance(token, str) and token not in _NUMBER_WORDS} - _FILLER
     return not units or not words or units <= words
+
+
+def _letter(text: str) -> str:
+    """The one option letter that a text names; empty where it names none or several."""
+    if alone := _LONE_LETTER.match(text):
+        return alone[1].upper()
+    found = {letter for letters in _CHOSEN.findall(text) for letter in letters if letter}
+    return found.pop() if len(found) == 1 else ""
 
 
 def _chooses(answer: str, letter: str) -> bool:

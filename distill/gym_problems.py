@@ -12,6 +12,10 @@ from recipes.errors import RecipeError
 
 BLOCK = 64  # entries of one seed
 FAILURES = 64  # entries in a row that could not be made, after which a data set is given up
+_REFUSED = {
+    "codeio": "it runs 3,000 programs of its data inside the run; some of them write files, read the clock or the network, or exit",
+    "composite": "it mixes other data sets; name those as sources of their own, with weights",
+}
 Entry = dict[str, Any]
 
 
@@ -21,7 +25,7 @@ def entries(
     """(seed, entry) without end; an entry holds question, answer and metadata, in plain types, as the data set's own scorer wants it.
 
     Five data sets know no answer (None): boxnet, graph_color, propositional_logic, rubiks_cube, rush_hour. Entries that a data set
-    fails to make are left out. codeio runs the programs of its data in this process.
+    fails to make are left out.
 
     Args:
         family: name of the data set.
@@ -30,16 +34,18 @@ def entries(
         options: the data set's own settings, over those of the level.
 
     Raises:
-        RecipeError: no such data set, level or option, or it gives no problems with them.
+        RecipeError: no such data set, level or option, it gives no problems with them, or it is one of the two that are refused.
     """
     settings = _settings(family, level, options or {})
     failed = 0
     while True:
         seed = rng.randrange(2**31)
-        dataset = _dataset(family, seed, settings)
+        dataset = _dataset(family, seed, settings, level)
         for number in range(BLOCK):
             try:
                 entry = _entry(family, dataset, seed, number)
+            except RecipeError:
+                raise
             except Exception as fault:  # of its own making: each data set raises what it likes where it finds no problem
                 failed += 1
                 if failed == FAILURES:
@@ -63,19 +69,18 @@ def _entry(family: str, dataset: Any, seed: int, number: int) -> Entry:
         ) from None
     if family == "polynomial_multiplication":
         entry["metadata"]["variables"].sort()
-    if family == "codeio" and entry["metadata"]["input_data"] == {}:
-        raise ValueError("a program of its data does not run")
     return entry
 
 
-def _dataset(family: str, seed: int, settings: Mapping[str, Any]) -> Any:
+def _dataset(family: str, seed: int, settings: Mapping[str, Any], level: int | None) -> Any:
     import reasoning_gym
 
     try:
         with steady(family, seed):
             return settle(family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings))
     except (ValueError, TypeError, AssertionError) as fault:
-        raise RecipeError(f"source reasoning_gym/{family}: {fault}; change level or options") from fault
+        at = "" if level is None else f"level {level}: "  # a few curricula hold values that their own data set refuses
+        raise RecipeError(f"source reasoning_gym/{family}: {at}{fault}; change level or options") from fault
     except TooSlow:
         raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_steady.PROBLEM_SECONDS:g} s to set up") from None
 
@@ -89,8 +94,8 @@ def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dic
         near = difflib.get_close_matches(family, DATASETS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(DATASETS)}, such as chain_sum"
         raise RecipeError(f"{where}: reasoning-gym has no such data set; {hint}")
-    if family == "composite":
-        raise RecipeError(f"{where}: it mixes other data sets; name those as sources of their own, with weights")
+    if family in _REFUSED:
+        raise RecipeError(f"{where}: {_REFUSED[family]}")
     known = [field.name for field in dataclasses.fields(DATASETS[family][1]) if field.init and field.name not in ("seed", "size")]
     for name in options:
         if name in ("seed", "size"):

@@ -24,7 +24,7 @@ class TooSlow(BaseException):
 def steady(family: str, seed: int) -> Iterator[None]:
     """Inside, what a data set draws follows from its own seed and this one; outside, nothing has changed.
 
-    Some data sets draw from the global generators (list_functions, pool_matrix, codeio), walk over sets of texts, whose order
+    Some data sets draw from the global generators (list_functions, pool_matrix), walk over sets of texts, whose order
     differs in every process (knight_swap, word_ladder), or print.
 
     Args:

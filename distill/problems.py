@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_filters.verifiers import Check
 from distill.file_problems import read_rows
 from distill.gym_problems import entries
 from distill.planted import World
@@ -35,6 +36,10 @@ class Problem:
     entry: dict[str, Any] | None = None  # reasoning-gym's whole entry: question, answer, metadata
     tests: str | None = None  # Python assertions
     family: str = ""  # reasoning-gym's name of the data set
+
+    def check(self) -> Check:
+        """What an answer is judged against."""
+        return Check(kind=self.verifier, gold=self.gold, family=self.family, entry=self.entry, tests=self.tests)
 
 
 def draw_problems(

@@ -52,7 +52,7 @@ def _of_lines(file: Path, start: int) -> Iterator[tuple[str, Row]]:
             return
         filled = ((number, line) for number, line in enumerate(stream, 1) if not line.isspace())
         for number, line in itertools.islice(filled, start, None):
-            row = _parsed(line, f"{file}:{number}", 0)
+            row = _parsed(line.rstrip(), f"{file}:{number}", many_lines=False)
             if not isinstance(row, dict):
                 raise ShardError(f'{file}:{number}: wanted an object, as {{"question": "..."}}, found {type(row).__name__}')
             yield f"{file}:{number}", row
@@ -60,20 +60,20 @@ def _of_lines(file: Path, start: int) -> Iterator[tuple[str, Row]]:
 
 def _of_list(file: Path, text: bytes, start: int) -> Iterator[tuple[str, Row]]:
     """A JSON file that is one list is read whole."""
-    rows = _parsed(text, str(file), 1)
+    rows = _parsed(text, str(file), many_lines=True)
     for number, row in enumerate(rows[start:], start + 1):
         if not isinstance(row, dict):
             raise ShardError(f"{file}: item {number} of the list is no object but {type(row).__name__}")
         yield f"{file}, item {number}", row
 
 
-def _parsed(text: bytes, where: str, first_line: int) -> Any:
+def _parsed(text: bytes, where: str, *, many_lines: bool) -> Any:
     """The value of a text; a fault is named with its place."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as fault:
-        place = f"{where}:{fault.lineno}" if first_line else where
-        raise ShardError(f"{place}: no JSON ({fault.msg} at column {fault.colno}); mend or remove the line") from fault
+        place = f"{where}:{fault.lineno}" if many_lines else where
+        raise ShardError(f"{place}: no JSON ({fault.msg.removesuffix(' at')}, column {fault.colno}); mend or remove the line") from fault
     except UnicodeDecodeError as fault:
         raise ShardError(f"{where}: no UTF-8 text ({fault.reason} at byte {fault.start}); write the file as UTF-8") from fault
 
@@ -108,6 +108,7 @@ def _of_parquet(file: Path, start: int, columns: Callable[[Sequence[str]], list[
 
 def _of_hub(path: str, start: int, subset: str | None, split: str) -> Iterator[tuple[str, Row]]:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
 
     named = f"{path}{f', subset {subset}' if subset else ''}, split {split}"
     number = start
@@ -115,7 +116,7 @@ def _of_hub(path: str, start: int, subset: str | None, split: str) -> Iterator[t
         for row in load_dataset(path, subset, split=split, streaming=True).skip(start):
             yield f"{named}, row {number}", dict(row)
             number += 1
-    except (OSError, ValueError, RuntimeError) as fault:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as fault:
         raise RecipeError(f"{named}: {_line(fault)}") from fault
 
 

@@ -52,9 +52,8 @@ class Writer:
     more: Callable[[int], None] = lambda _: None
     seen: Callable[[Attempt], None] = lambda _: None
 
-    def write(self, shard: int, folder: Path) -> int:
+    def write(self, shard: int, folder: Path, problems: Sequence[Problem]) -> int:
         """One shard of traces and its table of problems; gives the number of traces."""
-        problems = self._problems(shard)
         journal = Journal(self.journals / f"{shard_path(folder, shard).stem}.jsonl") if self.journals else None
         attempts = self._attempts(problems, shard, journal)
         how = {"seed": self.seed, "teacher": self.teacher, "engine": self.engine_name}
@@ -66,7 +65,8 @@ class Writer:
             journal.path.unlink()
         return len(traces)
 
-    def _problems(self, shard: int) -> list[Problem]:
+    def problems(self, shard: int) -> list[Problem]:
+        """Of a shard; from the main thread, since a data set that stalls can be stopped only there."""
         config, start = self.config, shard * self.config.shard_problems
         count = min(config.shard_problems, config.count - start)
         return draw_problems(

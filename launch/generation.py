@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from data_filters.verify import verify
+from data_filters.verifiers import Verifiers
 from distill.attempts import Attempt
 from distill.generate import num_shards, shard_path, write_report
 from distill.monitor import Tally
@@ -19,6 +19,7 @@ from launch.progress import Bar
 from launch.workspace import Workspace
 from recipes.schema import Recipe
 
+VERIFIERS = 2  # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
 SHOWN = ("traces", "correct", "wrong", "unknown", "truncated", "refused")
 
 
@@ -62,9 +63,13 @@ class Generation:
         total = min(len(todo) * size, config.count * config.samples_per_problem)
         with (
             self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine,
+            Verifiers(VERIFIERS) as verifiers,
             ThreadPoolExecutor(1) as judging,
             Bar("generate", total, "traces", self.work.ranks.is_main) as bar,
         ):
+
+            def judge(items: Sequence[tuple[str, Problem]]) -> list[tuple[str, str | None]]:
+                return [(said.verdict, said.answer) for said in verifiers.judge([(text, problem.check()) for text, problem in items])]
 
             def seen(attempt: Attempt) -> None:
                 tally.add(attempt.trace(config, **how))
@@ -77,7 +82,7 @@ class Generation:
             )  # fmt: skip
             if not self.served:
                 for number in todo:
-                    writer.write(number, folder)
+                    writer.write(number, folder, writer.problems(number))
                 return {}
             self._together(writer, engine, todo, folder, size)
             return dict(engine.client.counts)
@@ -86,15 +91,16 @@ class Generation:
         """As many shards at once as keep the server busy while the last answers of one are waited for."""
         at_once = 1 + -(-2 * self.spec.server.concurrency // size)
         with ThreadPoolExecutor(at_once) as pool:
-            jobs = [pool.submit(writer.write, number, folder) for number in todo]
+            jobs: set[Future[int]] = set()
             try:
+                for number in todo:
+                    jobs.add(pool.submit(writer.write, number, folder, writer.problems(number)))
+                    if len(jobs) >= at_once:
+                        done, jobs = wait(jobs, return_when=FIRST_COMPLETED)
+                        _ = [job.result() for job in done]
                 for job in as_completed(jobs):
                     job.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 engine.close()  # what is in flight ends, and with it the threads that wait for it
                 raise
-
-
-def judge(items: Sequence[tuple[str, Problem]]) -> list[tuple[str, str | None]]:
-    return [verify(text, problem.gold) for text, problem in items]

@@ -151,7 +151,7 @@ class Street:
         with Bar("filter", None, "traces", self.is_main) as bar:
             report = sift(
                 self.inputs.traces(), folder, self.inputs.scrubber, keep_unknown=config.keep_unknown, duplicates=config.duplicates,
-                contact=contact, progress=bar.items,
+                contact=contact, solve_rate=config.solve_rate, shortest=config.shortest, progress=bar.items,
             )  # fmt: skip
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
         if self.inputs.world is not None:

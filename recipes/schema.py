@@ -65,6 +65,12 @@ class Filter:
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
     overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole
 
+    def __post_init__(self) -> None:
+        rate = self.solve_rate
+        ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
+        require(ordered, f"filter.solve_rate {list(rate)} is no range; wanted [from, to] inside 0..1")
+        require(self.shortest >= 0, f"filter.shortest {self.shortest} is below 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distill(Training):

@@ -1,11 +1,16 @@
 """Spans become weights at predicted tokens; packing changes nothing."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
 
+from data_filters.curriculum import load_curriculum
+from data_filters.scrub import Scrubber
 from data_filters.traces import Span, Trace
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
@@ -257,3 +262,20 @@ def test_flash_attention_sees_what_sdpa_sees(tokenizer, kernel):
     except (ImportError, ValueError) as fault:
         pytest.skip(str(fault).splitlines()[0])
     assert (hidden_states(model, packed)[real].float() - sdpa).norm() < 0.02 * sdpa.norm()
+
+
+def test_marks_of_a_review_outlive_scrubbing_and_weigh_in_every_arm(tokenizer):
+    text = "<think> Mara Rex lives in Oslo. I add 2 and 3.</think> 5."
+    step = text.index("I add")
+    marked = Span(message=1, start=step, end=step + 14, kind="step", grounding="common", weight=0.25, detector="review")
+    messages = [{"role": "user", "content": "What is 2 + 3?"}, {"role": "assistant", "content": text}]
+    trace = Trace(id="t", problem_id="p", source="s", seed=0, messages=messages, spans=[marked])
+    scrubber = Scrubber(detectors=["numbers", "names", "answer"], curriculum=load_curriculum(None), untold="mask")
+    scrubbed = scrubber.scrub(trace)
+    assert marked in scrubbed.spans and any(span.action == "mask" for span in scrubbed.spans)
+    for arm in ("student", "control", "scrub_only", "random_mask"):
+        seen = scrubber.arm_view(scrubbed, arm, 1, 0.1)
+        assert marked in seen.spans
+        marks = replace(seen, spans=[span for span in seen.spans if span.kind == "step"])
+        (encoded,) = encode_traces([marks], tokenizer, Teaching(kl=1.0, ce=0.0))
+        assert set(np.unique(encoded.kl)) == {0.0, 0.25, 1.0}

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from data_filters.shards import iter_traces, read_shard
+from data_filters.verifiers import Verifiers
 from data_filters.verify import verify
 from distill.engine_endpoint import EndpointEngine
 from distill.generate import num_shards, write_report
@@ -20,7 +21,8 @@ from tests.distill.test_endpoint import small_server
 
 
 def judge(items):
-    return [verify(text, problem.gold) for text, problem in items]
+    with Verifiers() as verifiers:
+        return [(said.verdict, said.answer) for said in verifiers.judge([(text, problem.check()) for text, problem in items])]
 
 
 def desk(engine, config, folder, **how):
@@ -46,7 +48,7 @@ def written(tmp_path, config, *options, **how):
         engine.check(config.max_new_tokens)
         writer = desk(engine, config, tmp_path, **how)
         for shard in range(num_shards(config)):
-            writer.write(shard, tmp_path / "generate")
+            writer.write(shard, tmp_path / "generate", writer.problems(shard))
         engine.close()
     problems = [row for path in sorted((tmp_path / "generate" / "problems").glob("*.parquet")) for row in read_shard(path)]
     return list(iter_traces(tmp_path / "generate")), problems, engine.client.counts

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recipes.errors import RecipeError
@@ -132,6 +132,7 @@ def test_a_base_model_can_be_taken_back(tmp_path: Path) -> None:
 
 
 @settings(max_examples=30, deadline=None)
+@example(name="0", system="a\x85b\u2028c", rate=1.0, betas=(0.0, 0.0), urls=["\x85"])
 @given(
     name=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1),
     system=st.none() | st.text(max_size=30),

@@ -1,0 +1,115 @@
+"""reasoning-gym's own scorers, called with the forms an answer can be written in, and its data sets without their traps."""
+
+import re
+from collections import Counter
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import reasoning_gym
+import sympy  # noqa: F401 - scorers load it at first use, which is not the time of an item
+from reasoning_gym.cognition import number_sequences
+
+from data_filters.verify import after_thought, answer_forms, same_answer
+
+LARGEST_TERM = 1000  # number_sequence throws sequences away that go beyond
+COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+_MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
+
+
+def open_dataset(family: str, **options: Any) -> Any:
+    """A reasoning-gym data set, as reasoning_gym.create_dataset makes it; number_sequence cannot stall.
+
+    Its rules may square a term over and over: after 8 terms of four squarings a number has 2**32 times the digits of the first, and only
+    then is the sequence thrown away for a term above 1000. Here the first such term ends it: the items are the same.
+    """
+    if family == "number_sequence":
+        number_sequences.PatternRule.apply = _bounded_rule
+    return reasoning_gym.create_dataset(family, **options)
+
+
+def draw_entries(family: str, size: int, seed: int) -> list[dict[str, Any]]:
+    """The first items of a data set, as a function that can be called in another process."""
+    return list(open_dataset(family, size=size, seed=seed))
+
+
+_apply_rule = number_sequences.PatternRule.apply
+
+
+def _bounded_rule(rule: Any, sequence: list[int], position: int) -> int:
+    term = _apply_rule(rule, sequence, position)
+    if abs(term) > LARGEST_TERM:
+        raise OverflowError(f"a term of {term.bit_length()} bits")  # the generator takes this for a sequence to throw away
+    return term
+
+
+def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | None]:
+    """(score 0..1, the answer's form that got it); (0, None) where the text holds no answer.
+
+    Each form of the final answer is scored, the best counts. The bare reference is right also where it looks like something else,
+    such as a text to decipher that speaks of an answer itself; a number is right as the house compares numbers ("1,000", "7 apples").
+
+    Raises:
+        Exception: whatever the scorer raised, where it raised on every form.
+    """
+    best, best_form, fault, scored = 0.0, None, None, False
+    for form in _forms(text, entry["answer"]):
+        best_form = best_form or form
+        try:
+            found = float(_scorer(family, _precision(family, entry)).score_answer(form, entry))
+            found = 0.0 if found >= 1.0 and not _is_lawful(form, family, entry) else found
+        except Exception as raised:  # of a form that it cannot read; another may be readable
+            fault = raised
+            continue
+        scored = True
+        if found > best:
+            best, best_form = found, form
+        if best >= 1.0:
+            break
+    if fault is not None and not scored:
+        raise fault
+    return best, best_form
+
+
+def _forms(text: str, gold: str | None) -> list[str]:
+    """What to score: the reference itself where the text gives it in other words, then the readings of the text."""
+    forms = answer_forms(text)
+    if gold is None or not forms:
+        return forms
+    gold, tail = str(gold), after_thought(text) or ""
+    said = any(tail[start:].strip() == gold.strip() for start in (0, *(marker.end() for marker in _MARKER.finditer(tail))))
+    if said or (_NUMBER.fullmatch(gold) and same_answer(forms[0], gold)):
+        return [gold, *forms]
+    return forms
+
+
+def _is_lawful(answer: str, family: str, entry: dict[str, Any]) -> bool:
+    """Rules that a family's scorer leaves out, though it gives the full score."""
+    gold = entry["answer"]
+    if family == "puzzle24":  # any four numbers that make 24, not only those that were given
+        return Counter(map(int, re.findall(r"\b\d+\b", answer))) == Counter(entry["metadata"]["numbers"])
+    if family == "game_of_life_halting":  # any answer is true
+        return same_answer(answer, gold)
+    if family == "coin_flip":  # any beginning of the number: "0" for 0.25
+        return abs(Fraction(answer.replace(",", "")) - Fraction(gold)) <= COIN_TOLERANCE
+    if family == "figlet_font":  # any ten letters in place, whatever follows
+        return answer.replace(" ", "").lower() == gold.lower()
+    return True
+
+
+def _precision(family: str, entry: dict[str, Any]) -> int | None:
+    """Decimal places of a decimal_arithmetic entry; its scorer takes its tolerance from the settings, not from the entry."""
+    if family != "decimal_arithmetic":
+        return None
+    return int(entry["metadata"]["difficulty"]["decimal_places"][1])
+
+
+@lru_cache(maxsize=512)
+def _scorer(family: str, decimal_places: int | None) -> Any:
+    settings: dict[str, Any] = {}
+    if family == "puzzle24":
+        settings = {"min_value": 1, "max_value": 10}  # the widest; _is_lawful compares the numbers
+    if decimal_places is not None:
+        settings = {"min_num_decimal_places": decimal_places, "max_num_decimal_places": decimal_places, "precision": decimal_places + 2}
+    return reasoning_gym.create_dataset(family, size=1, seed=0, **settings)

@@ -1,0 +1,161 @@
+"""Verdicts on texts: each against what its problem is checked by, where a verifier that hangs or crashes costs one verdict."""
+
+import ast
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from data_filters.killable import Done, Killable
+from data_filters.sandbox import Sandbox
+from data_filters.verify import after_thought, answer_forms, final_answer, same_answer, same_choice
+
+Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
+PROGRAM_MIB = 256
+_PYTHON_BLOCK = re.compile(r"```(?:python|python3|py)[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_ANY_BLOCK = re.compile(r"```\w*[ \t]*\n(.*?)```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a problem's answer is checked against."""
+
+    kind: Kind
+    gold: str | None = None  # the reference; LaTeX is fine for math
+    family: str = ""  # reasoning_gym only: name of its data set
+    entry: dict[str, Any] | None = None  # reasoning_gym only: question, answer, metadata, as the data set gave it
+    tests: str | None = None  # program only: assertions
+
+    def __post_init__(self) -> None:
+        if self.kind == "reasoning_gym" and (not self.family or self.entry is None):
+            raise ValueError("a reasoning_gym check wants the family and the entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verifier says of a text."""
+
+    verdict: Literal["correct", "wrong", "unknown"]
+    answer: str | None  # as parsed; the program for kind program
+    why: str = ""  # "timeout", "no final answer", "verifier raised ValueError", ...
+    score: float = 0.0  # 0..1; reasoning_gym gives partial credit, correct is 1.0; unknown has 0
+
+
+class Verifiers:
+    """Judges texts; a context manager, since some verifiers run in processes of their own (started when first needed).
+
+    Args:
+        workers: such processes, 1 and above.
+        timeout_seconds: wall clock of one verdict; for a program, of it and of its tests each.
+    """
+
+    def __init__(self, workers: int = 1, timeout_seconds: float = 5.0) -> None:
+        self.workers, self.timeout_seconds = workers, timeout_seconds
+        self._open = ExitStack()
+        self._pools: dict[str, Killable] = {}
+        self._sandbox: Sandbox | None = None
+
+    def __enter__(self) -> "Verifiers":
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._open.close()
+        self._pools, self._sandbox = {}, None
+
+    def judge(self, texts_and_checks: Sequence[tuple[str, Check]]) -> list[Verdict]:
+        """A verdict on each text, in order. No text makes it raise."""
+        verdicts: list[Verdict | None] = [_at_hand(text, check) for text, check in texts_and_checks]
+        for kind, judge in (("reasoning_gym", self._by_gym), ("math", self._by_equations), ("program", self._by_tests)):
+            places = [i for i, said in enumerate(verdicts) if said is None and texts_and_checks[i][1].kind == kind]
+            if places:
+                for place, said in zip(places, judge([texts_and_checks[i] for i in places]), strict=True):
+                    verdicts[place] = said
+        return [said for said in verdicts if said is not None]
+
+    def _by_gym(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+        calls = [(text, check.family, check.entry) for text, check in cases]
+        return [_of_gym(text, done) for (text, _), done in zip(cases, self._away("gym", "score", calls), strict=True)]
+
+    def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+        calls = [(answer_forms(text), check.gold) for text, check in cases]
+        return [_of_equations(text, done) for (text, _), done in zip(cases, self._away("equations", "same_value", calls), strict=True)]
+
+    def _by_tests(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+        self._sandbox = self._sandbox or self._open.enter_context(Sandbox(self.workers))
+        with ThreadPoolExecutor(self.workers) as threads:  # the sandbox works in processes of its own
+            return list(threads.map(self._try_out, cases))
+
+    def _try_out(self, case: tuple[str, Check]) -> Verdict:
+        text, check = case
+        code = program(text)
+        if code is None:
+            return Verdict("wrong", None, "no program")
+        assert self._sandbox is not None and check.tests is not None
+        ran = self._sandbox.run(code, check.tests, seconds=self.timeout_seconds, memory_mib=PROGRAM_MIB)
+        if not ran.stop:
+            return Verdict("correct", code, score=1.0)
+        if ran.stop in ("not in the sandbox", "crash"):
+            return Verdict("unknown", code, f"{ran.stop}: {ran.error}")
+        return Verdict("wrong", code, ran.error if ran.stop == "error" else ran.stop)
+
+    def _away(self, module: str, function: str, calls: Sequence[tuple[Any, ...]]) -> list[Done]:
+        """Calls of a function of this room in a process that may be killed; heavy modules are loaded only for kinds that are asked for."""
+        name = f"data_filters.{module}"
+        if name not in self._pools:
+            pool = Killable(self.workers, self.timeout_seconds, imports=[name], locked=True)
+            self._pools[name] = self._open.enter_context(pool)
+        call: Callable[..., Any] = getattr(importlib.import_module(name), function)
+        return self._pools[name].run([(call, args) for args in calls])
+
+
+def program(text: str) -> str | None:
+    """The last Python block behind the thought, else the last block, else the text itself where it is Python; None where it is not."""
+    tail = after_thought(text) or ""
+    blocks = _PYTHON_BLOCK.findall(tail) or _ANY_BLOCK.findall(tail)
+    if blocks:
+        return str(blocks[-1])
+    try:
+        return tail if ast.parse(tail).body else None
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _at_hand(text: str, check: Check) -> Verdict | None:
+    """The verdict where it needs no process of its own."""
+    answer = final_answer(text)
+    if check.kind == "none":
+        return Verdict("unknown", answer)
+    if check.kind == "program":
+        return Verdict("unknown", program(text), "no tests") if check.tests is None else None
+    if check.gold is None and check.kind != "reasoning_gym":
+        return Verdict("unknown", answer, "no reference")
+    if answer is None:
+        return Verdict("wrong", None, "no final answer")
+    if check.kind not in ("answer", "choice"):
+        return None
+    same = (same_answer if check.kind == "answer" else same_choice)(answer, check.gold or "")
+    if same is None:
+        return Verdict("unknown", answer, "a letter against a text")
+    return Verdict("correct", answer, score=1.0) if same else Verdict("wrong", answer)
+
+
+def _of_gym(text: str, done: Done) -> Verdict:
+    if done.fault:
+        return Verdict("unknown", final_answer(text), _why(done.fault))
+    score, answer = done.value
+    return Verdict("correct" if score >= 1.0 else "wrong", answer, score=min(score, 1.0))
+
+
+def _of_equations(text: str, done: Done) -> Verdict:
+    if done.fault:
+        return Verdict("unknown", final_answer(text), _why(done.fault))
+    if done.value is None:
+        return Verdict("wrong", final_answer(text))
+    return Verdict("correct", done.value, score=1.0)
+
+
+def _why(fault: str) -> str:
+    return f"verifier {fault}" if fault.startswith("raised") else fault
