@@ -46,8 +46,8 @@ bench-step: .venv-peers/.installed  ## a whole training step beside TRL's GKDTra
 bench-cache: .venv/.smollm2  ## bytes and bias of cached targets; reads runs/planted_world where `make demo` has made it
 	.venv/bin/python -m benchmarks.cache $(ARGS)
 
-bench-endpoint: .venv-vllm/.installed  ## our client of servers beside vLLM's own benchmark client
-	.venv-vllm/bin/python -m benchmarks.endpoint $(ARGS)
+bench-endpoint: setup .venv-vllm/.installed  ## our client of servers beside vLLM's own benchmark client
+	.venv/bin/python -m benchmarks.endpoint $(ARGS)
 
 clean:  ## what runs and builds leave behind; the environments stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
