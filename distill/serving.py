@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from recipes.errors import ModelError
 from recipes.schema import Model, Server
 
 HOST = "127.0.0.1"
+LIFELINE = str(Path(__file__).with_name("lifeline.py"))
 LOOK_SECONDS, SAY_SECONDS = 0.25, 10.0
 STOP_SECONDS = 20.0  # for a server to end after it was asked to; the lifeline kills it long before
 LOOKED_AT_BYTES = 1_000_000  # of the end of a log that may have grown for days
@@ -25,7 +27,7 @@ LAUNCHER_VARIABLES = re.compile(  # what a launcher tells its ranks; vLLM would 
     r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|(TORCHELASTIC|ACCELERATE)_.*"
 )
 PREFIX = re.compile(r"^(\([\w.= -]+\) )*((DEBUG|INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ )?(\[[\w.]+:\d+\] )?")
-FAULT = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b.*|.*\berror: .*|.*: No module named .*)$")
+FAULT = re.compile(r"^([\w.]*(Error|Exception|Interrupt)\b.*|Value error, .*|.*\berror: .*|.*: No module named .*)$")
 ECHOES = ("Engine core initialization failed", "WorkerProc initialization failed")  # they only point at a fault told before
 
 
@@ -95,18 +97,26 @@ def command_line(source: Path | str, model: Model, *, port: int, name: str, max_
     server, python = model.server, shutil.which(model.server.python or sys.executable)
     if python is None:
         raise ModelError(f"server.python {server.python!r} is no program; name the python of an environment that has vLLM")
+    here = {"served-model-name": server.model or name, "host": HOST, "port": str(port), "disable-uvicorn-access-log": ""}
+    # `vllm serve` is this module with a dispatcher before it, which some builds of vLLM ship broken
+    flags = server_flags(source, model, max_logprobs=max_logprobs) | here | server.options
+    return [python, "-m", "vllm.entrypoints.openai.api_server", *flag_words(flags)]
+
+
+def server_flags(source: Path | str, model: Model, *, max_logprobs: int) -> dict[str, str]:
+    """What vLLM is told of a model, served or in process.
+
+    Raises:
+        ModelError: weights that vLLM does not read.
+    """
     if model.gguf_file:
         raise ModelError(f"gguf_file {model.gguf_file!r}: vLLM is not given GGUF files here; save the model as safetensors and name that")
-    flags = {
-        "model": str(source), "served-model-name": server.model or name, "host": HOST, "port": str(port), "dtype": model.dtype,
-        "max-logprobs": str(max_logprobs), "generation-config": "vllm", "disable-uvicorn-access-log": "",
-    }  # fmt: skip
+    flags = {"model": str(source), "dtype": model.dtype, "max-logprobs": str(max_logprobs), "generation-config": "vllm"}
     if model.revision and not Path(source).is_dir():
         flags |= {"revision": model.revision, "tokenizer-revision": model.revision}
     if model.trust_remote_code:
         flags["trust-remote-code"] = ""
-    # `vllm serve` is this module with a dispatcher before it, which some builds of vLLM ship broken
-    return [python, "-m", "vllm.entrypoints.openai.api_server", *flag_words(flags | server.options)]
+    return flags
 
 
 def flag_words(flags: dict[str, str]) -> list[str]:
@@ -122,7 +132,7 @@ def last_line(log: Path, began: int) -> str:
 def last_fault(log: Path, began: int) -> str:
     """The line that says best why a server ended: its last exception that is told first hand, else what it said last."""
     faults = [line for line in _lines(log, began) if FAULT.match(line) and not any(echo in line for echo in ECHOES)]
-    found = faults[-1] if faults else last_line(log, began)
+    found = re.sub(r" \[type=.*", "", faults[-1]) if faults else last_line(log, began)  # pydantic repeats the whole input there
     missing = re.search(r"No module named '?vllm", found)
     return found + ("; set server.python to the interpreter of an environment that has vLLM" if missing else "")
 
@@ -153,12 +163,33 @@ def _port(server: Server) -> int:
         return probe.getsockname()[1]
 
 
+@contextmanager
+def guarded() -> Iterator[Callable[[], None]]:
+    """Everything that this process starts inside, and what that starts, ends at the latest with this process, SIGKILL included.
+
+    Gives a function that ends what is left of it now. Linux only; elsewhere nothing is guarded.
+    """
+    resource_tracker.ensure_running()  # of multiprocessing: it is there before, ends itself with us, and cleans up after the others
+    lifeline = subprocess.Popen(
+        [sys.executable, LIFELINE, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    with lifeline.stdout as told:
+        told.readline()  # it has taken stock of what was there before
+    try:
+        yield lambda: _stop(lifeline)
+    except BaseException:
+        _stop(lifeline)
+        raise
+    lifeline.stdin.write(b".")
+    lifeline.stdin.flush()
+
+
 def _start(command: list[str], server: Server, out: BinaryIO) -> subprocess.Popen[bytes]:
     kept = {name: value for name, value in os.environ.items() if not LAUNCHER_VARIABLES.fullmatch(name)}
     programs = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])  # ninja and the like lie beside python
     key = os.environ.get(server.api_key_env) if server.api_key_env else None
     env = {"DO_NOT_TRACK": "1"} | kept | {"PATH": programs, "PYTHONUNBUFFERED": "1"} | ({"VLLM_API_KEY": key} if key else {})
-    lifeline = [sys.executable, str(Path(__file__).with_name("lifeline.py")), str(os.getpid()), *command]
+    lifeline = [sys.executable, LIFELINE, str(os.getpid()), *command]
     return subprocess.Popen(lifeline, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
 
 
@@ -199,7 +230,8 @@ def _well(port: int) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Closes the lifeline and waits until everything behind it has ended."""
-    process.stdin.close()
+    with suppress(BrokenPipeError):
+        process.stdin.close()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

@@ -133,6 +133,46 @@ def test_it_goes_when_we_are_killed(stand_in, tmp_path: Path, forked: bool) -> N
                 one.kill()
 
 
+@pytest.mark.parametrize("end", ["killed", "asked"])
+def test_what_starts_under_guard_ends_with_us(tmp_path: Path, end: str) -> None:
+    """Before, inside, and after the guard: only what started inside goes, with its children."""
+    stay = "import time; time.sleep(60)"
+    family = f"import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c', {stay!r}]).pid, flush=True); time.sleep(60)"
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        textwrap.dedent(f"""
+        import os, subprocess, sys, time
+        from distill.serving import guarded
+        before = subprocess.Popen([sys.executable, "-c", {stay!r}])
+        with guarded() as end:
+            inside = subprocess.Popen([sys.executable, "-c", {family!r}], stdout=subprocess.PIPE, start_new_session=True)
+            grandchild = int(inside.stdout.readline())
+            time.sleep(1.0)
+        after = subprocess.Popen([sys.executable, "-c", {stay!r}])
+        print(inside.pid, grandchild, before.pid, after.pid, flush=True)
+        if {end!r} == "asked":
+            end()
+            print("ended", flush=True)
+        time.sleep(60)
+        """)
+    )
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, str(parent)], env=env, stdout=subprocess.PIPE, text=True) as run:
+        inside, grandchild, before, after = (psutil.Process(int(pid)) for pid in run.stdout.readline().split())
+        try:
+            if end == "asked":
+                assert run.stdout.readline() == "ended\n"
+            else:
+                run.send_signal(signal.SIGKILL)
+            gone, _ = psutil.wait_procs([grandchild], timeout=8.0)
+            assert gone and (not inside.is_running() or inside.status() == psutil.STATUS_ZOMBIE)
+            assert before.is_running() and after.is_running()
+        finally:
+            run.kill()
+            for one in (before, after):
+                one.kill()
+
+
 def test_a_server_that_dies_while_starting_says_why(stand_in, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as fault, serving("folder", stand_in(fault="no room for 8 experts"), log=tmp_path / "log"):
         pytest.fail("never ready")
@@ -221,7 +261,7 @@ def test_flags_in_words() -> None:
     [
         ("api_server.py: error: unrecognized arguments: --foo\n", "api_server.py: error: unrecognized arguments: --foo"),
         ("ERROR 11-24 11:54:08 [a.py:1] OSError: x is no folder\nsome words\n", "OSError: x is no folder"),
-        ("(APIServer pid=1) pydantic.ValidationError: 1 fault\n  Value error, y\n", "pydantic.ValidationError: 1 fault"),
+        ("(APIServer pid=1) pydantic.ValidationError: 1 fault\n  Value error, y [type=value_error, input_value=1]\n", "Value error, y"),
         ("only words\r 10 %|#  |\n\n", "10 %|#  |"),
         ("", "it has said nothing yet"),
     ],
