@@ -13,7 +13,7 @@ from typing import Any
 from data_filters.killable import Killable
 from data_filters.verifiers import Check, Verdict, Verifiers
 
-NO_ITEMS = {"composite": "made of other data sets"}
+NO_ITEMS = {"composite": "made of other data sets", "codeio": "runs programs of its data; not a source"}
 NO_REFERENCE = ("boxnet", "rush_hour")
 EXAMPLES = {"propositional_logic": "example_answer", "rubiks_cube": "example_correct_answer"}  # in the metadata
 GENERATION_SECONDS = 120.0  # of one family, in a process that can be killed
@@ -80,13 +80,13 @@ def main() -> None:
 
 def draw(families: list[str], items: int, seed: int) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Items by family, and why a family gave none."""
-    from data_filters.gym import draw_entries
+    from distill.gym_problems import first_entries
 
     entries: dict[str, list[dict[str, Any]]] = {}
     faults = {name: why for name, why in NO_ITEMS.items() if name in families}
     asked = [name for name in families if name not in NO_ITEMS]
-    with Killable(1, GENERATION_SECONDS, imports=[draw_entries.__module__]) as pool:
-        for name, done in zip(asked, pool.run([(draw_entries, (name, items, seed)) for name in asked]), strict=True):
+    with Killable(1, GENERATION_SECONDS, imports=[first_entries.__module__]) as pool:
+        for name, done in zip(asked, pool.run([(first_entries, (name, items, seed)) for name in asked]), strict=True):
             if done.fault:
                 faults[name] = f"generation: {done.fault}"
             else:

@@ -1,4 +1,4 @@
-"""reasoning-gym's own scorers, called with the forms an answer can be written in, and its data sets without their traps."""
+"""reasoning-gym's own scorers, called with the forms an answer can be written in."""
 
 import re
 from collections import Counter
@@ -8,41 +8,13 @@ from typing import Any
 
 import reasoning_gym
 import sympy  # noqa: F401 - scorers load it at first use, which is not the time of an item
-from reasoning_gym.cognition import number_sequences
 
 from data_filters.verify import after_thought, answer_forms, same_answer
 
-LARGEST_TERM = 1000  # number_sequence throws sequences away that go beyond
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
-
-
-def open_dataset(family: str, **options: Any) -> Any:
-    """A reasoning-gym data set, as reasoning_gym.create_dataset makes it; number_sequence cannot stall.
-
-    Its rules may square a term over and over: after 8 terms of four squarings a number has 2**32 times the digits of the first, and only
-    then is the sequence thrown away for a term above 1000. Here the first such term ends it: the items are the same.
-    """
-    if family == "number_sequence":
-        number_sequences.PatternRule.apply = _bounded_rule
-    return reasoning_gym.create_dataset(family, **options)
-
-
-def draw_entries(family: str, size: int, seed: int) -> list[dict[str, Any]]:
-    """The first items of a data set, as a function that can be called in another process."""
-    return list(open_dataset(family, size=size, seed=seed))
-
-
-_apply_rule = number_sequences.PatternRule.apply
-
-
-def _bounded_rule(rule: Any, sequence: list[int], position: int) -> int:
-    term = _apply_rule(rule, sequence, position)
-    if abs(term) > LARGEST_TERM:
-        raise OverflowError(f"a term of {term.bit_length()} bits")  # the generator takes this for a sequence to throw away
-    return term
 
 
 def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | None]:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import random
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from distill import gym_steady
@@ -56,6 +57,11 @@ def entries(
                 continue
             failed = 0
             yield seed, entry
+
+
+def first_entries(family: str, count: int, seed: int) -> list[Entry]:
+    """The first ones of a seed, as a function that another process can be asked for."""
+    return [entry for _, entry in islice(entries(family, random.Random(seed)), count)]
 
 
 def _entry(family: str, dataset: Any, seed: int, number: int) -> Entry:
