@@ -35,6 +35,7 @@ from recipes.schema import Model, Planted, Server, Shape
 MOE = Shape(
     family="qwen3_moe", hidden_size=128, num_layers=3, num_heads=4, num_kv_heads=2, head_size=32, intermediate_size=64, num_experts=8
 )
+TRIES = 3  # vLLM's client does not ask again where a connection breaks
 FAMILIES = ("read", "closed", "sums", "basics", "follow")
 # not `vllm bench serve`: builds of vLLM under another name than `vllm` ship that command broken
 CLIENT = (
@@ -130,13 +131,15 @@ def client(served: Served, folder: Path, prompts: Path, scratch: Path, given: ar
     }  # fmt: skip
     flags = [f"--{flag}={word}" for flag, word in words.items()]
     flags += ["--skip-chat-template", "--disable-shuffle", "--no-oversample", "--disable-tqdm", "--save-result"]
-    done = subprocess.run([given.python, "-c", CLIENT, *flags], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"vLLM's client failed:\n{done.stderr[-3000:]}")
-    said = json.loads((scratch / "result.json").read_text())
-    if said["completed"] != given.requests:
-        sys.exit(f"vLLM's client completed {said['completed']} of {given.requests} requests")
-    return said["total_output_tokens"], said["duration"]
+    for _ in range(TRIES):
+        done = subprocess.run([given.python, "-c", CLIENT, *flags], capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"vLLM's client failed:\n{done.stderr[-3000:]}")
+        said = json.loads((scratch / "result.json").read_text())
+        if said["completed"] == given.requests:
+            return said["total_output_tokens"], said["duration"]
+        print(f"vLLM's client completed {said['completed']} of {given.requests} requests; once more", file=sys.stderr)
+    sys.exit(f"vLLM's client lost requests {TRIES} times; lower --concurrency")
 
 
 if __name__ == "__main__":

@@ -225,6 +225,12 @@ def test_options_that_vllm_does_not_take_are_one_line(folder, tokenizer, options
     assert "\n" not in str(fault.value)
 
 
+def test_the_pipeline_runs_in_this_environment():
+    words = [sys.executable, "-m", "launch.run", "recipes/smoke.yaml", "--show"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "models:" in done.stdout, done.stderr[-2000:]
+
+
 @pytest.mark.parametrize("end", ["close", "kill"])
 def test_nothing_of_it_survives(folder, tmp_path, end):
     """vLLM's own processes outlive a killed parent; ours must not."""

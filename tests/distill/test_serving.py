@@ -1,6 +1,9 @@
 """A server that stands in for vLLM: it starts, is waited for, fails in every way, and never outlives us."""
 
+import configparser
+import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +17,7 @@ import psutil
 import pytest
 
 from distill import serving as module
+from distill.engine_vllm import VllmHiddenStates
 from distill.serving import command_line, flag_words, last_fault, last_line, serving
 from recipes.errors import ModelError
 from recipes.schema import Model, Server
@@ -275,3 +279,20 @@ def test_an_environment_without_vllm_is_told(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("python: Error while finding module specification (ModuleNotFoundError: No module named 'vllm')\n")
     assert "set server.python" in last_fault(tmp_path / "log", 0)
     assert last_line(tmp_path / "log", 0).startswith("python: Error")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is here")
+def test_an_engine_without_vllm_is_told() -> None:
+    with pytest.raises(ModelError, match=r"engine vllm wants vLLM in this environment \(No module named 'vllm'\); install it"):
+        VllmHiddenStates("folder", Model(path="folder", engine="vllm"))
+    assert not [one for one in psutil.Process().children(recursive=True) if "lifeline.py" in " ".join(one.cmdline())]
+
+
+def test_the_environment_of_vllm_has_what_the_pipeline_needs() -> None:
+    """Installed with --no-deps, it has what launch/vllm_cpu.txt names; deepspeed is imported only where a launch asks for it."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    needed = {re.split("[<>=[]", line)[0].strip() for line in setup["options"]["install_requires"].split("\n") if line.strip()}
+    pinned = {line.partition("==")[0] for line in (ROOT / "launch" / "vllm_cpu.txt").read_text().splitlines() if "==" in line}
+    plain = lambda names: {name.lower().replace("_", "-") for name in names}  # noqa: E731
+    assert plain(needed) - plain(pinned) == {"torch", "deepspeed"}
