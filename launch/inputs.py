@@ -16,6 +16,7 @@ from data_filters.scrub import Scrubber
 from data_filters.shards import list_shards
 from distill.engine import LocalEngine
 from distill.engine_endpoint import EndpointEngine, api_key
+from distill.engine_vllm import VllmEngine, VllmHiddenStates
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
@@ -162,8 +163,6 @@ class Inputs:
             if spec.engine == "transformers":
                 yield self.engine("teacher", batch)
             elif spec.engine == "vllm":
-                from distill.engine_vllm import VllmEngine
-
                 engine = VllmEngine(source, spec, self.teacher_tokenizer(), max_logprobs=kept, say=tqdm.write)
                 yield stack.enter_context(closing(engine))
             else:
@@ -174,6 +173,14 @@ class Inputs:
                 engine = stack.enter_context(closing(self._endpoint(urls)))
                 engine.check(max_new_tokens, top_k)
                 yield engine
+
+    @contextmanager
+    def hidden_states(self) -> Iterator[VllmHiddenStates]:
+        """The teacher in vLLM, giving hidden states instead of words."""
+        spec = self.recipe.models.teacher
+        source = self.teacher_folder() or resolve(spec)
+        with closing(VllmHiddenStates(source, spec, say=tqdm.write)) as engine:
+            yield engine
 
     def look_at_servers(self) -> str:
         """What the recipe's servers are; asks each for its models and for one token.

@@ -14,12 +14,12 @@ from data_filters.shards import iter_traces
 from data_filters.traces import Trace
 from distill.engine import LocalEngine
 from distill.loop import OpenSource
-from distill.models import load_config, load_tokenizer, shared_vocabulary
+from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.packing import EncodedFile
 from distill.probing import Look
 from distill.student import encode_arm, make_base, train_arm
 from distill.target_cache import CachedTargets, Origin, origin_of, shard_path
-from distill.target_scribe import Scribe, ServedScribe, finish_cache
+from distill.target_scribe import Scribe, ServedScribe, Teacher, finish_cache, teacher_at_hand, teacher_elsewhere
 from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
 from eval.probe import against, look, probe_questions
 from launch.identity import Identity
@@ -103,8 +103,7 @@ class Students:
         todo = [n for n in self.inputs.share(numbers) if not shard_path(folder, n).exists()]
         origin = self._origin(data)
         with ExitStack() as stack:
-            spoken_with = self.recipe.models.teacher.engine != "transformers"
-            scribe, teacher = self._scribe(origin, stack) if todo or (self.is_main and not spoken_with) else (None, None)
+            scribe, teacher = self._scribe(origin, stack) if todo or self.is_main else (None, None)
             with Bar(f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main) as bar:
                 for number in todo:
                     scribe.write(folder, number, data.take(range(number * size, min((number + 1) * size, len(data)))), bar.tokens)
@@ -114,14 +113,18 @@ class Students:
                 self.work.wait_for(shard_path(folder, number))
             return counts | finish_cache(folder, origin, teacher, data, size)
 
-    def _scribe(self, origin: Origin, stack: ExitStack) -> tuple[Scribe | ServedScribe, nn.Module | None]:
-        """What writes a cache, and the teacher where it is at hand."""
-        if self.recipe.models.teacher.engine != "transformers":
-            engine = stack.enter_context(self.inputs.speaking(1, max_new_tokens=1, top_k=origin.tokens))
-            return ServedScribe(engine, origin), None
-        teacher = self.inputs.open_model("teacher")
-        rows = {"row_tokens": self.config.sequence_tokens, "micro_batch_rows": self.config.micro_batch_rows}
-        return Scribe(teacher, origin, seed=self.recipe.seed, **rows), teacher
+    def _scribe(self, origin: Origin, stack: ExitStack) -> tuple[Scribe | ServedScribe, Teacher]:
+        """What writes a cache, and what the cache must know of the teacher."""
+        spec = self.recipe.models.teacher
+        if spec.engine == "transformers":
+            model = self.inputs.open_model("teacher")
+            rows = {"row_tokens": self.config.sequence_tokens, "micro_batch_rows": self.config.micro_batch_rows}
+            return Scribe(model, origin, seed=self.recipe.seed, **rows), teacher_at_hand(model)
+        folder = self.inputs.teacher_folder()
+        teacher = teacher_elsewhere(load_config(spec, folder), getattr(torch, spec.dtype), lambda: weights_folder(spec, folder))
+        if origin.kind == "hidden":
+            return ServedScribe(stack.enter_context(self.inputs.hidden_states()), origin, teacher), teacher
+        return ServedScribe(stack.enter_context(self.inputs.speaking(1, max_new_tokens=1, top_k=origin.tokens)), origin, teacher), teacher
 
     def _train(self, arm: str, folder: Path) -> dict[str, Any]:
         own = self.cached and self.config.targets.path is None

@@ -165,12 +165,13 @@ class Recipe:
         engine, targets, how = self.models.teacher.engine, self.distill.targets, self.distill.divergence
         if how == "none" or targets.path is not None or engine == "transformers":
             return
+        kinds = ("top_k", "hidden") if engine == "vllm" else ("top_k",)
         require(
-            targets.kind == "top_k",
+            targets.kind in kinds,
             f"distill.divergence {how} with targets.kind {targets.kind} wants the teacher in memory, models.teacher.engine is {engine}; "
-            "set distill.targets.kind: top_k, or divergence: none, or name a cache of its targets in distill.targets.path",
+            f"set distill.targets.kind: {' or '.join(kinds)}, or divergence: none, or name a cache of its targets in distill.targets.path",
         )
         warm = f"distill.temperature {self.distill.temperature:g} wants whole distributions, engine {engine} gives those of 1; set it to 1"
-        require(self.distill.temperature == 1, warm)
+        require(self.distill.temperature == 1 or targets.kind == "hidden", warm)
         chat = "models.teacher.server.api: chat gives no log-probabilities of a prompt; set it to completions"
         require(engine != "endpoint" or self.models.teacher.server.api == "completions", chat)

@@ -21,7 +21,7 @@ from distill.encode import Teaching, encode_traces
 from distill.models import build_model
 from distill.packing import EncodedFile, write_encoded
 from distill.target_cache import Origin, origin_of
-from distill.target_scribe import Scribe, finish_cache
+from distill.target_scribe import Scribe, finish_cache, teacher_at_hand
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY, TINY_MOE
 
@@ -80,7 +80,7 @@ def root(tmp_path_factory, world, tokenizer):
         origin: Origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
         (root / kind).mkdir()
         Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(root / kind, 0, data.take(range(len(data))))
-        finish_cache(root / kind, origin, teacher, data, 4096)
+        finish_cache(root / kind, origin, teacher_at_hand(teacher), data, 4096)
     return root
 
 

@@ -14,7 +14,7 @@ from distill.encode import Teaching, encode_traces
 from distill.models import build_model
 from distill.packing import EncodedFile, write_encoded
 from distill.target_cache import origin_of
-from distill.target_scribe import Scribe, finish_cache
+from distill.target_scribe import Scribe, finish_cache, teacher_at_hand
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE
 
@@ -36,7 +36,7 @@ def root(tmp_path_factory, world, tokenizer):
     origin = origin_of(Distill(targets=Targets(kind="sampled")), tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
     (root / "sampled").mkdir()
     Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(root / "sampled", 0, data.take(range(len(data))))
-    finish_cache(root / "sampled", origin, teacher, data, 4096)
+    finish_cache(root / "sampled", origin, teacher_at_hand(teacher), data, 4096)
     return root
 
 

@@ -17,7 +17,7 @@ from distill.engine import LocalEngine
 from distill.models import build_model
 from distill.packing import EncodedFile, pack, write_encoded
 from distill.target_cache import CACHE, CachedTargets, origin_of, shard_path
-from distill.target_scribe import Scribe, ServedScribe, finish_cache
+from distill.target_scribe import Scribe, ServedScribe, finish_cache, teacher_at_hand, teacher_elsewhere
 from distill.targets import LiveTeacher
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill, Targets
@@ -122,7 +122,7 @@ def write(folder, kind, data, tokenizer, *, shard=10, skip=()):
     for number in range(-(-len(data) // shard)):
         if number not in skip:
             scribe.write(folder, number, data.take(range(number * shard, min(len(data), (number + 1) * shard))))
-    notes = finish_cache(folder, origin, teacher, data, shard)
+    notes = finish_cache(folder, origin, teacher_at_hand(teacher), data, shard)
     return origin, teacher, notes
 
 
@@ -209,21 +209,37 @@ def test_the_bytes_are_accounted_for(data, tokenizer, tmp_path):
     assert about["bytes"] - about["bytes_per_token"] * about["taught_tokens"] < 8 * len(data) + 1000  # offsets and the file's own head
 
 
-def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(data, tokenizer, tmp_path):
-    teacher = build_model(TINY_MOE, tokenizer, seed=4).eval()
-    config = Distill(targets=Targets(kind="top_k", tokens=6))
-    origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
-    sequences = data.take(range(len(data)))
-    scribes = {
-        "at_hand": Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8),
-        "spoken": ServedScribe(LocalEngine(teacher, tokenizer, batch_sequences=8), origin),
-    }
-    found = {}
-    for name, scribe in scribes.items():
+class Hidden(LocalEngine):
+    """A model here that is asked as one elsewhere is."""
+
+    def hidden_states(self, rows):
+        return [self.model.model(input_ids=torch.tensor([list(row)])).last_hidden_state[0].detach() for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["top_k", "hidden"])
+def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(data, tokenizer, tmp_path, kind):
+    model = build_model(TINY_MOE, tokenizer, seed=4).eval()
+    model.save_pretrained(tmp_path / "teacher")
+    origin = origin_of(Distill(targets=Targets(kind=kind, tokens=6)), tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
+    here, elsewhere = teacher_at_hand(model), teacher_elsewhere(model.config, torch.float32, lambda: tmp_path / "teacher")
+    sequences, found = data.take(range(len(data))), []
+    for name, scribe, teacher in (
+        ("at_hand", Scribe(model, origin, seed=1, row_tokens=96, micro_batch_rows=8), here),
+        ("spoken", ServedScribe(Hidden(model, tokenizer, batch_sequences=8), origin, elsewhere), elsewhere),
+    ):
         (tmp_path / name).mkdir()
         scribe.write(tmp_path / name, 0, sequences)
-        finish_cache(tmp_path / name, origin, teacher if name == "at_hand" else None, data, 4096)
-        batch = pack(sequences, 96)
-        found[name] = CachedTargets(tmp_path / name, origin, CPU).signal(batch)
-    assert torch.equal(found["spoken"].ids_NK, found["at_hand"].ids_NK)
-    torch.testing.assert_close(found["spoken"].logprobs_NK, found["at_hand"].logprobs_NK, rtol=1e-5, atol=1e-5)
+        finish_cache(tmp_path / name, origin, teacher, data, 4096)
+        found.append(CachedTargets(tmp_path / name, origin, CPU).signal(pack(sequences, 96)))
+    if kind == "top_k":
+        assert torch.equal(found[0].ids_NK, found[1].ids_NK)
+        torch.testing.assert_close(found[0].logprobs_NK, found[1].logprobs_NK, rtol=1e-5, atol=1e-5)
+    else:
+        assert torch.equal(found[0].output.weight_VD, found[1].output.weight_VD)
+        torch.testing.assert_close(found[0].hidden_NE, found[1].hidden_NE, rtol=1e-4, atol=1e-5)
+
+
+def test_a_folder_without_an_output_matrix_is_named(tokenizer, tmp_path):
+    model = build_model(TINY_MOE, tokenizer, seed=4)
+    with pytest.raises(ModelError, match="no safetensors with lm_head or embed_tokens"):
+        teacher_elsewhere(model.config, torch.float32, lambda: tmp_path).output()
