@@ -63,7 +63,7 @@ class Generation:
 
             def seen(attempt: Attempt) -> None:
                 tally.add(attempt.trace(config, **how))
-                bar.note = tally.line()
+                bar.say(tally.line)
 
             writer = Writer(
                 engine=engine, config=config, world=self.inputs.world, seed=self.recipe.seed, teacher=name, judge=judge, judging=judging,

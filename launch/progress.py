@@ -1,6 +1,7 @@
 """Progress for people: a bar that is never silent for long."""
 
 import time
+from collections.abc import Callable
 from typing import Self
 
 from tqdm import tqdm
@@ -11,7 +12,8 @@ class Bar:
 
     def __init__(self, label: str, total: int | None, unit: str, shown: bool) -> None:
         self.bar = tqdm(desc=label, total=total, unit=f" {unit}", mininterval=1.0, disable=not shown, unit_scale=False)
-        self.written, self.began, self.note = 0, time.monotonic(), ""
+        self.written, self.began = 0, time.monotonic()
+        self.note, self.noted = "", 0.0
 
     def tokens(self, items: int, tokens: int) -> None:
         self.written += tokens
@@ -21,6 +23,11 @@ class Bar:
 
     def items(self, items: int) -> None:
         self.bar.update(items)
+
+    def say(self, note: Callable[[], str]) -> None:
+        """Shows a note beside the rate; it is asked for once a second at most."""
+        if time.monotonic() - self.noted >= 1.0:
+            self.note, self.noted = note(), time.monotonic()
 
     def more(self, items: int) -> None:
         """Puts further items before it."""
