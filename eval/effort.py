@@ -28,6 +28,8 @@ def need_slope(main: Columns) -> Entry | None:
 def slope(level_N: np.ndarray, log_N: np.ndarray, families_N: np.ndarray, clusters_N: np.ndarray) -> Entry | None:
     """Gives the slope of `log_N` on `level_N` within families, with an interval that knows the clusters.
 
+    Of width zero where the logarithm follows the level exactly.
+
     Source: White 1980; Liang and Zeger 1986 (the spread of a slope whose errors are unequal and clustered).
     """
     level_N, log_N = (_within(families_N, column) for column in (level_N, log_N))

@@ -73,7 +73,8 @@ def closure(full: Arm, off: Arm, given: Arm, bootstrap: int, seed: Seed) -> Inte
 
     Args:
         full: clusters and right or wrong of the answers with the base.
-        off: the same without; clusters of the same name are drawn together, with one pseudo-cluster right in all and one wrong.
+        off: the same without; clusters of the same name are drawn together. Each of the three has two pseudo-clusters, one right
+            and one wrong.
         given: the same with the text in the question.
         bootstrap: draws.
         seed: of the draws.
@@ -85,7 +86,7 @@ def closure(full: Arm, off: Arm, given: Arm, bootstrap: int, seed: Seed) -> Inte
     arm_N = np.repeat(np.arange(3), [len(right_N) for _, right_N in arms])
     right_N = np.concatenate([right_N for _, right_N in arms])
     rows_CK = cluster_sums(names_N, *(column for arm in range(3) for column in (right_N * (arm_N == arm), (arm_N == arm).astype(float))))
-    pseudo_PK = np.array([[1.0, 1.0] * 3, [0.0, 1.0] * 3])
+    pseudo_PK = np.kron(np.eye(3), [[1.0, 1.0], [0.0, 1.0]])
     totals_RK = resampled_totals(rows_CK, bootstrap, np.random.default_rng(seed), pseudo_PK)
     full_R, off_R, given_R = (totals_RK[:, k] / np.maximum(totals_RK[:, k + 1], 1) for k in (0, 2, 4))
     if percentile_interval(given_R - off_R).low <= 0:

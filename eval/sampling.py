@@ -10,7 +10,7 @@ from eval.answers import OPEN_SUITES, Columns, select
 from eval.outcomes import Entries
 from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
 
-NUMBER, NAME = re.compile(r"\d[\d.,/]*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
+NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
 
 
 class Tries(NamedTuple):
@@ -124,7 +124,8 @@ def template_collapse(main: Columns) -> Entry | None:
     clusters_N = rows["suite"] + "\x1f" + rows["cluster"]
     num_clusters = len(cluster_means(clusters_N, alike_N))
     variance = cluster_variance(influence_N, clusters_N)
-    return entry(wilson_of_variance(value, variance, num_clusters, len(shapes_N)), len(shapes_N), num_clusters)
+    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)  # pairs: they can know more than answers
+    return entry(interval, len(shapes_N), num_clusters)
 
 
 def _peers(labels_N: np.ndarray) -> np.ndarray:

@@ -263,7 +263,7 @@ def detectable_between(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np
 
 def entry(interval: Interval, n: int, clusters: int) -> Entry:
     """Gives the scorecard's form of a number, rounded to 6 decimals; n counts answers, clusters what is independent among them."""
-    value, low, high = (round(float(number), 6) for number in interval)
+    value, low, high = (round(float(number), 6) + 0.0 for number in interval)  # + 0.0: a zero without sign
     return {"value": value, "low": low, "high": high, "n": int(n), "clusters": int(clusters)}
 
 
