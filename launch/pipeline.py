@@ -168,7 +168,8 @@ class Street:
         with Bar(f"evaluate {name}", None, "answers", True) as bar:
             rows = ask(
                 self.inputs.engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
-                system=self.recipe.generate.system, progress=bar.tokens,
+                system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries, tries_temperature=config.tries_temperature,
+                seed=config.seed,
             )  # fmt: skip
         write_shard(folder / "answers.parquet", rows, ANSWERS)
         return {"answers": len(rows)}

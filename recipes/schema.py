@@ -118,6 +118,8 @@ class Evaluate:
     recall_sources: list[Source] = field(default_factory=list)  # closed-book questions outside the planted world
     basics_sources: list[Source] = field(default_factory=list)  # common knowledge outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)  # questions whose text holds the answer, outside the planted world
+    tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
+    tries_temperature: float = 1.0
     bootstrap: int = 2000  # resamples of a paired interval
 
 
