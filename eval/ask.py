@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from data_filters.shards import replacing, write_shard
 from distill.attempts import conversation
 from distill.engine import LocalEngine
 from distill.speech import Completion, Sampling
 from eval.grade import Outcome, grade
 from eval.questions import Question
 
+PART_QUESTIONS = 4096
 KEPT = ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold", "difficulty", "distractors")
 SCHEMA = pa.schema(
     [
@@ -24,6 +28,33 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("prompt", "gold", "text")),
     ]
 )
+
+
+def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path, *, seed: int, **how: Any) -> int:
+    """answers.parquet of one contender, written in parts, so that a killed start goes on behind its last whole part.
+
+    Args:
+        questions: answered PART_QUESTIONS at a time.
+        seed: of drawn answers; each part has its own.
+        how: as for ask.
+
+    Returns:
+        number of answers.
+    """
+    starts = range(0, len(questions), PART_QUESTIONS)
+    parts = [folder / f"part-{number:05d}.parquet" for number in range(len(starts))]
+    for number, (start, path) in enumerate(zip(starts, parts, strict=True)):
+        if not path.exists():
+            write_shard(path, ask(engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how), SCHEMA)
+    count = 0
+    with replacing(folder / "answers.parquet") as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as whole:
+        for path in parts:
+            table = pq.read_table(path)
+            whole.write_table(table)
+            count += len(table)
+    for path in parts:
+        path.unlink()
+    return count
 
 
 def ask(

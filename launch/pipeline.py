@@ -13,12 +13,11 @@ from typing import Any
 from tqdm import tqdm
 
 from data_filters.overlap import Contact
-from data_filters.shards import iter_traces, read_shard, write_shard
+from data_filters.shards import iter_traces, read_shard
 from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
-from eval.ask import SCHEMA as ANSWERS
-from eval.ask import ask
+from eval.ask import answer_all
 from eval.filter_score import score_filter
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
@@ -166,13 +165,12 @@ class Street:
         if not questions:
             raise RecipeError("evaluate: no questions; the recipe has neither a planted world nor evaluate.sources")
         with Bar(f"evaluate {name}", None, "answers", True) as bar:
-            rows = ask(
-                self.inputs.engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
-                system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries, tries_temperature=config.tries_temperature,
-                seed=config.seed,
+            count = answer_all(
+                self.inputs.engine(name, config.batch_sequences, where), questions, folder, contender=name, seed=config.seed,
+                max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries,
+                tries_temperature=config.tries_temperature,
             )  # fmt: skip
-        write_shard(folder / "answers.parquet", rows, ANSWERS)
-        return {"answers": len(rows)}
+        return {"answers": count}
 
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         rows = [row for name in contenders for row in read_shard(folder / "answers" / name / "answers.parquet")]
