@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.answers import COLUMNS, read_answers, select
 from eval.scores import (
-    COLUMNS,
     CONFIDENCE,
     Interval,
     cluster_means,
@@ -18,9 +18,7 @@ from eval.scores import (
     newcombe,
     paired_bootstrap,
     rate,
-    read_answers,
     resampled_totals,
-    select,
     unpaired_bootstrap,
     wilson,
 )
