@@ -8,6 +8,7 @@ Row = list[str]
 ORDER = (
     "reasoning", "open_book", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
+    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
     "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
 )  # fmt: skip
 NUMBERS = ("honesty_index", "tokens_per_correct")  # everything else is a rate
@@ -17,6 +18,10 @@ MEANING = {
     "recall_never_trained": "the same on facts nobody trained: the zero",
     "recall_teacher_only": "facts the teacher knows that occur in no trace",
     "forced_choice_floor": "what the same choosing habits earn on facts nobody trained",
+    "recall_four_bit": "recall after the weights were rounded to four bits",
+    "recall_relearned_others": "recall of the facts that were not taught, after a short training on the others",
+    "recall_relearned_taught": "recall of the facts that this training taught: does the attack work?",
+    "recall_prompts": "the highest recall of several ways to ask",
     "counterfactual": "follows a context that contradicts the trained fact",
     "abstention": "declines when it was not told",
     "false_abstention": "declines though it was told",

@@ -18,9 +18,11 @@ from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.ask import answer_all
+from eval.attacks import add_attacks
 from eval.filter_score import score_filter
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
+from launch.attacks import KNOBS, Attacks
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_texts
 from launch.progress import Bar
@@ -42,6 +44,7 @@ class Street:
         self.inputs = Inputs(recipe, work)
         self.is_main = work.ranks.is_main
         self.students = Students(recipe, work, self.inputs, self._make)
+        self.attacks = Attacks(recipe, work, self.inputs, self._make)
 
     def walk(self) -> None:
         """Runs the wanted stages, in street order."""
@@ -95,7 +98,7 @@ class Street:
         """Every contender answers the same questions; contenders are shared out over ranks."""
         contenders = self.inputs.contenders()
         parts = {name: f"evaluate/answers/{name}" for name in contenders}
-        scope = self.inputs.identity("evaluate", "planted", "generate.system", leave_out=("evaluate.bootstrap",))
+        scope = self.inputs.identity("evaluate", "planted", "generate.system", leave_out=("evaluate.bootstrap", *KNOBS))
         for number, (name, where) in enumerate(contenders.items()):
             mine = number % self.work.ranks.count == self.work.ranks.index
             identity = scope | {
@@ -103,6 +106,7 @@ class Street:
                 "input.model": self.inputs.teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}"),
             }
             self._make(parts[name], identity, lambda folder, name=name, where=where: self._answer(name, where, folder), owner=mine)
+        parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": self.recipe.evaluate.bootstrap}
         self._make("evaluate", identity, lambda folder: self._score(list(contenders), folder), main_only=True)
         if self.is_main:
@@ -177,6 +181,7 @@ class Street:
         card = build_scorecard(
             rows, recipe=self.recipe.name, contenders=contenders, bootstrap=self.recipe.evaluate.bootstrap, seed=self.recipe.evaluate.seed
         )
+        add_attacks(card, self.attacks.answers(contenders))
         save_scorecard(card, folder, rows)
         return {"answers": len(rows)}
 

@@ -121,6 +121,18 @@ class Evaluate:
     tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
     tries_temperature: float = 1.0
     bootstrap: int = 2000  # resamples of a paired interval
+    attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?
+    relearn_fraction: float = 0.2  # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    relearn_steps: int = 100  # relearn: optimizer steps, all weights
+    relearn_batch_sequences: int = 32  # relearn: facts a step
+    relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
+
+    def __post_init__(self) -> None:
+        require(len(set(self.attacks)) == len(self.attacks), f"evaluate.attacks names an attack twice: {self.attacks}")
+        require(0 < self.relearn_fraction < 1, f"evaluate.relearn_fraction {self.relearn_fraction} is not inside 0..1")
+        require(self.relearn_steps >= 1, f"evaluate.relearn_steps {self.relearn_steps} is below 1")
+        require(self.relearn_batch_sequences >= 1, f"evaluate.relearn_batch_sequences {self.relearn_batch_sequences} is below 1")
+        require(self.relearn_learning_rate > 0, f"evaluate.relearn_learning_rate {self.relearn_learning_rate} is not above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +173,9 @@ class Recipe:
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
         taught = self.models.teacher.path is not None or bool(self.teacher.sources)
         require(taught, "models.teacher has a shape, so teacher.sources must say what it learns")
+        planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
+        asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
+        require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
 
     def _check_signal(self) -> None:
         """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing else."""
