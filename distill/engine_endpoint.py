@@ -30,12 +30,14 @@ class EndpointEngine:
         tokenizer: renders and tokenizes prompts; None: the server does (server.api: chat).
         key: bearer token, or None.
         died: as for Client.
+        ends: further token ids that end a completion (vLLM's stop_token_ids), beside those that the server knows.
     """
 
     def __init__(
         self, urls: Sequence[str], server: Server, tokenizer: PreTrainedTokenizerBase | None, key: str | None = None,
-        died: Callable[[], str | None] = lambda: None,
+        died: Callable[[], str | None] = lambda: None, ends: Sequence[int] = (),
     ) -> None:  # fmt: skip
+        self.ends = list(ends)
         self.server, self.tokenizer, self.client = server, tokenizer, Client(urls, server, key, died)
         self.model, self.longest = server.model, None
         self._loop = asyncio.new_event_loop()
@@ -143,7 +145,7 @@ class EndpointEngine:
         how = {
             "model": self.model, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             "seed": seed % 2**31,
-        } | ({"stop": list(sampling.stop)} if sampling.stop else {})  # fmt: skip
+        } | ({"stop": list(sampling.stop)} if sampling.stop else {}) | ({"stop_token_ids": self.ends} if self.ends else {})  # fmt: skip
         try:
             if self.server.api == "chat":
                 return await self._chat(conversation, prefix, how)

@@ -14,9 +14,10 @@ from typing import Any
 
 from distill.planted import QUESTIONS
 from distill.splits import digest_of
+from eval.answers import Columns, read_answers, select
 from eval.recall import Facts, Recall, measure
 from eval.relearn import Lesson
-from eval.scores import Columns, Entry, read_answers, select
+from eval.scores import Entry
 from eval.suites import Question
 
 SUITES = ("recall", "recall_never_trained")

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from data_filters.shards import read_shard
+from eval.answers import Columns, read_answers, select
 from eval.ladder import Abilities, Line, Ruler, abilities, straight_lines
 from eval.recall import GENERATED
-from eval.scores import CONFIDENCE, Columns, read_answers, select
+from eval.scores import CONFIDENCE
 from recipes.errors import ShardError
 
 AXES = {"reasoning": "active", "recall": "total"}  # what is measured -> the parameters that it is held against

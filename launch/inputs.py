@@ -196,9 +196,9 @@ class Inputs:
     def _endpoint(self, served: Served | None = None) -> EndpointEngine:
         spec = self.recipe.models.teacher
         tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
-        if served is None:
-            return EndpointEngine(spec.base_urls, spec.server, tokenizer, api_key(spec.server))
-        return EndpointEngine(served.urls, spec.server, tokenizer, api_key(spec.server), served.died)
+        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []  # a server goes by its own config
+        urls, died = (spec.base_urls, lambda: None) if served is None else (served.urls, served.died)
+        return EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server), died, ends)
 
     def share(self, numbers: Sequence[int]) -> Sequence[int]:
         """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns
