@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 
 from eval.answers import OPEN_SUITES, Columns, main_answers, read_answers, select
+from eval.calibration import Curve, calibration
+from eval.calibration import curves as confidence_curves
+from eval.effort import curves as effort_curves
+from eval.effort import need_slope, under_budgets
+from eval.lookup import lookup
 from eval.outcomes import Entries, accuracies, economy, honesty, stream
 from eval.recall import Facts, Recall, measure
 from eval.report import to_html
+from eval.sampling import several_tries, template_collapse
 from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
 from eval.tables import to_markdown, to_terminal
 
@@ -52,12 +58,18 @@ def build_scorecard(
         ShardError: a column is missing, an outcome is unknown or a question was answered twice.
     """
     table = read_answers(answers)
-    sheets = {name: main_answers(select(table, contender=name)) for name in contenders}
+    everything = {name: select(table, contender=name) for name in contenders}
+    sheets = {name: main_answers(sheet) for name, sheet in everything.items()}
     metrics: dict[str, dict[str, Entry]] = {}
     paired: dict[str, dict[str, Entry]] = {}
+    curves: dict[str, dict[str, Curve]] = {}
     for contender, sheet in sheets.items():
         recalls, entries = _closed_book(sheet, bootstrap, seed)
-        _put(metrics, contender, {**accuracies(sheet), **entries, **honesty(sheet, bootstrap, seed), **economy(sheet, bootstrap, seed)})
+        entries = {**accuracies(sheet), **entries, **honesty(sheet, bootstrap, seed), **economy(sheet, bootstrap, seed)}
+        teachers = "teacher" if contender != "teacher" and "teacher" in sheets else None
+        entries |= _where_told(everything[contender], sheet, everything.get(teachers), bootstrap, seed)
+        _put(metrics, contender, entries)
+        _put(curves, contender, confidence_curves(sheet, sheets.get(teachers)) | effort_curves(everything[contender], sheet, entries))
         _put(paired, f"{contender}-never_trained", {suite: recall.minus_never for suite, recall in recalls.items()})
         _put(paired, f"{contender}-never_trained", {"recall_generated": _generated_minus_never(sheet, bootstrap, seed)})
     for first, second in _pairs(contenders):
@@ -68,6 +80,7 @@ def build_scorecard(
         "recipe": recipe,
         "contenders": list(contenders),
         "metrics": metrics,
+        "curves": curves,
         "paired": paired,
         "headline": {**headlines.get("student", {}), "separation_octaves": None},
         "headline_by_contender": headlines,
@@ -96,10 +109,23 @@ def _write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _put(into: dict[str, dict[str, Entry]], column: str, entries: Entries) -> None:
-    for name, found in entries.items():
-        if found is not None:
-            into.setdefault(name, {})[column] = found
+def _put(into: dict[str, dict[str, Any]], column: str, found: Mapping[str, Any]) -> None:
+    """Adds what was measured; None and a curve without points were not."""
+    for name, one in found.items():
+        if one:
+            into.setdefault(name, {})[column] = one
+
+
+def _where_told(sheet: Columns, main: Columns, teacher: Columns | None, bootstrap: int, seed: int) -> Entries:
+    """What needs more than the plain columns: confidence, difficulty, several tries, token caps, a base to look things up in."""
+    return {
+        **calibration(main),
+        "need_slope": need_slope(main),
+        "template_collapse": template_collapse(main),
+        **under_budgets(sheet),
+        **several_tries(sheet, teacher),
+        **lookup(sheet, main, bootstrap, seed),
+    }
 
 
 def _facts(sheet: Columns, suite: str) -> Facts | None:

@@ -255,11 +255,21 @@ def entry(interval: Interval, n: int, clusters: int) -> Entry:
 
 
 def rate(clusters_N: np.ndarray, hits_N: np.ndarray) -> Entry | None:
-    """Gives the share of hits (mean over clusters) with Wilson's interval over clusters; None where there are no answers."""
+    """Gives the share of hits (mean over clusters) with Wilson's interval; None where there are no answers.
+
+    Its trials are between the number of clusters and the number of answers: clusters where answers to one of them stand and
+    fall together, more where they differ within.
+
+    Args:
+        clusters_N: name of each answer's cluster.
+        hits_N: 0..1.
+    """
     if len(hits_N) == 0:
         return None
     means_C = cluster_means(clusters_N, hits_N)
-    return entry(rate_interval(means_C), len(hits_N), len(means_C))
+    value, num_clusters = float(means_C.mean()), len(means_C)
+    variance = float(means_C.var(ddof=1)) / num_clusters if num_clusters > 1 else float("inf")
+    return entry(wilson_of_variance(value, variance, num_clusters, len(hits_N)), len(hits_N), num_clusters)
 
 
 def rate_interval(rates_C: np.ndarray) -> Interval:
