@@ -1,8 +1,8 @@
 """The ruler behind equivalent sizes: abilities from answers item by item, and a line of ability over log2(size) through a ladder of models.
 
-logit P(item i, model m) = a_family + b log2(N_m) - d_i, between a guess floor and a ceiling, in two steps. Abilities first: the difficulties
-d_i are normal and integrated out (with few models, fitting each of them would stretch the slope by models / (models - 1)). Then the line,
-whose residuals say what no number of items can: how far a model of some size is off the ladder's own rule.
+logit P(item i, model m) = a_family + b log2(N_m) - d_i, between a guess floor and a ceiling, in two steps. Abilities first: the
+difficulties d_i are normal and integrated out (with few models, fitting each of them would stretch the slope by models / (models - 1)).
+Then the line, whose residuals say what no number of items can: how far a model of some size is off the ladder's own rule.
 
 Sources: Rasch 1960; Bock and Aitkin 1981 (marginal likelihood); Incompressible Knowledge Probes, arXiv:2604.24827 (recall-equivalent size);
 Xiao et al. 2024, arXiv:2412.04315 (capability-equivalent size, Densing law).
@@ -102,9 +102,9 @@ class _Problem:
         value -= 0.5 * ((point_P[-1] - SPREAD_PRIOR[0]) / SPREAD_PRIOR[1]) ** 2
         return value, np.column_stack([by_theta_UM, by_spread_U])
 
-    def gradient(self, point_P: np.ndarray) -> np.ndarray:
+    def _gradient(self, point_P: np.ndarray, scores_UP: np.ndarray) -> np.ndarray:
         """Derivative of the log-likelihood with its priors."""
-        gradient_P = self.counts @ self.scores(point_P)[1]
+        gradient_P = self.counts @ scores_UP
         gradient_P[:-1] += PSEUDO * (1 - 2 / (1 + np.exp(-point_P[:-1])))
         gradient_P[-1] -= (point_P[-1] - SPREAD_PRIOR[0]) / SPREAD_PRIOR[1] ** 2
         return gradient_P
@@ -112,30 +112,32 @@ class _Problem:
     def curvature(self, point_P: np.ndarray, step: float = 1e-4) -> np.ndarray:
         """Second derivatives, by central differences of the gradient."""
         shifts_PP = step * np.eye(len(point_P))
-        rows = [(self.gradient(point_P + shift) - self.gradient(point_P - shift)) / (2 * step) for shift in shifts_PP]
+        ends = ((point_P + shift, point_P - shift) for shift in shifts_PP)
+        rows = [np.subtract(*(self._gradient(end, self.scores(end)[1]) for end in pair)) / (2 * step) for pair in ends]
         return (np.array(rows) + np.array(rows).T) / 2
 
     def solve(self) -> np.ndarray:
-        """The maximum, by Newton steps that are damped until they climb."""
+        """The maximum, by steps along the outer products of the scores (Berndt et al. 1974), damped until they climb."""
         asked_M = (self.counts[:, None] * self.asked[:, :, 0]).sum(axis=0)
         right_M = (self.counts[:, None] * (self.right[:, :, 0] > 0)).sum(axis=0)
         share_M = (right_M + PSEUDO) / (asked_M + 2 * PSEUDO)
         point_P = np.append(np.log(share_M / (1 - share_M)), SPREAD_PRIOR[0])
-        value, damping = self.scores(point_P)[0], 1.0
+        (value, scores_UP), damping = self.scores(point_P), 1e-3
         for _ in range(MAX_STEPS):
-            gradient_P = self.gradient(point_P)
-            values_P, axes_PP = np.linalg.eigh(-self.curvature(point_P))
-            while damping < 1e9:
-                step_P = axes_PP @ ((axes_PP.T @ gradient_P) / (np.maximum(np.abs(values_P), 1e-3) + damping))
-                step_P = np.clip(step_P, -2, 2)
-                higher = self.scores(point_P + step_P)[0]
-                if higher >= value:
+            gradient_P, sigmoid_M = self._gradient(point_P, scores_UP), 1 / (1 + np.exp(-point_P[:-1]))
+            information_PP = scores_UP.T @ (self.counts[:, None] * scores_UP)
+            information_PP += np.diag(np.append(2 * PSEUDO * sigmoid_M * (1 - sigmoid_M), 1 / SPREAD_PRIOR[1] ** 2))
+            while True:
+                step_P = np.linalg.solve(information_PP + damping * np.eye(len(point_P)), gradient_P)
+                step_P *= min(1.0, 2.0 / max(np.abs(step_P).max(), 1e-12))
+                higher, moved_UP = self.scores(point_P + step_P)
+                if higher >= value or damping > 1e9:
                     break
-                damping *= 10
-            else:
+                damping = max(10 * damping, 1.0)
+            if higher < value:
                 break
-            point_P, value, damping = point_P + step_P, higher, damping / 10 if damping > 1e-6 else 0.0
-            if np.abs(step_P).max() < 1e-6:
+            point_P, value, scores_UP, damping = point_P + step_P, higher, moved_UP, damping / 10
+            if np.abs(step_P).max() < 1e-5:
                 break
         return point_P
 
@@ -208,8 +210,8 @@ def straight_lines(found: Abilities, log2_K: np.ndarray, families_K: np.ndarray,
     degrees = rungs - len(families) - 1
     if degrees < 1 or _spread(log2_K, families_K) < 1e-6:
         raise ShardError(
-            f"equivalent sizes: {rungs} model(s) of {len(families)} family(ies) with {len(set(np.round(log2_K, 6)))} size(s) are no ladder for "
-            f"{what}; wanted at least 3 of one family, of different sizes (and one more for each further family)"
+            f"equivalent sizes: {rungs} model(s) of {len(families)} family(ies) with {len(set(np.round(log2_K, 6)))} size(s) are no ladder "
+            f"for {what}; wanted at least 3 of one family, of different sizes (and one more for each further family)"
         )
     draws_RK, variance_K = found.draws_RM[:, :rungs], found.errors_M[:rungs] ** 2
     weights_K = _weights(draws_RK[0], variance_K, log2_K, families_K)

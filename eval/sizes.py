@@ -276,5 +276,8 @@ def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
     chosen = {name: select(rows, mode="choice") for name, rows in asked.items()}
     if all(len(chosen[name]["mode"]) for name, rows in asked.items() if len(rows["mode"])):
         return chosen
-    modes = {name: [select(rows, mode=mode) for mode in GENERATED] for name, rows in asked.items()}
-    return {name: max(pair, key=lambda rows: (rows["outcome"] == "correct").mean() if len(rows["mode"]) else -1) for name, pair in modes.items()}
+    return {name: max((select(rows, mode=mode) for mode in GENERATED), key=_share_right) for name, rows in asked.items()}
+
+
+def _share_right(rows: Columns) -> float:
+    return float((rows["outcome"] == "correct").mean()) if len(rows["mode"]) else -1.0
