@@ -6,13 +6,12 @@ from itertools import pairwise
 
 import pytest
 
-from eval.report import QUESTIONS_PER_SUITE, to_html
+from eval.charts import PLANE
+from eval.page import QUESTIONS_PER_SUITE
+from eval.report import to_html
+from tests.eval.cards import full_card, full_samples, number, sample
 
 ATTACK = '<script>alert("1")</script></td></table>&amp; <img src=x onerror=alert(1)>'
-
-
-def number(value, spread=0.05):
-    return {"value": value, "low": max(0.0, value - spread), "high": min(1.0, value + spread), "n": 200, "clusters": 100}
 
 
 @pytest.fixture
@@ -40,16 +39,26 @@ def card():
     }
 
 
-def sample(**changed):
-    named = {"contender": "student", "suite": "recall", "question_id": "q1", "mode": "free"}
-    return named | {"outcome": "wrong", "gold": "Oslo", "text": "Rome."} | changed
-
-
 def parsed(page):
     """The page as XML; raises where it is not well formed."""
     doctype, _, document = page.partition("\n")
     assert doctype == "<!DOCTYPE html>"
     return ET.fromstring(document)
+
+
+def said(page):
+    """The answers as a reader sees them."""
+    return ["".join(text.itertext()) for text in marks(page, "article/p")]
+
+
+def drawn(page):
+    """Where the marks of contenders lie: what each says -> (x, y)."""
+    found = {}
+    for mark in marks(page, "g/circle") + marks(page, "g/polygon"):
+        if mark.find("title") is not None:
+            at = mark.get("data-at") or f"{mark.get('cx')} {mark.get('cy')}"
+            found[mark.find("title").text] = tuple(map(float, at.split()))
+    return found
 
 
 def marks(page, path):
@@ -69,8 +78,7 @@ def test_what_a_model_writes_is_shown_and_never_run(card):
     page = to_html(card, [sample(text=ATTACK, gold=ATTACK, prompt=ATTACK, contender=ATTACK, suite=ATTACK, mode=ATTACK)])
     assert "<script" not in page
     assert "<img" not in page
-    shown = ["".join(cell.itertext()) for cell in marks(page, "td")]
-    assert ATTACK in shown, "the text itself is still there to read"
+    assert ATTACK in said(page), "the text itself is still there to read"
 
 
 def test_names_from_the_recipe_are_escaped_too(card):
@@ -85,16 +93,16 @@ def test_names_from_the_recipe_are_escaped_too(card):
 
 def test_characters_that_no_document_may_hold_are_replaced(card):
     page = to_html(card, [sample(text="a\x00b\x0bc\ud800d\ufffee")])
-    assert "a?b?c?d?e" in [cell.text for cell in marks(page, "td")]
+    assert said(page) == ["a?b?c?d?e"]
     page.encode("utf-8")
 
 
 def test_points_lie_where_their_numbers_say(card):
-    circles = {c.find("title").text.split(":")[0]: (float(c.get("cx")), float(c.get("cy"))) for c in marks(to_html(card, []), "circle")}
-    assert set(circles) == {"teacher", "control", "student"}
-    left, top, right, bottom = 64, 20, 530, 344
-    assert circles["student"] == pytest.approx((left, bottom - 0.96 * (bottom - top)), abs=0.06)
-    assert circles["teacher"] == pytest.approx((right, bottom - 0.99 * (bottom - top)), abs=0.06)
+    points = {told.split(":")[0]: at for told, at in drawn(to_html(card, [])).items()}
+    assert set(points) == {"teacher", "control", "student"}
+    (recall, reasoning), height = PLANE, 336 - 30
+    assert points["student"] == pytest.approx((recall.start, 336 - 0.96 * height), abs=0.06)
+    assert points["teacher"] == pytest.approx((recall.end, reasoning.start - 0.99 * height), abs=0.06)
 
 
 @pytest.mark.parametrize("height", [0.9, 0.0])
@@ -104,12 +112,12 @@ def test_labels_of_near_points_do_not_cover_each_other_or_the_axis(card, height)
     rows = sorted(float(t.get("y")) for t in marks(to_html(card, []), "text") if t.text in card["contenders"])
     assert len(rows) == 3
     assert min(b - a for a, b in pairwise(rows)) >= 14
-    assert max(rows) < 344 - 5
+    assert max(rows) < 336 - 5
 
 
 def test_bars_are_as_long_as_their_numbers(card):
     bars = {b.find("title").text: float(b.get("width")) for b in marks(to_html(card, []), "rect") if b.find("title") is not None}
-    assert bars["student: 50.0 % [45.0, 55.0]"] == pytest.approx(470 * 0.5, abs=0.06)
+    assert bars["student: 50.0 % [45.0, 55.0]"] == pytest.approx(300 * 0.5, abs=0.06)
     assert len(bars) == len(set(bars)) and len([w for w in bars.values() if w == 0]) == 1  # both empty bars say "< 5.0 %"
 
 
@@ -142,16 +150,17 @@ def test_a_few_questions_a_suite_with_every_contenders_answer(card):
     ]
     page = to_html(card, samples)
     assert [h.text for h in marks(page, "h3")] == ["recall", "untold"]
-    answers = [row for row in marks(page, "tr") if row[-1].text == "Rome."]
-    assert len(answers) == 2 * 2 * QUESTIONS_PER_SUITE
-    assert [answers[0][0].text, answers[1][0].text] == ["teacher (free)", "student (free)"]
-    assert "Where does 0 live? (reference: Oslo)" in page
+    assert said(page) == ["Rome."] * 2 * 2 * QUESTIONS_PER_SUITE
+    asked = marks(page, "div[@class='asked']")
+    assert len(asked) == 2 * QUESTIONS_PER_SUITE
+    assert "".join(asked[0].find("p").itertext()) == "Where does 0 live? (reference: Oslo)"
+    assert ["".join(name.itertext()) for name in asked[0].findall(".//header/span[1]")] == ["teacher", "student"], "in the card's order"
 
 
 def test_long_answers_are_cut(card):
-    shown = [cell.text for cell in marks(to_html(card, [sample(text="x" * 5000)]), "td")]
-    assert "x" * 600 + " ..." in shown
+    assert said(to_html(card, [sample(text="x" * 5000)])) == ["x" * 600 + " ..."]
 
 
 def test_the_same_card_gives_the_same_page(card):
     assert to_html(card, [sample()]) == to_html(card, [sample()])
+    assert to_html(full_card(), full_samples()) == to_html(full_card(), full_samples())
