@@ -24,6 +24,7 @@ ATTACK_LEFT, ATTACK_WIDTH = 148, 156
 AXIS_OF = {"recall": "total", "reasoning": "active"}  # facts sit in all parameters, thinking uses the active ones
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
 OUTSIDE = {"below": "< ", "low": "< ", "above": "> ", "high": "> "}
+BEYOND = {"< ": " or less", "> ": " or more", "~ ": " (off the ladder)"}
 
 
 def style(card: Card, name: str) -> str:
@@ -73,20 +74,24 @@ def plane(card: Card) -> str:
     return svg(450, 380, "Recall against reasoning of each contender", [*marks, *_point_labels(card, points, PLANE)])
 
 
-def _point_labels(card: Card, points: Mapping[str, tuple[float, float]], frame: tuple[Axis, Axis]) -> list[str]:
-    """Names beside their points, pushed on where they would cover each other: up at the floor, else down; on the side with room."""
+def _point_labels(
+    card: Card, points: Mapping[str, tuple[float, float]], frame: tuple[Axis, Axis], more: Mapping[str, str] | None = None
+) -> list[str]:
+    """Names, with more to say, beside their points; pushed on where they would cover each other, up at the floor, else down."""
     x_axis, y_axis = frame
     marks: list[str] = []
     placed: list[tuple[float, float, float]] = []  # middle, half the width, row
     for name, (x, y) in sorted(points.items(), key=lambda item: (item[1][1], item[1][0], item[0])):
         step = -1 if y > (y_axis.start + y_axis.end) / 2 else 1
         side, anchor = (9, "start") if x < (x_axis.start + x_axis.end) / 2 else (-9, "end")
-        middle, half = x + side + (1 if side > 0 else -1) * LETTER * len(clipped(name, 24)) / 2, LETTER * len(clipped(name, 24)) / 2
+        told = clipped(name, 20) + (more or {}).get(name, "")
+        half = LETTER * len(told) / 2
+        middle = x + side + (half if side > 0 else -half)
         row = y + (18 if step > 0 else -9)
         while any(abs(middle - other) < half + wide and abs(row - other_row) < ROW for other, wide, other_row in placed):
             row += step
         placed.append((middle, half, row))
-        marks.append(group(style(card, name), [label(x + side, row, clipped(name, 24), anchor, "own")]))
+        marks.append(group(style(card, name), [label(x + side, row, told, anchor, "own")]))
     return marks
 
 
@@ -186,13 +191,14 @@ def ladder(card: Card, metric: str) -> str:
     y = Axis(0, 1, bottom, top)
     marks = axes(x, y, (ticks, SHARES), (f"{column} parameters", metric)) + _rungs(rungs, metric, column, (x, y))
     points = {name: (x.at(entry["value"]), y.at(scores[name]["value"])) for name, entry in placed.items()}
+    beyond = {name: BEYOND.get(_sign(entry), "") for name, entry in placed.items()}
     for name, entry in placed.items():
         at_x, at_y = points[name]
         told = f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} {column} parameters"
         low, high = (entry.get(edge) or entry["value"] for edge in ("low", "high"))
         whisker = line(x.at(low), at_y, x.at(high), at_y, "whisker")
         marks.append(group(style(card, name), [whisker, mark(shape(card, name), at_x, at_y, told, 5.5)]))
-    drawing = svg(430, 280, f"{metric} over {column} parameters", [*marks, *_point_labels(card, points, (x, y))])
+    drawing = svg(430, 280, f"{metric} over {column} parameters", [*marks, *_point_labels(card, points, (x, y), beyond)])
     return f"<figure><figcaption>{metric} over {column} parameters</figcaption>{drawing}</figure>"
 
 

@@ -25,6 +25,7 @@ from eval.plots import (
     spread,
     svg,
 )
+from eval.tables import part_key
 
 Card = dict[str, Any]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]  # name -> points
@@ -52,6 +53,9 @@ class Kind:
 
 
 KINDS = {
+    "recall_by_exposure": Kind(
+        "Recall by exposure", "Good for a student: at the floor, however often a fact was shown.", "exposure", "recall"
+    ),
     "calibration": Kind(
         "Calibration", "Good: on the dashed line. Below it, surer than right.", "confidence", "correct", x_share=True, diagonal=True
     ),
@@ -67,12 +71,9 @@ KINDS = {
     "accuracy_by_distractors": Kind(
         "Accuracy by distractors", "Good: flat; what does not matter is passed over.", "distractors", "correct"
     ),
-    "recall_by_exposure": Kind(
-        "Recall by exposure", "Good for a student: at the floor, however often a fact was shown.", "shown", "recall"
-    ),
     "entropy": Kind(
         "Entropy over training",
-        "Good: comes down to the teacher (dashed) and stays; far below it is collapse. Shade: extremes of neighbouring steps.",
+        "Good: comes down to the teacher (dashed), no further. Shade: range of steps.",
         "step",
         "nats",
         y_share=False,
@@ -81,16 +82,25 @@ KINDS = {
 }
 
 
-def curve_figures(card: Card, names: Sequence[str]) -> list[str]:
-    """Gives a figure for each of these curves that the card has; a contender without points is left out."""
-    return [figure for name in names if (figure := _figure(card, name))]
+def curve_figures(card: Card) -> list[str]:
+    """Gives a figure for each curve that the card has; a contender without points is left out."""
+    found = {"recall_by_exposure": _by_exposure(card), **card.get("curves", {})}
+    drawn = {name: {who: points for who, points in found.get(name, {}).items() if points} for name in KINDS}
+    return [_figure(card, KINDS[name], curves) for name, curves in drawn.items() if curves]
 
 
-def _figure(card: Card, name: str) -> str:
-    curves = {who: points for who, points in card.get("curves", {}).get(name, {}).items() if points}
-    if not curves:
-        return ""
-    kind = KINDS[name]
+def _by_exposure(card: Card) -> Curves:
+    """The classes of exposure among the metrics, as a curve."""
+    curves: dict[str, list[dict[str, float]]] = {}
+    for name in sorted(card["metrics"], key=part_key):
+        group_name, _, exposure = name.partition("/exposure_")
+        if group_name == "recall" and exposure.isdecimal():
+            for who, entry in card["metrics"][name].items():
+                curves.setdefault(who, []).append({"x": int(exposure), "y": entry["value"], **{k: entry[k] for k in ("low", "high", "n")}})
+    return curves
+
+
+def _figure(card: Card, kind: Kind, curves: Curves) -> str:
     x, y, ticks = _scales(kind, curves)
     marks = axes(x, y, ticks, (kind.x, kind.y))
     if kind.diagonal:

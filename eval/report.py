@@ -15,9 +15,8 @@ from eval.tables import LEGEND, metric_names, metric_rows, paired_rows
 
 Card = dict[str, Any]
 
-HARDER = ("accuracy_by_difficulty", "tokens_by_difficulty", "accuracy_by_budget", "accuracy_by_distractors")
 ATTACKED = "Gone, or only hidden? Good: no bar passes the dashed line, but for facts that were taught again themselves."
-SURE = ("calibration", "risk_coverage", "deferral")
+CURVES = "Shades: 95 % intervals. A mark shows its numbers when pointed at."
 
 
 def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
@@ -41,11 +40,8 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
             ]
         ),
         section("Sizes", "The rung that scores the same. Good: reasons like a large one, recalls like a small one.", _sizes(card)),
-        section("Recall by exposure", "By how often a fact was trained, relative to the rarest.", _recall(card)),
         section("Recall under attack", ATTACKED, _attacks(card)),
-        section("When it gets harder", "Shades: 95 % intervals.", _curves(card, HARDER)),
-        section("Knowing what it knows", "Confidence against what was right.", _curves(card, SURE)),
-        section("Training", "What the student learned to be sure of.", _curves(card, ("entropy",))),
+        section("Curves", CURVES, _curves(card)),
         section("Answers side by side", "As the models wrote them; thinking in grey.", answers(card, samples)),
         section("All numbers", LEGEND, table(metric_rows(card), "one", "All numbers") + meanings(card)),
         section("Differences", "First minus second on the same questions, in points.", table(paired_rows(card), "two", "Differences")),
@@ -65,12 +61,6 @@ def _bars(card: Card, names: Sequence[str]) -> str:
     return f"<figure>{bars(card, names)}</figure>{bars_key(card, names)}" if names else ""
 
 
-def _recall(card: Card) -> str:
-    """As a curve where the card has one, else as bars."""
-    exposures = [name for name in metric_names(card) if name.startswith("recall/exposure_")]
-    return _curves(card, ("recall_by_exposure",)) or _bars(card, exposures)
-
-
 def _sizes(card: Card) -> str:
     ladders = "".join(ladder(card, metric) for metric in ("reasoning", "recall"))
     return tiles(octaves(card)) + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
@@ -81,6 +71,6 @@ def _attacks(card: Card) -> str:
     return charts and f'<div class="small">{charts}</div>'
 
 
-def _curves(card: Card, names: Sequence[str]) -> str:
-    figures = "".join(curve_figures(card, names))
+def _curves(card: Card) -> str:
+    figures = "".join(curve_figures(card))
     return figures and f'<div class="curves">{figures}</div>'

@@ -43,7 +43,7 @@ figcaption { margin-bottom: .5rem; }
 .curves figcaption { color: var(--soft); }
 .curves figcaption b { display: block; font-weight: 620; }
 .headline { display: flex; flex-wrap: wrap; gap: .75rem; margin: 0 0 1rem; }
-.headline div { background: var(--panel); border-radius: .6rem; padding: .8rem 1.2rem; flex: 1 1 12rem; max-width: 22rem; }
+.headline div { background: var(--panel); border-radius: .6rem; padding: .8rem 1.2rem; flex: 1 1 12rem; }
 .headline b { display: block; font-size: 1.9rem; font-weight: 660; font-variant-numeric: tabular-nums; line-height: 1.25; }
 .headline span { color: var(--soft); font-size: .86rem; }
 .gates { list-style: none; margin: 0; padding: 0; }
@@ -57,7 +57,7 @@ figcaption { margin-bottom: .5rem; }
 .curves, .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 1.75rem 2rem; }
 .pair > section { min-width: 0; }
 figure { margin: 0; min-width: 0; }
-.curves figure, .small figure { display: flex; flex-direction: column; justify-content: space-between; }
+.curves figure { display: flex; flex-direction: column; justify-content: space-between; }
 svg { display: block; width: 100%; height: auto; max-width: 34rem; overflow: visible; }
 .small svg:not(.badge), .curves svg { max-width: 26rem; }
 svg.badge { display: inline-block; width: .85rem; height: .85rem; margin-right: .4rem; vertical-align: -.08rem; }
@@ -110,10 +110,10 @@ summary span { color: var(--soft); font-size: .86rem; margin-left: .5rem; }
 .answer p:empty::after { content: "no text"; font-style: italic; }
 .outcome { color: var(--mark, var(--soft)); font-size: .84rem; font-weight: 600; white-space: nowrap; }
 @media (max-width: 40rem) {
-  .gates em { flex-basis: 100%; }
+  .gates em { flex-basis: 100%; padding-left: 5.75rem; }
   body { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.45rem; }
-  .headline div { flex-basis: 100%; max-width: none; padding: .6rem 1rem; }
+  .headline div { flex-basis: 100%; padding: .6rem 1rem; }
   .headline b { font-size: 1.6rem; }
   .scroll :is(th, td):first-child { min-width: 7.5rem; max-width: 7.5rem; white-space: normal; }
 }
