@@ -22,6 +22,7 @@ from eval.ask import ask
 from eval.filter_score import score_filter
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
+from launch.gates import check_gates
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_texts
 from launch.progress import Bar
@@ -115,7 +116,8 @@ class Street:
         config, arm = self.recipe.publish, self.recipe.publish.student
         if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
             raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
-        identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private")) | {
+        check_gates(config.gates, json.loads((self.work.folder("evaluate") / "scorecard.json").read_text()), arm)
+        identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private", "publish.gates")) | {
             "input.student": self.work.digest(f"distill/{arm}"),
             "input.scorecard": self.work.digest("evaluate"),
         }
