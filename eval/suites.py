@@ -11,6 +11,8 @@ from distill.problems import draw_problems
 from distill.splits import fact_split, split_of
 from recipes.schema import Evaluate, Source
 
+TOLD = ("reasoning", "open_book", "counterfactual")  # suites whose questions hold all that is needed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
