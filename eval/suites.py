@@ -12,6 +12,8 @@ from eval.questions import Question, difficulty_of
 from eval.unseen import distracted_questions, off_manifold_questions
 from recipes.schema import Evaluate, Source
 
+TOLD = ("reasoning", "open_book", "counterfactual")  # suites whose questions hold all that is needed
+
 
 def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:
     """Every suite of the planted world; recall asks about every trained fact of the split (see distill/splits.py)."""

@@ -121,7 +121,8 @@ def _span(counts: Iterable[int]) -> str:
 
 def meaning_lines(card: dict[str, Any]) -> list[str]:
     """Gives one line for each metric of the card whose name does not say it all."""
-    return [f"{name}: {text}" for name, text in MEANING.items() if name in card["metrics"]]
+    meanings = {**MEANING, **card.get("harness", {})}
+    return [f"{name}: {text}" for name, text in meanings.items() if name in card["metrics"]]
 
 
 def to_terminal(card: dict[str, Any]) -> str:
