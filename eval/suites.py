@@ -12,7 +12,7 @@ from eval.questions import Question, difficulty_of
 from eval.unseen import distracted_questions, off_manifold_questions
 from recipes.schema import Evaluate, Source
 
-TOLD = ("reasoning", "open_book", "counterfactual")  # suites whose questions hold all that is needed
+TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")  # suites whose questions hold all that is needed
 
 
 def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:

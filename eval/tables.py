@@ -6,7 +6,7 @@ from typing import Any
 Row = list[str]
 
 ORDER = (
-    "reasoning", "reasoning_above_chance", "open_book", "counterfactual", "basics", "lookup",
+    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
     "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
     "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
@@ -27,6 +27,8 @@ MEANING = {
     "recall_relearned_others": "recall of the facts that were not taught, after a short training on the others",
     "recall_relearned_taught": "recall of the facts that this training taught: does the attack work?",
     "recall_prompts": "the highest recall of several ways to ask",
+    "off_manifold": "longer chains than any that was taught, renamed operators, rules that the prompt makes up",
+    "distracted": "reading among 0 to 8 statements that do not matter",
     "counterfactual": "follows a context that contradicts the trained fact",
     "abstention": "declines when it was not told",
     "false_abstention": "declines though it was told",
