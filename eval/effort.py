@@ -22,13 +22,23 @@ def need_slope(main: Columns) -> Entry | None:
     """
     rows = _graded_by_level(select(main, outcome="correct"))
     rows = keep(rows, rows["completion_tokens"] > 0)
-    level_N, log_N = (_within(rows["family"], column) for column in (rows["difficulty"], np.log(rows["completion_tokens"])))
-    clusters, spread = len(set(rows["cluster"])), float(level_N @ level_N)
-    if clusters < 3 or spread <= 1e-12:
+    return slope(rows["difficulty"], np.log(rows["completion_tokens"]), rows["family"], rows["cluster"])
+
+
+def slope(level_N: np.ndarray, log_N: np.ndarray, families_N: np.ndarray, clusters_N: np.ndarray) -> Entry | None:
+    """Gives the slope of `log_N` on `level_N` within families, with an interval that knows the clusters.
+
+    Of width zero where the logarithm follows the level exactly.
+
+    Source: White 1980; Liang and Zeger 1986 (the spread of a slope whose errors are unequal and clustered).
+    """
+    level_N, log_N = (_within(families_N, column) for column in (level_N, log_N))
+    num_clusters, spread = len(set(clusters_N)), float(level_N @ level_N)
+    if num_clusters < 3 or spread <= 1e-12:
         return None
     value = float(level_N @ log_N / spread)
-    half = 1.96 * cluster_variance(level_N * (log_N - value * level_N) / spread, rows["cluster"]) ** 0.5
-    return entry(Interval(value, value - half, value + half), len(level_N), clusters)
+    half = 1.96 * cluster_variance(level_N * (log_N - value * level_N) / spread, clusters_N) ** 0.5
+    return entry(Interval(value, value - half, value + half), len(level_N), num_clusters)
 
 
 def _graded_by_level(main: Columns) -> Columns:

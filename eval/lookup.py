@@ -9,7 +9,21 @@ import numpy as np
 from eval.answers import OPEN_SUITES, Columns, keep, pooled_clusters, select
 from eval.grade import Outcome, grade
 from eval.outcomes import Entries, share, stream
-from eval.scores import Entry, cluster_means, cluster_sums, entry, newcombe, percentile_interval, rate, rate_interval, resampled_totals
+from eval.scores import (
+    Entry,
+    Interval,
+    Seed,
+    cluster_means,
+    cluster_sums,
+    entry,
+    newcombe,
+    percentile_interval,
+    rate,
+    rate_interval,
+    resampled_totals,
+)
+
+Arm = tuple[np.ndarray, np.ndarray]  # clusters and right or wrong of the answers in one state of the base
 
 TOLD = (*OPEN_SUITES, "basics")  # nothing needs to be looked up
 
@@ -47,30 +61,37 @@ def _follows(rows: Columns) -> Entry | None:
 
 
 def _closure(full: Columns, off: Columns, main: Columns, bootstrap: int, seed: int) -> Entry | None:
-    """(accuracy with the base - without) / (accuracy with the text given - without).
+    arms = [(rows["cluster"], rows["outcome"] == "correct") for rows in (full, off, select(main, suite="open_book", mode="free"))]
+    found = closure(*arms, bootstrap, stream(seed, "retrieval_closure"))
+    return entry(found, len(full["suite"]), len(set(full["cluster"]))) if found else None
 
-    The three are drawn by cluster, with one pseudo-cluster right in all and one wrong in all. Absent where the text given brings
-    no certain gain: a share of a gain that may be none says nothing.
+
+def closure(full: Arm, off: Arm, given: Arm, bootstrap: int, seed: Seed) -> Interval | None:
+    """Gives (accuracy with the base - without) / (accuracy with the text given - without); below 0 where the base misleads.
+
+    Absent where the text given brings no certain gain: a share of a gain that may be none says nothing.
+
+    Args:
+        full: clusters and right or wrong of the answers with the base.
+        off: the same without; clusters of the same name are drawn together. Each of the three has two pseudo-clusters, one right
+            and one wrong.
+        given: the same with the text in the question.
+        bootstrap: draws.
+        seed: of the draws.
     """
-    arms = (full, off, select(main, suite="open_book", mode="free"))
-    if not all(len(rows["suite"]) for rows in arms):
+    arms = (full, off, given)
+    if not all(len(right_N) for _, right_N in arms):
         return None
-    names = np.concatenate([rows["cluster"] for rows in arms])
-    columns = []
-    for place, rows in enumerate(arms):
-        asked_N = np.repeat(np.arange(3) == place, [len(rows["suite"]) for rows in arms])
-        right_N = np.zeros(len(names))
-        right_N[asked_N] = rows["outcome"] == "correct"
-        columns += [right_N, asked_N.astype(float)]
-    pseudo_PK = np.array([[1.0, 1.0] * 3, [0.0, 1.0] * 3])
-    rows_CK = cluster_sums(names, *columns)
-    totals_RK = resampled_totals(rows_CK, bootstrap, np.random.default_rng(stream(seed, "retrieval_closure")), pseudo_PK)
+    names_N = np.concatenate([clusters_N for clusters_N, _ in arms])
+    arm_N = np.repeat(np.arange(3), [len(right_N) for _, right_N in arms])
+    right_N = np.concatenate([right_N for _, right_N in arms])
+    rows_CK = cluster_sums(names_N, *(column for arm in range(3) for column in (right_N * (arm_N == arm), (arm_N == arm).astype(float))))
+    pseudo_PK = np.kron(np.eye(3), [[1.0, 1.0], [0.0, 1.0]])
+    totals_RK = resampled_totals(rows_CK, bootstrap, np.random.default_rng(seed), pseudo_PK)
     full_R, off_R, given_R = (totals_RK[:, k] / np.maximum(totals_RK[:, k + 1], 1) for k in (0, 2, 4))
-    gain = percentile_interval(given_R - off_R)
-    if gain.low <= 0:
+    if percentile_interval(given_R - off_R).low <= 0:
         return None
-    closure_R = np.divide(full_R - off_R, given_R - off_R, out=np.full_like(full_R, np.nan), where=given_R > off_R)
-    return entry(percentile_interval(closure_R), len(full["suite"]), len(set(full["cluster"])))
+    return percentile_interval(np.divide(full_R - off_R, given_R - off_R, out=np.full_like(full_R, np.nan), where=given_R > off_R))
 
 
 def _calls(sheet: Columns, main: Columns) -> Entries:

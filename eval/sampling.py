@@ -10,7 +10,7 @@ from eval.answers import OPEN_SUITES, Columns, select
 from eval.outcomes import Entries
 from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
 
-NUMBER, NAME = re.compile(r"\d[\d.,/]*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
+NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
 
 
 class Tries(NamedTuple):
@@ -80,12 +80,11 @@ def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
     most = int(found.tries_Q.min())
     ks = sorted({most, *(2**power for power in range(most.bit_length()))})
     at_Q = {k: pass_at(k, found.right_Q, found.tries_Q) for k in ks}
-    all_wrong_Q = pass_at(most, found.tries_Q - found.right_Q, found.tries_Q)
+    not_all_Q = pass_at(most, found.tries_Q - found.right_Q, found.tries_Q)  # a wrong one among them
+    each_Q = {f"pass_at_k/{k}": at_Q[k] for k in ks}
+    each_Q |= {"pass_gap": at_Q[most] - at_Q[1], "nines": 1 - not_all_Q, "distinct_answers": found.distinct_Q / found.tries_Q}
     return {
-        **{f"pass_at_k/{k}": rate(found.cluster_Q, at_Q[k]) for k in ks},
-        "pass_gap": rate(found.cluster_Q, at_Q[most] - at_Q[1]),
-        "nines": rate(found.cluster_Q, 1 - all_wrong_Q),
-        "distinct_answers": rate(found.cluster_Q, found.distinct_Q / found.tries_Q),
+        **{name: rate(found.cluster_Q, value_Q, int(found.tries_Q.sum())) for name, value_Q in each_Q.items()},
         "coverage_of_teacher": _coverage(found, tries(teacher) if teacher is not None else None),
     }
 
@@ -125,7 +124,8 @@ def template_collapse(main: Columns) -> Entry | None:
     clusters_N = rows["suite"] + "\x1f" + rows["cluster"]
     num_clusters = len(cluster_means(clusters_N, alike_N))
     variance = cluster_variance(influence_N, clusters_N)
-    return entry(wilson_of_variance(value, variance, num_clusters, len(shapes_N)), len(shapes_N), num_clusters)
+    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)  # pairs: they can know more than answers
+    return entry(interval, len(shapes_N), num_clusters)
 
 
 def _peers(labels_N: np.ndarray) -> np.ndarray:

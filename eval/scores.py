@@ -139,7 +139,8 @@ def paired_bootstrap(
     """Gives mean(first - second) of two contenders on the same questions, resampling whole clusters.
 
     Pairing removes what both find hard, so the same questions show a smaller difference than an unpaired test would. Two
-    pseudo-clusters (-1 and +1) join the resampling, not the value: see the module's text.
+    pseudo-clusters (-1 and +1, nearer to 0 where differences within a cluster cancel) join the resampling, not the value: see
+    the module's text.
 
     Args:
         first_N: score of the first contender on each question, 0..1.
@@ -156,8 +157,18 @@ def paired_bootstrap(
     """
     differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
     differences_C = differences_N if clusters_N is None else cluster_means(clusters_N, differences_N)
-    means = _adjusted_means(differences_C, (-1.0, 1.0), resamples, np.random.default_rng(seed))
+    reach = _reach(differences_N, differences_C)
+    means = _adjusted_means(differences_C, (-reach, reach), resamples, np.random.default_rng(seed))
     return percentile_interval(means, confidence)
+
+
+def _reach(differences_N: np.ndarray, differences_C: np.ndarray) -> float:
+    """How far a cluster's difference reaches beside a question's: 1 where a cluster is one question, or its questions go together.
+
+    A pseudo-cluster of +-1 among clusters that average over several questions would count for several clusters.
+    """
+    spread = float((differences_N**2).mean())
+    return min(1.0, float((differences_C**2).mean() / spread) ** 0.5) if spread > 0 else 1.0
 
 
 def unpaired_bootstrap(
@@ -244,17 +255,19 @@ def minimal_detectable_effect(n: int, spread: float = 0.5**0.5, power: float = 0
 
 def detectable_between(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray) -> float:
     """Gives the minimal detectable effect of a paired comparison with the spread that it shows, pseudo-clusters included."""
-    differences_C = cluster_means(clusters_N, np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float))
-    return minimal_detectable_effect(len(differences_C), float(np.append(differences_C, (-1.0, 1.0)).std()))
+    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
+    differences_C = cluster_means(clusters_N, differences_N)
+    reach = _reach(differences_N, differences_C)
+    return minimal_detectable_effect(len(differences_C), float(np.append(differences_C, (-reach, reach)).std()))
 
 
 def entry(interval: Interval, n: int, clusters: int) -> Entry:
     """Gives the scorecard's form of a number, rounded to 6 decimals; n counts answers, clusters what is independent among them."""
-    value, low, high = (round(float(number), 6) for number in interval)
+    value, low, high = (round(float(number), 6) + 0.0 for number in interval)  # + 0.0: a zero without sign
     return {"value": value, "low": low, "high": high, "n": int(n), "clusters": int(clusters)}
 
 
-def rate(clusters_N: np.ndarray, hits_N: np.ndarray) -> Entry | None:
+def rate(clusters_N: np.ndarray, hits_N: np.ndarray, answers: int | None = None) -> Entry | None:
     """Gives the share of hits (mean over clusters) with Wilson's interval; None where there are no answers.
 
     Its trials are between the number of clusters and the number of answers: clusters where answers to one of them stand and
@@ -263,13 +276,14 @@ def rate(clusters_N: np.ndarray, hits_N: np.ndarray) -> Entry | None:
     Args:
         clusters_N: name of each answer's cluster.
         hits_N: 0..1.
+        answers: how many answers the hits rest on; None: one each.
     """
     if len(hits_N) == 0:
         return None
     means_C = cluster_means(clusters_N, hits_N)
-    value, num_clusters = float(means_C.mean()), len(means_C)
+    value, num_clusters, num_answers = float(means_C.mean()), len(means_C), len(hits_N) if answers is None else answers
     variance = float(means_C.var(ddof=1)) / num_clusters if num_clusters > 1 else float("inf")
-    return entry(wilson_of_variance(value, variance, num_clusters, len(hits_N)), len(hits_N), num_clusters)
+    return entry(wilson_of_variance(value, variance, num_clusters, num_answers), num_answers, num_clusters)
 
 
 def rate_interval(rates_C: np.ndarray) -> Interval:
