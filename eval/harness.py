@@ -64,7 +64,7 @@ def run_task(
 
     with _quiet():
         loaded = _load(task)
-        _check_metric(task, loaded)
+        _check(task, loaded)
         asked = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=task.batch_sequences, think_end_token=task.think_end)
         found = lm_eval.simple_evaluate(
             model=asked, tasks=list(loaded["tasks"].values()), task_manager=_manager(False), num_fewshot=task.num_fewshot, limit=task.limit,
@@ -192,12 +192,15 @@ def _load(task: HarnessTask) -> Mapping[str, Any]:
         raise RecipeError(f"evaluate.harness task {task.task} does not load: {type(fault).__name__}: {why}") from fault
 
 
-def _check_metric(task: HarnessTask, loaded: Mapping[str, Any]) -> None:
+def _check(task: HarnessTask, loaded: Mapping[str, Any]) -> None:
+    """Refuses what lm-eval would pass over in silence, or find out after the last answer."""
     metric, _, _filter = task.metric.partition(",")
     for name, one in loaded["tasks"].items():
         known = list(one.aggregation())
         if metric not in known:
             raise RecipeError(f"evaluate.harness task {name} has no metric {metric!r}; {nearest(metric, known)}")
+        if task.num_fewshot and one.get_config("num_fewshot") == 0:
+            raise RecipeError(f"evaluate.harness task {name} says num_fewshot 0 and takes no other, found {task.num_fewshot}; leave it out")
 
 
 def _of_filter(task: HarnessTask, samples: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
