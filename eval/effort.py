@@ -99,7 +99,7 @@ def _by_part(entries: Entries, group: str) -> Curve:
 
 def _by_distractors(sheet: Columns) -> Curve:
     """Accuracy by the number of distractors, over questions that were asked with more than one number of them."""
-    rows = select(sheet, suite=OPEN_SUITES, mode="free", base="", budget=0, sample=0)
+    rows = select(sheet, suite=(*OPEN_SUITES, "distracted"), mode="free", base="", budget=0, sample=0)
     suites_N = rows["suite"]
     varied = tuple(suite for suite in sorted(set(suites_N)) if len(set(rows["distractors"][suites_N == suite])) > 1)
     rows = select(rows, suite=varied)

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from eval.answers import CLOSED_SUITES, OPEN_SUITES, Columns, pooled_clusters, select
+from eval.answers import CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
 from eval.recall import GENERATED
 from eval.scores import (
     Entry,
@@ -39,10 +39,11 @@ def accuracies(main: Columns) -> Entries:
         main: main answers of one contender.
     """
     free = select(main, mode="free")
-    entries = {suite: share(select(free, suite=suite), "correct") for suite in (*OPEN_SUITES, "basics")}
+    entries = {suite: share(select(free, suite=suite), "correct") for suite in (*OPEN_SUITES, *UNSEEN_SUITES, "basics")}
     reasoning = select(free, suite="reasoning")
-    for family in sorted(set(reasoning["family"])):
-        entries[f"reasoning/{family}"] = share(select(reasoning, family=family), "correct")
+    for suite in ("reasoning", "off_manifold"):
+        rows = select(free, suite=suite)
+        entries |= {f"{suite}/{family}": share(select(rows, family=family), "correct") for family in sorted(set(rows["family"]))}
     return entries | {"reasoning_above_chance": above_chance(reasoning)}
 
 

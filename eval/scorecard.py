@@ -23,6 +23,7 @@ from eval.report import to_html
 from eval.sampling import several_tries, template_collapse
 from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
 from eval.tables import to_markdown, to_terminal
+from recipes.schema import ARMS
 
 __all__ = ["build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
 
@@ -72,7 +73,7 @@ def build_scorecard(
         _put(curves, contender, confidence_curves(sheet, sheets.get(teachers)) | effort_curves(everything[contender], sheet, entries))
         _put(paired, f"{contender}-never_trained", {suite: recall.minus_never for suite, recall in recalls.items()})
         _put(paired, f"{contender}-never_trained", {"recall_generated": _generated_minus_never(sheet, bootstrap, seed)})
-    for first, second in _pairs(contenders):
+    for first, second in pairs(contenders):
         _put(paired, f"{first}-{second}", _differences(sheets[first], sheets[second], bootstrap, seed))
     headlines = {name: _headline(metrics, paired, name, chance) for name in contenders if name != "teacher"}
     return {
@@ -161,16 +162,19 @@ def _generated_minus_never(sheet: Columns, bootstrap: int, seed: int) -> Entry |
     return entry(apart, trained.answers[trained.best_mode()].sum(), len(first))
 
 
-def _pairs(contenders: list[str]) -> list[tuple[str, str]]:
-    against_teacher = [(name, "teacher") for name in contenders if name != "teacher" and "teacher" in contenders]
-    return against_teacher + [("student", "control")] * ({"student", "control"} <= set(contenders))
+def pairs(contenders: list[str]) -> list[tuple[str, str]]:
+    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of them), student with control."""
+    outside = [name for name in contenders if name not in ("teacher", "base", *ARMS)]
+    reference, compared = ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
+    against = [(name, reference) for name in compared if name != reference]
+    return against + [("student", "control")] * ({"student", "control"} <= set(contenders))
 
 
 def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> Entries:
     """Paired differences on the questions that both answered."""
     free = {suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)] for suite in (*OPEN_SUITES, "basics")}
     recall = [_best_elicitation(sheet) for sheet in (first, second)]
-    return {name: _difference(*both, bootstrap, stream(seed, name)) for name, both in {**free, "recall_generated": recall}.items()}
+    return {name: difference(*both, bootstrap, stream(seed, name)) for name, both in {**free, "recall_generated": recall}.items()}
 
 
 def _best_elicitation(sheet: Columns) -> Columns:
@@ -179,7 +183,8 @@ def _best_elicitation(sheet: Columns) -> Columns:
     return select(sheet, suite="recall", mode=(facts.best_mode() or "") if facts else "")
 
 
-def _difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
+def difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
+    """The share of right answers of the first minus that of the second, on the questions that both answered; None without any."""
     common, first_at, second_at = np.intersect1d(first["question_id"], second["question_id"], return_indices=True)
     if not len(common):
         return None

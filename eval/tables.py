@@ -6,8 +6,9 @@ from typing import Any
 Row = list[str]
 
 ORDER = (
-    "reasoning", "reasoning_above_chance", "open_book", "counterfactual", "basics", "lookup",
+    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
+    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
     "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
     "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
     "lookup_need", "lookup_needless", "youden_j",
@@ -22,6 +23,12 @@ MEANING = {
     "recall_never_trained": "the same on facts nobody trained: the zero",
     "recall_teacher_only": "facts the teacher knows that occur in no trace",
     "forced_choice_floor": "what the same choosing habits earn on facts nobody trained",
+    "recall_four_bit": "recall after the weights were rounded to four bits",
+    "recall_relearned_others": "recall of the facts that were not taught, after a short training on the others",
+    "recall_relearned_taught": "recall of the facts that this training taught: does the attack work?",
+    "recall_prompts": "the highest recall of several ways to ask",
+    "off_manifold": "longer chains than any that was taught, renamed operators, rules that the prompt makes up",
+    "distracted": "reading among 0 to 8 statements that do not matter",
     "counterfactual": "follows a context that contradicts the trained fact",
     "abstention": "declines when it was not told",
     "false_abstention": "declines though it was told",
@@ -116,7 +123,8 @@ def _span(counts: Iterable[int]) -> str:
 
 def meaning_lines(card: dict[str, Any]) -> list[str]:
     """Gives one line for each metric of the card whose name does not say it all."""
-    return [f"{name}: {text}" for name, text in MEANING.items() if name in card["metrics"]]
+    meanings = {**MEANING, **card.get("harness", {})}
+    return [f"{name}: {text}" for name, text in meanings.items() if name in card["metrics"]]
 
 
 def to_terminal(card: dict[str, Any]) -> str:

