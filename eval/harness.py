@@ -17,8 +17,9 @@ import numpy as np
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from eval.answers import read_answers, select
 from eval.scorecard import difference, pairs
-from eval.scores import rate, read_answers, select
+from eval.scores import rate
 from recipes.errors import RecipeError
 from recipes.gates import nearest
 from recipes.schema import HarnessTask

@@ -92,7 +92,9 @@ class Doctor:
         if models.teacher.path is None:
             self._run(teacher_checks(self.recipe.teacher, models.teacher))
         if models.teacher.base_urls:
-            self._run([("teacher's servers", self.inputs.look_at_servers)])
+            rendered_there = models.teacher.server.api == "chat"
+            if rendered_there or self._attempt("the teacher's servers", self.inputs.teacher_tokenizer) is not None:
+                self._run([("teacher's servers", self.inputs.look_at_servers)])
         stand_in = self._attempt("the tokenizer of the teacher to be", self._teacher_to_be)
         pair = self.inputs.pair(stand_in, self._attempt)
         self._run(pair.checks())

@@ -20,7 +20,7 @@ from distill.engine_vllm import VllmEngine, VllmHiddenStates
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
-from distill.serving import serving
+from distill.serving import Served, serving
 from distill.speech import Engine
 from eval.suites import TOLD, all_questions
 from launch.identity import Identity, content_digest, identity_of
@@ -185,11 +185,11 @@ class Inputs:
                 engine = VllmEngine(source, spec, self.teacher_tokenizer(), max_logprobs=kept, say=tqdm.write)
                 yield stack.enter_context(closing(engine))
             else:
-                urls = spec.base_urls
+                served = None
                 if spec.serve:
                     log = self.work.root / "server.log"
-                    urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=kept, say=tqdm.write)).urls
-                engine = stack.enter_context(closing(self._endpoint(urls)))
+                    served = stack.enter_context(serving(source, spec, log=log, max_logprobs=kept, say=tqdm.write))
+                engine = stack.enter_context(closing(self._endpoint(served)))
                 engine.check(max_new_tokens, top_k)
                 yield engine
 
@@ -209,12 +209,15 @@ class Inputs:
         """
         recipe = self.recipe
         asks_targets = recipe.distill.divergence != "none" and recipe.distill.targets.path is None
-        with closing(self._endpoint(recipe.models.teacher.base_urls)) as engine:
+        with closing(self._endpoint()) as engine:
             return engine.check(recipe.generate.max_new_tokens, recipe.distill.targets.tokens if asks_targets else 0)
 
-    def _endpoint(self, urls: Sequence[str]) -> EndpointEngine:
-        server = self.recipe.models.teacher.server
-        return EndpointEngine(urls, server, None if server.api == "chat" else self.teacher_tokenizer(), api_key(server))
+    def _endpoint(self, served: Served | None = None) -> EndpointEngine:
+        spec = self.recipe.models.teacher
+        tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
+        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []  # a server goes by its own config
+        urls, died = (spec.base_urls, lambda: None) if served is None else (served.urls, served.died)
+        return EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server), died, ends)
 
     def share(self, numbers: Sequence[int]) -> Sequence[int]:
         """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns

@@ -14,16 +14,17 @@ from typing import Any
 from tqdm import tqdm
 
 from data_filters.overlap import Contact
-from data_filters.shards import iter_traces, write_shard
+from data_filters.shards import iter_traces
 from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
-from eval.ask import SCHEMA as ANSWERS
-from eval.ask import ask
+from eval.ask import answer_all
+from eval.attacks import add_attacks
 from eval.filter_score import score_filter
 from eval.harness import add_harness
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
+from launch.attacks import KNOBS, Attacks
 from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
 from launch.gates import check_gates
 from launch.generation import Generation
@@ -37,7 +38,7 @@ from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
-NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness")  # what does not change a contender's own answers
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", *KNOBS)  # what does not change a contender's own answers
 
 
 class Street:
@@ -47,6 +48,7 @@ class Street:
         self.recipe, self.work = recipe, work
         self.inputs = Inputs(recipe, work)
         self.is_main = work.ranks.is_main
+        self.attacks = Attacks(recipe, work, self.inputs, self._make)
 
     @cached_property
     def students(self) -> Students:
@@ -118,6 +120,7 @@ class Street:
             for kind, (about, ask_all) in asking.items():
                 parts[name if kind == "answers" else f"{name}.{kind}"] = part = f"evaluate/{kind}/{name}"
                 self._make(part, about | model, partial(ask_all, name, where), owner=mine)
+        parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
         self._make("evaluate", identity, lambda folder: self._score(list(contenders), folder), main_only=True)
         if self.is_main:
@@ -181,17 +184,18 @@ class Street:
         if not questions and not config.harness:
             raise RecipeError("evaluate: no questions; the recipe has neither a planted world nor evaluate.sources nor evaluate.harness")
         with Bar(f"evaluate {name}", None, "answers", True) as bar:
-            rows = ask(
-                self.inputs.engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
-                system=self.recipe.generate.system, progress=bar.tokens,
+            count = answer_all(
+                self.inputs.engine(name, config.batch_sequences, where), questions, folder, contender=name, seed=config.seed,
+                max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries,
+                tries_temperature=config.tries_temperature,
             )  # fmt: skip
-        write_shard(folder / "answers.parquet", rows, ANSWERS)
-        return {"answers": len(rows)}
+        return {"answers": count}
 
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         rows = [row for name in contenders for row in answers_of(folder / "answers" / name)]
         card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
+        add_attacks(card, self.attacks.answers(contenders))
         if config.harness:
             answers = [row for name in contenders for row in answers_of(folder / "harness" / name)]
             add_harness(card, answers, config.harness, bootstrap=config.bootstrap, seed=config.seed)

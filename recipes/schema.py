@@ -121,11 +121,23 @@ class Evaluate:
     recall_sources: list[Source] = field(default_factory=list)  # closed-book questions outside the planted world
     basics_sources: list[Source] = field(default_factory=list)  # common knowledge outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)  # questions whose text holds the answer, outside the planted world
+    tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
+    tries_temperature: float = 1.0
     bootstrap: int = 2000  # resamples of a paired interval
+    attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?
+    relearn_fraction: float = 0.2  # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    relearn_steps: int = 100  # relearn: optimizer steps, all weights
+    relearn_batch_sequences: int = 32  # relearn: facts a step
+    relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
     models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
     harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
 
     def __post_init__(self) -> None:
+        require(len(set(self.attacks)) == len(self.attacks), f"evaluate.attacks names an attack twice: {self.attacks}")
+        require(0 < self.relearn_fraction < 1, f"evaluate.relearn_fraction {self.relearn_fraction} is not inside 0..1")
+        require(self.relearn_steps >= 1, f"evaluate.relearn_steps {self.relearn_steps} is below 1")
+        require(self.relearn_batch_sequences >= 1, f"evaluate.relearn_batch_sequences {self.relearn_batch_sequences} is below 1")
+        require(self.relearn_learning_rate > 0, f"evaluate.relearn_learning_rate {self.relearn_learning_rate} is not above 0")
         for name, model in self.models.items():
             key = f"evaluate.models.{name}"
             plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
@@ -185,6 +197,9 @@ class Recipe:
         self._check_signal()
         taught = self.models.teacher.path is not None or bool(self.teacher.sources)
         require(taught, "models.teacher has a shape, so teacher.sources must say what it learns")
+        planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
+        asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
+        require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
 
     def _check_gates(self) -> None:
         """A gate on a task or a contender that this recipe does not have would never open."""

@@ -1,18 +1,20 @@
 """The report: one well-formed page that nothing a model writes can break, and drawings whose numbers are right."""
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import pytest
 
-from eval.report import QUESTIONS_PER_SUITE, to_html
+from eval.charts import ATTACK_WIDTH, PLANE
+from eval.curve_plots import BOTTOM, KINDS, LEFT, TOP
+from eval.page import QUESTIONS_PER_SUITE
+from eval.report import to_html
+from eval.style import DARK, LIGHT, OUTCOMES_DARK, OUTCOMES_LIGHT, PAPER
+from tests.eval.cards import full_card, full_samples, number, sample
 
 ATTACK = '<script>alert("1")</script></td></table>&amp; <img src=x onerror=alert(1)>'
-
-
-def number(value, spread=0.05):
-    return {"value": value, "low": max(0.0, value - spread), "high": min(1.0, value + spread), "n": 200, "clusters": 100}
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def card():
         "reasoning": (0.99, 0.97, 0.96),
         "recall": (1.0, 0.97, 0.0),
         "reasoning/hops": (0.98, 0.96, 0.95),
-        "reasoning/sums": (1.0, 0.98, 0.5),
+        "reasoning/sums": (1.0, 0.0, 0.5),
         "recall/exposure_1": (1.0, 0.9, 0.0),
         "recall/exposure_16": (1.0, 1.0, 0.1),
         "recall/exposure_4": (1.0, 0.95, 0.0),
@@ -40,16 +42,26 @@ def card():
     }
 
 
-def sample(**changed):
-    named = {"contender": "student", "suite": "recall", "question_id": "q1", "mode": "free"}
-    return named | {"outcome": "wrong", "gold": "Oslo", "text": "Rome."} | changed
-
-
 def parsed(page):
     """The page as XML; raises where it is not well formed."""
     doctype, _, document = page.partition("\n")
     assert doctype == "<!DOCTYPE html>"
     return ET.fromstring(document)
+
+
+def said(page):
+    """The answers as a reader sees them."""
+    return ["".join(text.itertext()) for text in marks(page, "article/p")]
+
+
+def drawn(page):
+    """Where the marks of contenders lie: what each says -> (x, y)."""
+    found = {}
+    for mark in marks(page, "g/circle") + marks(page, "g/polygon"):
+        if mark.find("title") is not None:
+            at = mark.get("data-at") or f"{mark.get('cx')} {mark.get('cy')}"
+            found[mark.find("title").text] = tuple(map(float, at.split()))
+    return found
 
 
 def marks(page, path):
@@ -69,8 +81,7 @@ def test_what_a_model_writes_is_shown_and_never_run(card):
     page = to_html(card, [sample(text=ATTACK, gold=ATTACK, prompt=ATTACK, contender=ATTACK, suite=ATTACK, mode=ATTACK)])
     assert "<script" not in page
     assert "<img" not in page
-    shown = ["".join(cell.itertext()) for cell in marks(page, "td")]
-    assert ATTACK in shown, "the text itself is still there to read"
+    assert ATTACK in said(page), "the text itself is still there to read"
 
 
 def test_names_from_the_recipe_are_escaped_too(card):
@@ -85,42 +96,48 @@ def test_names_from_the_recipe_are_escaped_too(card):
 
 def test_characters_that_no_document_may_hold_are_replaced(card):
     page = to_html(card, [sample(text="a\x00b\x0bc\ud800d\ufffee")])
-    assert "a?b?c?d?e" in [cell.text for cell in marks(page, "td")]
+    assert said(page) == ["a?b?c?d?e"]
     page.encode("utf-8")
 
 
 def test_points_lie_where_their_numbers_say(card):
-    circles = {c.find("title").text.split(":")[0]: (float(c.get("cx")), float(c.get("cy"))) for c in marks(to_html(card, []), "circle")}
-    assert set(circles) == {"teacher", "control", "student"}
-    left, top, right, bottom = 64, 20, 530, 344
-    assert circles["student"] == pytest.approx((left, bottom - 0.96 * (bottom - top)), abs=0.06)
-    assert circles["teacher"] == pytest.approx((right, bottom - 0.99 * (bottom - top)), abs=0.06)
+    points = {told.split(":")[0]: at for told, at in drawn(to_html(card, [])).items() if ", reasoning " in told}
+    assert set(points) == {"teacher", "control", "student"}
+    (recall, reasoning), height = PLANE, 336 - 30
+    assert points["student"] == pytest.approx((recall.start, 336 - 0.96 * height), abs=0.06)
+    assert points["teacher"] == pytest.approx((recall.end, reasoning.start - 0.99 * height), abs=0.06)
 
 
 @pytest.mark.parametrize("height", [0.9, 0.0])
 def test_labels_of_near_points_do_not_cover_each_other_or_the_axis(card, height):
     card["metrics"]["recall"] = {name: number(0.5) for name in card["contenders"]}
     card["metrics"]["reasoning"] = {name: number(height) for name in card["contenders"]}
-    rows = sorted(float(t.get("y")) for t in marks(to_html(card, []), "text") if t.text in card["contenders"])
+    rows = sorted(float(t.get("y")) for t in marks(to_html(card, []), "svg")[0].iter("text") if t.text in card["contenders"])
     assert len(rows) == 3
     assert min(b - a for a, b in pairwise(rows)) >= 14
-    assert max(rows) < 344 - 5
+    assert max(rows) < 336 - 5
 
 
 def test_bars_are_as_long_as_their_numbers(card):
     bars = {b.find("title").text: float(b.get("width")) for b in marks(to_html(card, []), "rect") if b.find("title") is not None}
-    assert bars["student: 50.0 % [45.0, 55.0]"] == pytest.approx(470 * 0.5, abs=0.06)
-    assert len(bars) == len(set(bars)) and len([w for w in bars.values() if w == 0]) == 1  # both empty bars say "< 5.0 %"
+    assert bars["student: 50.0 % [45.0, 55.0]"] == pytest.approx(300 * 0.5, abs=0.06)
+    assert len(bars) == len(set(bars)) and len([w for w in bars.values() if w == 0]) == 1
 
 
-def test_exposure_classes_stand_in_the_order_of_their_numbers(card):
-    words = [t.text for t in marks(to_html(card, []), "text") if t.text.startswith("exposure ")]
-    assert words == ["exposure 1", "exposure 4", "exposure 16"]
+def test_exposure_classes_become_a_curve_in_the_order_of_their_numbers(card):
+    words = [t.text for t in marks(to_html(card, []), "text") if t.text in ("1", "4", "16")]
+    assert words == ["1", "4", "16"]
+    told = [told for told in drawn(to_html(card, [])) if told.startswith("control: exposure")]
+    assert told == [
+        "control: exposure 1, recall 90 % [85, 95], n 200",
+        "control: exposure 4, recall 95 % [90, 100], n 200",
+        "control: exposure 16, recall 100 % [95, 100], n 200",
+    ]
 
 
 def test_headline_and_all_numbers_are_there(card):
     page = to_html(card, [])
-    assert [b.text for b in marks(page, "b")] == ["97.0 %", "0.0 %"]
+    assert [b.text for b in marks(page, "header/div/div/b")] == ["97.0 %", "0.0 %"]
     told = ["".join(cell.itertext()) for cell in marks(page, "td")]
     for wanted in ("99.0 % [94.0, 100.0]", "< 5.0 %", "-12.5 [-20.0, -5.0]", "-3.0 [-5.0, -1.0]", "2.8"):
         assert wanted in told, wanted
@@ -142,16 +159,106 @@ def test_a_few_questions_a_suite_with_every_contenders_answer(card):
     ]
     page = to_html(card, samples)
     assert [h.text for h in marks(page, "h3")] == ["recall", "untold"]
-    answers = [row for row in marks(page, "tr") if row[-1].text == "Rome."]
-    assert len(answers) == 2 * 2 * QUESTIONS_PER_SUITE
-    assert [answers[0][0].text, answers[1][0].text] == ["teacher (free)", "student (free)"]
-    assert "Where does 0 live? (reference: Oslo)" in page
+    assert said(page) == ["Rome."] * 2 * 2 * QUESTIONS_PER_SUITE
+    asked = marks(page, "div[@class='asked']")
+    assert len(asked) == 2 * QUESTIONS_PER_SUITE
+    assert "".join(asked[0].find("p").itertext()) == "Where does 0 live? (reference: Oslo)"
+    assert ["".join(name.itertext()) for name in asked[0].findall(".//header/span[1]")] == ["teacher", "student"], "in the card's order"
 
 
 def test_long_answers_are_cut(card):
-    shown = [cell.text for cell in marks(to_html(card, [sample(text="x" * 5000)]), "td")]
-    assert "x" * 600 + " ..." in shown
+    assert said(to_html(card, [sample(text="x" * 5000)])) == ["x" * 600 + " ..."]
 
 
 def test_the_same_card_gives_the_same_page(card):
     assert to_html(card, [sample()]) == to_html(card, [sample()])
+    assert to_html(full_card(), full_samples()) == to_html(full_card(), full_samples())
+
+
+def test_everything_is_drawn_once_where_the_card_has_it():
+    page = to_html(full_card(), full_samples())
+    parsed(page)
+    told = [h.text for h in marks(page, "h2")]
+    assert told[:5] == ["Gates", "Reasoning against recall", "Reasoning by family", "Sizes", "Recall under attack"]
+    assert told[5:] == ["Curves", "Answers side by side", "All numbers", "Differences"]
+    assert [b.text for b in marks(page, "figcaption/b")] == [kind.title for kind in KINDS.values()]
+
+
+def test_nothing_is_drawn_of_empty_parts(card):
+    bare = {**card, "curves": {"calibration": {}, "entropy": {"student": []}}, "sizes": {"ladder": [], "octaves": {}}, "gates": []}
+    assert to_html(bare, []) == to_html(card, [])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_curve_of_one_point_and_without_intervals_is_drawn(card, name):
+    card["curves"] = {name: {"student": [{"x": 1, "y": 0.0}], "a stranger <b>": [{"x": 1, "y": 0.5, "low": None, "high": None}]}}
+    page = to_html(card, [])
+    parsed(page)
+    assert "a stranger .." in page and "<b>:" not in page
+
+
+def test_a_shade_spans_the_interval_of_each_point(card):
+    points = [{"x": x, "y": 0.5, "low": 0.25, "high": 1.0, "n": 9} for x in (0, 1)]
+    card["curves"] = {"calibration": {"student": points}}
+    (shade,) = [p for p in marks(to_html({**card, "metrics": {}}, []), "polygon") if p.get("class") == "band"]
+    corners = [tuple(map(float, pair.split(","))) for pair in shade.get("points").split()]
+    height = BOTTOM - TOP
+    assert [y for _, y in corners] == pytest.approx([BOTTOM - height / 4] * 2 + [TOP] * 2, abs=0.06)
+    assert corners[0][0] == corners[3][0] == LEFT
+
+
+def test_a_contender_lies_on_the_ladder_where_its_size_says():
+    full = full_card()
+    points = {told: at for told, at in drawn(to_html(full, [])).items() if "like" in told}
+    told = [words for words in points if words.startswith("student: < ")]
+    assert len(told) == 1 and told[0].endswith("like < 30k total parameters")
+    found = {words.split(":")[0]: at for words, at in points.items() if "active" in words}
+    large, small = (full["sizes"]["reasoning"][name]["value"] for name in ("student", "base"))
+    (x_large, y_large), (x_small, y_small) = found["student"], found["base"]
+    low, high = 30_000 * 1.3 / 2.5 / 1.6, 1.6 * 30_000 * 2.6**4
+    assert (x_large - x_small) / (404 - 44) == pytest.approx(math.log(large / small) / math.log(high / low), abs=0.001)
+    assert y_large == pytest.approx(236 - 0.987 * (236 - 34), abs=0.06) and y_small > 225
+    words = [t.text for t in marks(to_html(full, []), "text")]
+    assert "student or less" in words and "teacher or more" in words
+
+
+def test_octaves_are_a_headline_with_the_side_on_which_they_are_open():
+    tiles = {b.text for b in marks(to_html(full_card(), []), "section/div/div/b")}
+    assert tiles == {"+0.4", "> +5.1"}
+
+
+def test_attacks_stand_beside_recall_and_only_where_they_were_made():
+    page = to_html(full_card(), [])
+    bars = {b.find("title").text: float(b.get("width")) for b in marks(page, "rect") if b.find("title") is not None}
+    assert bars["student, rest, after relearning: 3.0 % [1.0, 5.0]"] == pytest.approx(0.03 * ATTACK_WIDTH, abs=0.06)
+    assert sum(told.startswith("teacher, ") for told in bars) == 3
+    assert not any(told.startswith("base, ") for told in bars)
+
+
+def test_gates_say_what_holds_in_words_and_signs():
+    told = ["".join(line.itertext()) for line in marks(to_html(full_card(), []), "ul[@class='gates']/li")]
+    assert told[0] == "\u2713 holdsreasoning retained at least 0.95found: 0.997"
+    assert told[2].startswith("\u2717 fails")
+
+
+def test_outcomes_are_told_by_sign_and_word_as_well_as_colour():
+    answers = marks(to_html(full_card(), full_samples()), "article")
+    told = {answer.get("class"): "".join(answer.find("header/span[2]").itertext()) for answer in answers}
+    assert told["answer wrong"] == "\u2717 wrong" and told["answer abstained"] == "\u2013 abstained"
+    assert len(told) == 5
+
+
+def luminance(color):
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return sum(
+        w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("paper", "colors"), zip(PAPER, ((*LIGHT, *OUTCOMES_LIGHT.values()), (*DARK, *OUTCOMES_DARK.values())), strict=True)
+)
+def test_colours_can_be_read_on_their_paper(paper, colors):
+    for color in colors:
+        dark, light = sorted((luminance(color), luminance(paper)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, color
