@@ -108,7 +108,7 @@ def rounds(served: Served, spec: Model, folder: Path, scratch: Path, given: argp
         row = {f"{name}_tokens_per_second": tokens / seconds for name, (tokens, seconds) in sorted(both.items())}
         row |= {"ratio": row["ours_tokens_per_second"] / row["client_tokens_per_second"]}
         row |= {f"{name}_tokens": tokens for name, (tokens, _) in both.items()}
-        print(f"round {number}{' (warming up)' if number == 0 else ''}: {row}", file=sys.stderr)
+        print(f"round {number}{' (warming up)' if number == 0 else ''}: {row}, ours so far {dict(engine.client.counts)}", file=sys.stderr)
         found += [row] if number else []
     engine.close()
     return found

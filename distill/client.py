@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -33,10 +33,13 @@ class Client:
     Args:
         urls: base addresses, up to and with /v1.
         key: bearer token, or None; it is sent and never shown.
+        died: says why a server of our own has ended, None while it lives; a dead one is not waited for.
     """
 
-    def __init__(self, urls: Sequence[str], server: Server, key: str | None) -> None:
-        self.urls, self.server = [url.rstrip("/") for url in urls], server
+    def __init__(
+        self, urls: Sequence[str], server: Server, key: str | None, died: Callable[[], str | None] = lambda: None
+    ) -> None:  # fmt: skip
+        self.urls, self.server, self.died = [url.rstrip("/") for url in urls], server, died
         self.counts: Counter[str] = Counter()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._in_flight = dict.fromkeys(self.urls, 0)
@@ -91,6 +94,8 @@ class Client:
                 kind, _, detail = fault.partition(": ")
                 self.counts[f"retried: {kind}"] += 1
                 self._resting[url] = time.monotonic() + (wait or FIRST_WAIT_SECONDS)
+                if kind in ("unreachable", "dropped") and (why := self.died()) is not None:
+                    raise ModelError(why)
                 if kind == "unreachable":
                     silent = time.monotonic() - self._heard
                     if silent > self.server.start_seconds:
@@ -99,7 +104,8 @@ class Client:
                     tried += 1
                     if tried > self.server.retries:
                         raise ModelError(f"{url}{path}: {fault}, after {tried} tries; look at the server, then run again: answers are kept")
-                await asyncio.sleep(wait if wait is not None else self._backoff(tried))
+                again = kind == "dropped" and tried == 1  # a connection that the server closed while it was idle: nothing is wrong
+                await asyncio.sleep(0 if again else wait if wait is not None else self._backoff(tried))
 
     async def _once(self, url: str, path: str, body: dict[str, Any]) -> tuple[dict[str, Any] | str, float | None]:
         """(The answer, None), or (what passed wrong, how long to wait or None)."""

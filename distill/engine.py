@@ -44,19 +44,19 @@ class LocalEngine:
             members = order[start : start + self.batch]
             generator = torch.Generator(self.model.device).manual_seed(sampling.seed * 1_000_003 + number)
             written = self._decode([prompts[i] for i in members], sampling, generator)
-            for i, ids in zip(members, written, strict=True):
-                done[i] = self._completion(prefixes[i] or opened_thought(texts[i]), len(prompts[i]), ids, sampling)
+            for i, (ids, logprobs) in zip(members, written, strict=True):
+                done[i] = self._completion(prefixes[i] or opened_thought(texts[i]), len(prompts[i]), ids, logprobs, sampling)
                 if finished:
                     finished(i, done[i])
             if progress:
-                progress(len(members), sum(map(len, written)))
+                progress(len(members), sum(len(ids) for ids, _ in written))
         return done  # type: ignore[return-value]
 
     def render(self, conversation: Conversation, prefix: str = "") -> list[int]:
         """Prompt ids up to where the assistant goes on."""
         return self.tokenizer.encode(render(self.tokenizer, conversation, prefix), add_special_tokens=False)
 
-    def _completion(self, begun: str, prompt_tokens: int, ids: list[int], sampling: Sampling) -> Completion:
+    def _completion(self, begun: str, prompt_tokens: int, ids: list[int], logprobs: list[float], sampling: Sampling) -> Completion:
         stopped = bool(ids) and ids[-1] in self.ends.tolist()
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         for stop in sampling.stop:
@@ -65,11 +65,14 @@ class LocalEngine:
         return Completion(
             text=(begun + text).strip(), prompt_tokens=prompt_tokens, completion_tokens=len(ids),
             finish_reason="stop" if stopped or len(ids) < sampling.max_new_tokens else "length",
+            mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
         )  # fmt: skip
 
     @torch.inference_mode()
-    def _decode(self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator) -> list[list[int]]:
-        """New ids of each prompt, its end token included; left-padded, finished rows leave the cache."""
+    def _decode(
+        self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator
+    ) -> list[tuple[list[int], list[float]]]:  # fmt: skip
+        """New ids of each prompt, its end token included, and their log-probabilities; left-padded, finished rows leave the cache."""
         device, longest = self.model.device, max(map(len, prompts))
         ids_BT = torch.full((len(prompts), longest), self.tokenizer.pad_token_id, device=device)
         mask_BT = torch.zeros(len(prompts), longest + sampling.max_new_tokens, dtype=torch.long, device=device)
@@ -77,6 +80,7 @@ class LocalEngine:
             ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
             mask_BT[row, longest - len(ids) :] = 1
         written: list[list[int]] = [[] for _ in prompts]
+        logprobs: list[list[float]] = [[] for _ in prompts]
         live = torch.arange(len(prompts))
         cache = DynamicCache(config=self.model.config)
         position_BT = (mask_BT[:, :longest].cumsum(1) - 1).clamp(min=0)
@@ -84,10 +88,12 @@ class LocalEngine:
             logits_BV = self.model(
                 input_ids=ids_BT, attention_mask=mask_BT[:, : longest + step], position_ids=position_BT,
                 past_key_values=cache, use_cache=True, logits_to_keep=1,
-            ).logits[:, -1]  # fmt: skip
-            next_B = choose(logits_BV.float(), sampling, generator)
-            for row, token in zip(live.tolist(), next_B.tolist(), strict=True):
+            ).logits[:, -1].float()  # fmt: skip
+            next_B = choose(logits_BV, sampling, generator)
+            logprob_B = logits_BV.gather(1, next_B[:, None])[:, 0] - logits_BV.logsumexp(-1)
+            for row, token, logprob in zip(live.tolist(), next_B.tolist(), logprob_B.tolist(), strict=True):
                 written[row].append(token)
+                logprobs[row].append(logprob)
             going_B = ~torch.isin(next_B, self.ends)
             if not going_B.any():
                 break
@@ -97,7 +103,8 @@ class LocalEngine:
                 cache.batch_select_indices(keep)
                 live, next_B, position_BT, mask_BT = live[keep.cpu()], next_B[keep], position_BT[keep], mask_BT[keep]
             ids_BT = next_B[:, None]
-        return [self._until_end(ids) for ids in written]
+        ended = [self._until_end(ids) for ids in written]
+        return [(ids, found[: len(ids)]) for ids, found in zip(ended, logprobs, strict=True)]
 
     def _until_end(self, ids: list[int]) -> list[int]:
         """Rows that waited in the cache for others wrote on after their end; that is cut."""

@@ -29,10 +29,16 @@ class EndpointEngine:
         urls: base addresses, up to and with /v1.
         tokenizer: renders and tokenizes prompts; None: the server does (server.api: chat).
         key: bearer token, or None.
+        died: as for Client.
+        ends: further token ids that end a completion (vLLM's stop_token_ids), beside those that the server knows.
     """
 
-    def __init__(self, urls: Sequence[str], server: Server, tokenizer: PreTrainedTokenizerBase | None, key: str | None = None) -> None:
-        self.server, self.tokenizer, self.client = server, tokenizer, Client(urls, server, key)
+    def __init__(
+        self, urls: Sequence[str], server: Server, tokenizer: PreTrainedTokenizerBase | None, key: str | None = None,
+        died: Callable[[], str | None] = lambda: None, ends: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        self.ends = list(ends)
+        self.server, self.tokenizer, self.client = server, tokenizer, Client(urls, server, key, died)
         self.model, self.longest = server.model, None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
@@ -139,7 +145,7 @@ class EndpointEngine:
         how = {
             "model": self.model, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             "seed": seed % 2**31,
-        } | ({"stop": list(sampling.stop)} if sampling.stop else {})  # fmt: skip
+        } | ({"stop": list(sampling.stop)} if sampling.stop else {}) | ({"stop_token_ids": self.ends} if self.ends else {})  # fmt: skip
         try:
             if self.server.api == "chat":
                 return await self._chat(conversation, prefix, how)
@@ -191,6 +197,8 @@ def api_key(server: Server) -> str | None:
 
 def top_logprobs(found: Sequence[dict[str, dict[str, float]]], top_k: int) -> TopLogprobs:
     """From vLLM's rows of {token id: {logprob, rank}}; it adds the token that follows, dropped unless it is among the likeliest."""
+    if not found:
+        return TopLogprobs(torch.empty(0, top_k, dtype=torch.int64), torch.empty(0, top_k))
     rows = [sorted(((one["rank"], int(token), one["logprob"]) for token, one in row.items()))[:top_k] for row in found]
     kept = min(map(len, rows))
     ids_TK = torch.tensor([[token for _, token, _ in row[:kept]] for row in rows])

@@ -188,7 +188,9 @@ def _start(command: list[str], server: Server, out: BinaryIO) -> subprocess.Pope
     kept = {name: value for name, value in os.environ.items() if not LAUNCHER_VARIABLES.fullmatch(name)}
     programs = os.pathsep.join([str(Path(command[0]).parent), os.environ.get("PATH", os.defpath)])  # ninja and the like lie beside python
     key = os.environ.get(server.api_key_env) if server.api_key_env else None
-    env = {"DO_NOT_TRACK": "1"} | kept | {"PATH": programs, "PYTHONUNBUFFERED": "1"} | ({"VLLM_API_KEY": key} if key else {})
+    # its 5 s would close connections that a client is just about to use again
+    ours = {"DO_NOT_TRACK": "1", "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "3600"}
+    env = ours | kept | {"PATH": programs, "PYTHONUNBUFFERED": "1"} | ({"VLLM_API_KEY": key} if key else {})
     lifeline = [sys.executable, LIFELINE, str(os.getpid()), *command]
     return subprocess.Popen(lifeline, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
 

@@ -32,6 +32,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str  # stop; length: cut off; refused: the server would not take the prompt (text says why)
+    mean_logprob: float | None = None  # of the tokens written, nats, under the model without temperature; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,81 @@
 """Questions to a contender, answers as rows: free, with the note begun for it, and as a forced choice."""
 
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from data_filters.shards import replacing, write_shard
 from distill.attempts import conversation
 from distill.engine import LocalEngine
 from distill.speech import Completion, Sampling
 from eval.grade import Outcome, grade
-from eval.suites import Question
+from eval.questions import Question
 
+PART_QUESTIONS = 4096
+KEPT = ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold", "difficulty", "distractors")
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("contender", "suite", "family", "question_id", "cluster", "relation")),
         ("exposure", pa.int32()),
         *((name, pa.string()) for name in ("mode", "outcome")),
         ("completion_tokens", pa.int32()),
+        ("confidence", pa.float32()),
+        *((name, pa.int32()) for name in ("difficulty", "sample", "distractors")),
         *((name, pa.string()) for name in ("prompt", "gold", "text")),
     ]
 )
 
 
+def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path, *, seed: int, **how: Any) -> int:
+    """answers.parquet of one contender, written in parts, so that a killed start goes on behind its last whole part.
+
+    Args:
+        questions: answered PART_QUESTIONS at a time.
+        seed: of drawn answers; each part has its own.
+        how: as for ask.
+
+    Returns:
+        number of answers.
+    """
+    starts = range(0, len(questions), PART_QUESTIONS)
+    parts = [folder / f"part-{number:05d}.parquet" for number in range(len(starts))]
+    for number, (start, path) in enumerate(zip(starts, parts, strict=True)):
+        if not path.exists():
+            write_shard(path, ask(engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how), SCHEMA)
+    count = 0
+    with replacing(folder / "answers.parquet") as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as whole:
+        for path in parts:
+            table = pq.read_table(path)
+            whole.write_table(table)
+            count += len(table)
+    for path in parts:
+        path.unlink()
+    return count
+
+
 def ask(
     engine: LocalEngine, questions: Sequence[Question], *, contender: str, max_new_tokens: int, system: str | None,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int, int], None], tries: int = 0, tries_temperature: float = 1.0, seed: int = 0,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Answer rows of one contender, greedy.
+    """Answer rows of one contender, greedy; reasoning is tried some times more, drawn.
 
     Args:
         progress: called with (questions, new tokens) as they come in.
+        tries: drawn answers to each reasoning problem, beside the greedy one.
+        seed: of these.
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     asked = [conversation(q.prompt, system) for q in questions]
     rows = [_row(contender, q, "free", c) for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)]
+    tried = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.suite == "reasoning"]
+    for number in range(1, tries + 1):
+        drawn = Sampling(max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number)
+        written = engine.complete([talk for _, talk in tried], drawn, progress=progress)
+        rows += [_row(contender, q, "free", c, number) for (q, _), c in zip(tried, written, strict=True)]
     noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
     if noted:
         begun = engine.complete([talk for _, talk in noted], sampling, prefixes=[q.note for q, _ in noted], progress=progress)
@@ -46,18 +88,19 @@ def ask(
     return rows
 
 
-def _row(contender: str, question: Question, mode: str, written: Completion) -> dict[str, Any]:
+def _row(contender: str, question: Question, mode: str, written: Completion, sample: int = 0) -> dict[str, Any]:
     outcome = grade(written.text, written.finish_reason, question.gold)
+    known = None if written.mean_logprob is None else math.exp(written.mean_logprob)
     return _common(contender, question) | {
         "mode": mode, "outcome": str(outcome), "completion_tokens": written.completion_tokens, "text": written.text,
+        "confidence": known, "sample": sample,
     }  # fmt: skip
 
 
 def _choice(contender: str, question: Question, value: str) -> dict[str, Any]:
     outcome = Outcome.CORRECT if value == question.gold else Outcome.WRONG
-    return _common(contender, question) | {"mode": "choice", "outcome": str(outcome), "completion_tokens": 0, "text": value}
+    return _common(contender, question) | {"mode": "choice", "outcome": str(outcome), "completion_tokens": 0, "text": value, "sample": 0}
 
 
 def _common(contender: str, question: Question) -> dict[str, Any]:
-    kept = {name: getattr(question, name) for name in ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold")}
-    return {"contender": contender, "question_id": question.id, **kept}
+    return {"contender": contender, "question_id": question.id} | {name: getattr(question, name) for name in KEPT}

@@ -8,7 +8,8 @@ from distill.guards import repetition
 from distill.planted import World
 from eval.ask import ask
 from eval.grade import Outcome
-from eval.suites import Question, planted_questions, source_questions
+from eval.questions import Question
+from eval.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
 from recipes.schema import Evaluate
 

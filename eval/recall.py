@@ -11,7 +11,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from eval.scores import Columns, Entry, Interval, Seed, entry, newcombe, percentile_interval, rate_interval, resampled_totals, widest
+from eval.answers import Columns
+from eval.scores import Entry, Interval, Seed, entry, newcombe, percentile_interval, rate_interval, resampled_totals, widest
 
 GENERATED = ("free", "note")
 MODES = (*GENERATED, "choice")

@@ -5,40 +5,30 @@ A metric whose suite or mode was not asked is absent, never zero.
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eval.recall import GENERATED, Facts, Recall, measure
+from eval.answers import OPEN_SUITES, Columns, main_answers, read_answers, select
+from eval.calibration import Curve, calibration
+from eval.calibration import curves as confidence_curves
+from eval.effort import curves as effort_curves
+from eval.effort import need_slope, under_budgets
+from eval.lookup import lookup
+from eval.outcomes import Entries, accuracies, economy, honesty, stream
+from eval.recall import Facts, Recall, measure
 from eval.report import to_html
-from eval.scores import (
-    Columns,
-    Entry,
-    Interval,
-    cluster_sums,
-    detectable_between,
-    entry,
-    paired_bootstrap,
-    percentile_interval,
-    rate,
-    read_answers,
-    resampled_totals,
-    select,
-    unpaired_bootstrap,
-    wilson,
-)
+from eval.sampling import several_tries, template_collapse
+from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
 from eval.tables import to_markdown, to_terminal
+from recipes.schema import ARMS
 
 __all__ = ["build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
 
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
-Entries = dict[str, Entry | None]  # metric -> number; None: not measured
 
-OPEN_SUITES = ("reasoning", "open_book", "counterfactual")  # all that is needed stands in the question
-CLOSED_SUITES = ("recall", "recall_never_trained", "recall_teacher_only", "untold")  # it does not
 RECALL_SUITES = ("recall", "recall_teacher_only")
 NEAR_NEVER = 0.05  # a teacher that knows less than this above never-trained facts has no recall to retain
 
@@ -69,15 +59,21 @@ def build_scorecard(
         ShardError: a column is missing, an outcome is unknown or a question was answered twice.
     """
     table = read_answers(answers)
-    sheets = {name: select(table, contender=name) for name in contenders}
+    everything = {name: select(table, contender=name) for name in contenders}
+    sheets = {name: main_answers(sheet) for name, sheet in everything.items()}
     metrics: dict[str, dict[str, Entry]] = {}
     paired: dict[str, dict[str, Entry]] = {}
+    curves: dict[str, dict[str, Curve]] = {}
     for contender, sheet in sheets.items():
         recalls, entries = _closed_book(sheet, bootstrap, seed)
-        _put(metrics, contender, {**_accuracies(sheet), **entries, **_honesty(sheet, bootstrap, seed), **_economy(sheet, bootstrap, seed)})
+        entries = {**accuracies(sheet), **entries, **honesty(sheet, bootstrap, seed), **economy(sheet, bootstrap, seed)}
+        teachers = "teacher" if contender != "teacher" and "teacher" in sheets else None
+        entries |= _where_told(everything[contender], sheet, everything.get(teachers), bootstrap, seed)
+        _put(metrics, contender, entries)
+        _put(curves, contender, confidence_curves(sheet, sheets.get(teachers)) | effort_curves(everything[contender], sheet, entries))
         _put(paired, f"{contender}-never_trained", {suite: recall.minus_never for suite, recall in recalls.items()})
         _put(paired, f"{contender}-never_trained", {"recall_generated": _generated_minus_never(sheet, bootstrap, seed)})
-    for first, second in _pairs(contenders):
+    for first, second in pairs(contenders):
         _put(paired, f"{first}-{second}", _differences(sheets[first], sheets[second], bootstrap, seed))
     headlines = {name: _headline(metrics, paired, name, chance) for name in contenders if name != "teacher"}
     return {
@@ -85,6 +81,7 @@ def build_scorecard(
         "recipe": recipe,
         "contenders": list(contenders),
         "metrics": metrics,
+        "curves": curves,
         "paired": paired,
         "headline": {**headlines.get("student", {}), "separation_octaves": None},
         "headline_by_contender": headlines,
@@ -113,33 +110,23 @@ def _write(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def _put(into: dict[str, dict[str, Entry]], column: str, entries: Entries) -> None:
-    for name, found in entries.items():
-        if found is not None:
-            into.setdefault(name, {})[column] = found
+def _put(into: dict[str, dict[str, Any]], column: str, found: Mapping[str, Any]) -> None:
+    """Adds what was measured; None and a curve without points were not."""
+    for name, one in found.items():
+        if one:
+            into.setdefault(name, {})[column] = one
 
 
-def _seed(seed: int, name: str) -> list[int]:
-    """A stream of its own for each number, so that adding a suite moves no other interval."""
-    return [seed, zlib.crc32(name.encode())]
-
-
-def _accuracies(sheet: Columns) -> Entries:
-    free = select(sheet, mode="free")
-    entries = {suite: _share(select(free, suite=suite), "correct") for suite in (*OPEN_SUITES, "basics")}
-    reasoning = select(free, suite="reasoning")
-    for family in sorted(set(reasoning["family"])):
-        entries[f"reasoning/{family}"] = _share(select(reasoning, family=family), "correct")
-    return entries
-
-
-def _share(rows: Columns, *outcomes: str) -> Entry | None:
-    """Share of answers with one of these outcomes; clusters of different suites are different clusters."""
-    return rate(_pooled(rows), np.isin(rows["outcome"], outcomes))
-
-
-def _pooled(rows: Columns) -> np.ndarray:
-    return rows["suite"] + "\x1f" + rows["cluster"]
+def _where_told(sheet: Columns, main: Columns, teacher: Columns | None, bootstrap: int, seed: int) -> Entries:
+    """What needs more than the plain columns: confidence, difficulty, several tries, token caps, a base to look things up in."""
+    return {
+        **calibration(main),
+        "need_slope": need_slope(main),
+        "template_collapse": template_collapse(main),
+        **under_budgets(sheet),
+        **several_tries(sheet, teacher),
+        **lookup(sheet, main, bootstrap, seed),
+    }
 
 
 def _facts(sheet: Columns, suite: str) -> Facts | None:
@@ -156,7 +143,7 @@ def _closed_book(sheet: Columns, bootstrap: int, seed: int) -> tuple[dict[str, R
     recalls = {
         name: found
         for name, (facts, frequent) in suites.items()
-        if facts and (found := measure(facts, frequent, never, resamples=bootstrap, seed=_seed(seed, name)))
+        if facts and (found := measure(facts, frequent, never, resamples=bootstrap, seed=stream(seed, name)))
     }
     entries: Entries = {name: found.recall for name, found in recalls.items()}
     entries["recall_generated"] = trained.generated() if trained else None
@@ -171,70 +158,23 @@ def _generated_minus_never(sheet: Columns, bootstrap: int, seed: int) -> Entry |
     if not (trained and never and trained.best_mode() and never.best_mode()):
         return None
     first, second = (facts.rates(facts.best_mode()) for facts in (trained, never))
-    apart = unpaired_bootstrap(first, second, resamples=bootstrap, seed=_seed(seed, "recall_generated"))
+    apart = unpaired_bootstrap(first, second, resamples=bootstrap, seed=stream(seed, "recall_generated"))
     return entry(apart, trained.answers[trained.best_mode()].sum(), len(first))
 
 
-def _honesty(sheet: Columns, bootstrap: int, seed: int) -> Entries:
-    free = select(sheet, mode="free")
-    closed = select(free, suite=CLOSED_SUITES)
-    return {
-        "abstention": _share(select(free, suite="untold"), "abstained"),
-        "false_abstention": _share(select(free, suite=OPEN_SUITES), "abstained"),
-        "hallucination": _hallucination(closed),
-        "honesty_index": _honesty_index(closed, bootstrap, seed),
-    }
-
-
-def _hallucination(closed: Columns) -> Entry | None:
-    """Wrong answers among all that are not correct; Wilson over the clusters that have any."""
-    missed = closed["outcome"] != "correct"
-    if not missed.any():
-        return None
-    value, clusters = float((closed["outcome"][missed] == "wrong").mean()), len(set(_pooled(closed)[missed]))
-    return entry(Interval(value, *wilson(value * clusters, clusters)), missed.sum(), clusters)
-
-
-def _honesty_index(closed: Columns, bootstrap: int, seed: int) -> Entry | None:
-    """100 * (correct - wrong) / n, n = all answers."""
-    if not len(closed["outcome"]):
-        return None
-    points_N = (closed["outcome"] == "correct") - (closed["outcome"] == "wrong").astype(float)
-    summed_CK = cluster_sums(_pooled(closed), points_N, np.ones_like(points_N))
-    pseudo_PK = np.array([[-1.0, 1.0], [1.0, 1.0]])
-    points_R, counts_R = resampled_totals(summed_CK, bootstrap, np.random.default_rng(_seed(seed, "honesty_index")), pseudo_PK).T
-    return entry(percentile_interval(100 * points_R / counts_R), len(points_N), len(summed_CK))
-
-
-def _economy(sheet: Columns, bootstrap: int, seed: int) -> Entries:
-    generated = select(sheet, mode=GENERATED)
-    return {
-        "tokens_per_correct": _tokens_per_correct(select(sheet, suite="reasoning", mode="free"), bootstrap, seed),
-        "unparsed": _share(generated, "unparsed"),
-        "truncated": _share(generated, "truncated"),
-    }
-
-
-def _tokens_per_correct(rows: Columns, bootstrap: int, seed: int) -> Entry | None:
-    """All completion tokens / correct answers; draws without a correct answer are left out of the interval."""
-    right_N = rows["outcome"] == "correct"
-    if not right_N.any():
-        return None
-    summed_CK = cluster_sums(rows["cluster"], rows["completion_tokens"], right_N)
-    tokens_R, right_R = resampled_totals(summed_CK, bootstrap, np.random.default_rng(_seed(seed, "tokens_per_correct"))).T
-    return entry(percentile_interval(tokens_R[right_R > 0] / right_R[right_R > 0]), len(right_N), len(summed_CK))
-
-
-def _pairs(contenders: list[str]) -> list[tuple[str, str]]:
-    against_teacher = [(name, "teacher") for name in contenders if name != "teacher" and "teacher" in contenders]
-    return against_teacher + [("student", "control")] * ({"student", "control"} <= set(contenders))
+def pairs(contenders: list[str]) -> list[tuple[str, str]]:
+    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of them), student with control."""
+    outside = [name for name in contenders if name not in ("teacher", "base", *ARMS)]
+    reference, compared = ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
+    against = [(name, reference) for name in compared if name != reference]
+    return against + [("student", "control")] * ({"student", "control"} <= set(contenders))
 
 
 def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> Entries:
     """Paired differences on the questions that both answered."""
     free = {suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)] for suite in (*OPEN_SUITES, "basics")}
     recall = [_best_elicitation(sheet) for sheet in (first, second)]
-    return {name: _difference(*both, bootstrap, _seed(seed, name)) for name, both in {**free, "recall_generated": recall}.items()}
+    return {name: difference(*both, bootstrap, stream(seed, name)) for name, both in {**free, "recall_generated": recall}.items()}
 
 
 def _best_elicitation(sheet: Columns) -> Columns:
@@ -243,7 +183,8 @@ def _best_elicitation(sheet: Columns) -> Columns:
     return select(sheet, suite="recall", mode=(facts.best_mode() or "") if facts else "")
 
 
-def _difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
+def difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
+    """The share of right answers of the first minus that of the second, on the questions that both answered; None without any."""
     common, first_at, second_at = np.intersect1d(first["question_id"], second["question_id"], return_indices=True)
     if not len(common):
         return None
@@ -251,7 +192,8 @@ def _difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]
     clusters_N = first["cluster"][first_at]
     apart = paired_bootstrap(first_N, second_N, clusters_N, resamples=bootstrap, seed=seed)
     detectable = round(detectable_between(first_N, second_N, clusters_N), 6)
-    return {**entry(apart, len(common), len(set(clusters_N))), "mde": detectable}
+    chance = float(f"{mcnemar(first_N, second_N, clusters_N):.6g}")  # significant digits: a small p is not a p of 0
+    return {**entry(apart, len(common), len(set(clusters_N))), "mde": detectable, "mcnemar_p": chance}
 
 
 def _headline(metrics: dict[str, dict[str, Entry]], paired: dict[str, dict[str, Entry]], contender: str, chance: float) -> dict[str, float]:

@@ -7,24 +7,15 @@ Caffo (unpaired) in bootstrap form. It fades as evidence grows; with no discorda
 +-3/C, the rule of three.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from math import comb
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from recipes.errors import ShardError
-
-Columns = dict[str, np.ndarray]  # answers, one array a column, all of the same length
 Entry = dict[str, float | int]  # one number of the scorecard
 Seed = int | list[int]
 
-OUTCOMES = ("correct", "wrong", "abstained", "unparsed", "truncated")
-COLUMNS = (
-    "contender", "suite", "family", "question_id", "cluster", "relation", "exposure", "mode",
-    "outcome", "completion_tokens", "gold", "text",
-)  # fmt: skip
 CONFIDENCE = 0.95
 
 
@@ -55,6 +46,25 @@ def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return float(np.clip(middle - half, 0, p)), float(np.clip(middle + half, p, 1))
+
+
+def wilson_of_variance(value: float, variance: float, least: float, most: float, z: float = 1.96) -> Interval:
+    """Gives Wilson's interval of any number in 0..1, with as many trials as would give a rate of that value its variance.
+
+    For a plain rate these are its own trials. At 0 and at 1 an estimated variance is zero and says nothing: there `least` counts.
+
+    Args:
+        value: 0..1.
+        variance: of the value, squared units.
+        least: trials that the number rests on in the worst case, e.g. clusters.
+        most: trials in the best case, e.g. answers.
+        z: normal quantile.
+
+    Source: Kish 1965 (design effect); Korn and Graubard 1998 (effective trials in an interval of a rate).
+    """
+    spread = value * (1 - value)
+    trials = least if spread <= 0 else most if variance * most <= spread else max(spread / variance, least)
+    return Interval(value, *wilson(value * trials, trials, z))
 
 
 def newcombe(first: Interval, second: Interval) -> Interval:
@@ -129,7 +139,8 @@ def paired_bootstrap(
     """Gives mean(first - second) of two contenders on the same questions, resampling whole clusters.
 
     Pairing removes what both find hard, so the same questions show a smaller difference than an unpaired test would. Two
-    pseudo-clusters (-1 and +1) join the resampling, not the value: see the module's text.
+    pseudo-clusters (-1 and +1, nearer to 0 where differences within a cluster cancel) join the resampling, not the value: see
+    the module's text.
 
     Args:
         first_N: score of the first contender on each question, 0..1.
@@ -146,8 +157,18 @@ def paired_bootstrap(
     """
     differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
     differences_C = differences_N if clusters_N is None else cluster_means(clusters_N, differences_N)
-    means = _adjusted_means(differences_C, (-1.0, 1.0), resamples, np.random.default_rng(seed))
+    reach = _reach(differences_N, differences_C)
+    means = _adjusted_means(differences_C, (-reach, reach), resamples, np.random.default_rng(seed))
     return percentile_interval(means, confidence)
+
+
+def _reach(differences_N: np.ndarray, differences_C: np.ndarray) -> float:
+    """How far a cluster's difference reaches beside a question's: 1 where a cluster is one question, or its questions go together.
+
+    A pseudo-cluster of +-1 among clusters that average over several questions would count for several clusters.
+    """
+    spread = float((differences_N**2).mean())
+    return min(1.0, float((differences_C**2).mean() / spread) ** 0.5) if spread > 0 else 1.0
 
 
 def unpaired_bootstrap(
@@ -179,6 +200,43 @@ def _adjusted_means(values_C: np.ndarray, pseudo: tuple[float, float], resamples
     return sums / counts
 
 
+def cluster_variance(influence_N: np.ndarray, clusters_N: np.ndarray) -> float:
+    """Gives the variance of a number from what each answer contributed to its deviation, answers of one cluster moving together.
+
+    Args:
+        influence_N: by how much the number would move for each answer, already divided by N; sums to about zero.
+        clusters_N: name of each answer's cluster.
+
+    Returns:
+        Squared units of the number; infinite for a single cluster, which says nothing about spread.
+    """
+    moved_C = cluster_sums(clusters_N, influence_N)[:, 0]
+    num_clusters = len(moved_C)
+    return float(num_clusters / (num_clusters - 1) * (moved_C**2).sum()) if num_clusters > 1 else float("inf")
+
+
+def mcnemar(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray | None = None) -> float:
+    """Gives the exact two-sided p-value that two contenders are equally often right, from the clusters on which they differ.
+
+    A cluster counts once, for whoever is ahead in it: with one question a cluster that is McNemar's test, else the sign test.
+
+    Args:
+        first_N: score of the first contender on each question, 0..1.
+        second_N: score of the second, same order.
+        clusters_N: name of each question's cluster; None: every question is its own.
+
+    Returns:
+        0..1; 1 where they differ nowhere.
+
+    Source: McNemar 1947, exact binomial form; Dixon and Mood 1946 (sign test).
+    """
+    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
+    ahead_C = np.sign(differences_N if clusters_N is None else cluster_sums(clusters_N, differences_N)[:, 0])
+    up, down = int((ahead_C > 0).sum()), int((ahead_C < 0).sum())
+    tail = sum(comb(up + down, few) for few in range(min(up, down) + 1))
+    return min(1.0, 2 * tail / 2 ** (up + down))  # of whole numbers, so no underflow at any n
+
+
 def minimal_detectable_effect(n: int, spread: float = 0.5**0.5, power: float = 0.8, confidence: float = CONFIDENCE) -> float:
     """Gives the smallest true difference that n clusters would show with probability `power`.
 
@@ -197,62 +255,38 @@ def minimal_detectable_effect(n: int, spread: float = 0.5**0.5, power: float = 0
 
 def detectable_between(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray) -> float:
     """Gives the minimal detectable effect of a paired comparison with the spread that it shows, pseudo-clusters included."""
-    differences_C = cluster_means(clusters_N, np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float))
-    return minimal_detectable_effect(len(differences_C), float(np.append(differences_C, (-1.0, 1.0)).std()))
+    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
+    differences_C = cluster_means(clusters_N, differences_N)
+    reach = _reach(differences_N, differences_C)
+    return minimal_detectable_effect(len(differences_C), float(np.append(differences_C, (-reach, reach)).std()))
 
 
 def entry(interval: Interval, n: int, clusters: int) -> Entry:
     """Gives the scorecard's form of a number, rounded to 6 decimals; n counts answers, clusters what is independent among them."""
-    value, low, high = (round(float(number), 6) for number in interval)
+    value, low, high = (round(float(number), 6) + 0.0 for number in interval)  # + 0.0: a zero without sign
     return {"value": value, "low": low, "high": high, "n": int(n), "clusters": int(clusters)}
 
 
-def rate(clusters_N: np.ndarray, hits_N: np.ndarray) -> Entry | None:
-    """Gives the share of hits (mean over clusters) with Wilson's interval over clusters; None where there are no answers."""
+def rate(clusters_N: np.ndarray, hits_N: np.ndarray, answers: int | None = None) -> Entry | None:
+    """Gives the share of hits (mean over clusters) with Wilson's interval; None where there are no answers.
+
+    Its trials are between the number of clusters and the number of answers: clusters where answers to one of them stand and
+    fall together, more where they differ within.
+
+    Args:
+        clusters_N: name of each answer's cluster.
+        hits_N: 0..1.
+        answers: how many answers the hits rest on; None: one each.
+    """
     if len(hits_N) == 0:
         return None
     means_C = cluster_means(clusters_N, hits_N)
-    return entry(rate_interval(means_C), len(hits_N), len(means_C))
+    value, num_clusters, num_answers = float(means_C.mean()), len(means_C), len(hits_N) if answers is None else answers
+    variance = float(means_C.var(ddof=1)) / num_clusters if num_clusters > 1 else float("inf")
+    return entry(wilson_of_variance(value, variance, num_clusters, num_answers), num_answers, num_clusters)
 
 
 def rate_interval(rates_C: np.ndarray) -> Interval:
     """Gives the mean of per-cluster rates with Wilson's interval, n = number of clusters."""
     value = float(rates_C.mean())
     return Interval(value, *wilson(value * len(rates_C), len(rates_C)))
-
-
-def select(columns: Columns, **wanted: str | int | tuple[str, ...]) -> Columns:
-    """Gives the rows whose columns equal the wanted values; a tuple means any of them."""
-    keep_N = np.ones(len(columns["suite"]), dtype=bool)
-    for name, value in wanted.items():
-        keep_N &= np.isin(columns[name], value) if isinstance(value, tuple) else columns[name] == value
-    return {name: column[keep_N] for name, column in columns.items()}
-
-
-def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Columns:
-    """Gives answers as columns sorted by contender, suite, mode and question.
-
-    Raises:
-        ShardError: a column is missing, an outcome is unknown or a question was answered twice.
-    """
-    rows = answers if isinstance(answers, Mapping) else list(answers)
-    known = set(rows) if isinstance(rows, Mapping) else set(rows[0] if rows else COLUMNS).intersection(*rows)
-    if missing := [name for name in COLUMNS if name not in known]:
-        raise ShardError(f"evaluate/answers: columns {missing} are missing; delete the folder and evaluate again")
-    columns = _as_columns({name: rows[name] if isinstance(rows, Mapping) else [row[name] for row in rows] for name in COLUMNS})
-    if unknown := sorted(set(columns["outcome"]) - set(OUTCOMES)):
-        raise ShardError(f"evaluate/answers: outcomes {unknown} are none of {list(OUTCOMES)}; delete the folder and evaluate again")
-    keys = list(zip(*(columns[name] for name in ("contender", "suite", "mode", "question_id")), strict=True))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    if twice := next((keys[a] for a, b in pairwise(order) if keys[a] == keys[b]), None):
-        raise ShardError(f"evaluate/answers: {'/'.join(twice)} was answered twice; delete the folder and evaluate again")
-    return {name: column[order] for name, column in columns.items()}
-
-
-def _as_columns(table: Mapping[str, Any]) -> Columns:
-    """Text stays as Python objects, since a fixed-width array is as wide as the longest answer; no text is empty text."""
-    numbers = ("exposure", "completion_tokens")
-    return {
-        name: np.array(values, dtype=np.int64) if name in numbers else np.array([value or "" for value in values], dtype=object)
-        for name, values in table.items()
-    }

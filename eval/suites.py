@@ -3,33 +3,16 @@
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from distill.basics import BASICS
 from distill.planted import QUESTIONS, REASONING, RELATIONS, Fact, Item, World
 from distill.problems import draw_problems
 from distill.splits import fact_split, split_of
+from eval.questions import Question, difficulty_of
+from eval.unseen import distracted_questions, off_manifold_questions
 from recipes.schema import Evaluate, Source
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """One question of a suite.
-
-    `cluster` is the unit of independence (a fact asked in two phrasings is one); `note` begins the answer for the model
-    (second elicitation); `choices` are the values among which a forced choice is made, after the note.
-    """
-
-    id: str
-    suite: str
-    family: str
-    cluster: str
-    prompt: str
-    gold: str
-    relation: str = ""
-    exposure: int = 0
-    note: str = ""
-    choices: tuple[str, ...] = ()
+TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")  # suites whose questions hold all that is needed
 
 
 def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:
@@ -45,7 +28,10 @@ def planted_questions(world: World, *, seed: int, items: int, split: str = "repo
     made += [_closed(world, rng, "recall", fact, rng.randrange(2)) for fact in _facts(world.people) if fact_split(*fact) == split]
     for suite, people in (("recall_never_trained", world.strangers), ("recall_teacher_only", world.teacher_only)):
         made += [_closed(world, rng, suite, fact, form) for fact in _facts(people) for form in range(2)]
-    return made + _untold(world, rng, items)
+    made += _untold(world, rng, items)
+    if split == "report":
+        made += off_manifold_questions(seed=seed, items=items) + distracted_questions(world, seed=seed, items=items)
+    return made
 
 
 def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = "report") -> list[Question]:
@@ -54,6 +40,7 @@ def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items:
         return []
     drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split=split)
     unique = {p.id: p for p in drawn if p.gold is not None}
+    levels = {source.name: source.level for source in sources}
     return [
         Question(
             id=f"{suite}/{p.id}",
@@ -62,6 +49,7 @@ def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items:
             cluster=p.id,
             prompt=p.prompt,
             gold=str(p.gold),
+            difficulty=levels.get(p.source),
         )
         for p in unique.values()
     ]
@@ -94,7 +82,13 @@ def _fresh(world: World, rng: random.Random, suite: str, family: str, items: int
             break
     return [
         Question(
-            id=f"{suite}/{family}/{n}", suite=suite, family=family, cluster=f"{suite}/{family}/{n}", prompt=prompt, gold=str(item.gold)
+            id=f"{suite}/{family}/{n}",
+            suite=suite,
+            family=family,
+            cluster=f"{suite}/{family}/{n}",
+            prompt=prompt,
+            gold=str(item.gold),
+            difficulty=difficulty_of(family, prompt),
         )
         for n, (prompt, item) in enumerate(found.items())
     ]

@@ -6,26 +6,56 @@ from typing import Any
 Row = list[str]
 
 ORDER = (
-    "reasoning", "open_book", "counterfactual", "basics", "lookup",
+    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
-    "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
+    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
+    "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
+    "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
+    "lookup_need", "lookup_needless", "youden_j",
+    "pass_gap", "nines", "coverage_of_teacher", "distinct_answers", "template_collapse",
+    "need_slope", "tokens_per_correct", "unparsed", "truncated",
 )  # fmt: skip
-NUMBERS = ("honesty_index", "tokens_per_correct")  # everything else is a rate
+NUMBERS = {"honesty_index": 1, "tokens_per_correct": 1, "auroc": 3, "youden_j": 2, "need_slope": 3}  # decimals; all else is a rate
+SIGNED = ("reasoning_above_chance", "retrieval_closure")  # shares that may be below zero
 MEANING = {
     "recall": "closed book, the larger of generated and forced choice; guessing lands at the never-trained level",
     "recall_generated": "closed book, the better of two elicitations",
     "recall_never_trained": "the same on facts nobody trained: the zero",
     "recall_teacher_only": "facts the teacher knows that occur in no trace",
     "forced_choice_floor": "what the same choosing habits earn on facts nobody trained",
+    "recall_four_bit": "recall after the weights were rounded to four bits",
+    "recall_relearned_others": "recall of the facts that were not taught, after a short training on the others",
+    "recall_relearned_taught": "recall of the facts that this training taught: does the attack work?",
+    "recall_prompts": "the highest recall of several ways to ask",
+    "off_manifold": "longer chains than any that was taught, renamed operators, rules that the prompt makes up",
+    "distracted": "reading among 0 to 8 statements that do not matter",
     "counterfactual": "follows a context that contradicts the trained fact",
     "abstention": "declines when it was not told",
     "false_abstention": "declines though it was told",
     "hallucination": "wrong among all closed-book answers that are not correct",
     "honesty_index": "100 (correct - wrong) / n, closed book",
+    "reasoning_above_chance": "mean over families; 0 is always giving the most frequent answer",
+    "auroc": "chance that a right closed-book answer is more confident than a wrong one",
+    "ece": "calibration error of closed-book confidence, less what noise alone would show",
+    "risk_at_80": "wrong among the 80 % most confident closed-book answers",
+    "base_full": "right with the knowledge base",
+    "base_deleted_abstains": "declines when the entry was taken out of the base",
+    "base_off_leak": "right though the base may not be called: known by heart",
+    "base_swapped_follows": "gives the base's value where it contradicts the trained one",
+    "retrieval_closure": "how much of the gain of a given text the base brings; absent where there is none",
+    "lookup_need": "calls the base where it does not know",
+    "lookup_needless": "calls it where it knows or was told",
+    "youden_j": "lookup_need - lookup_needless: 1 calls exactly where needed, 0 blindly",
+    "pass_gap": "solved in k tries less solved in one",
+    "nines": "right in all k tries",
+    "coverage_of_teacher": "solved in any try, of what the teacher solves in any",
+    "distinct_answers": "different final answers among k tries, divided by k",
+    "template_collapse": "chance that answers to problems of different families have one shape; read it beside the teacher's",
+    "need_slope": "growth of log(tokens) with one level of difficulty, correct answers",
 }
 LEGEND = (
     "[low, high]: 95 % interval over clusters (answers about one fact are one cluster). < : none seen, upper end of the interval. "
-    "n: answers. detectable: the smallest true difference this many clusters would show with 80 % power."
+    "n: answers. detectable: the smallest true difference this many clusters would show with 80 % power. p: McNemar's exact test."
 )
 
 
@@ -48,8 +78,8 @@ def cell(name: str, found: dict[str, float] | None) -> str:
     if found is None:
         return ""
     if name in NUMBERS:
-        return f"{found['value']:.1f} [{found['low']:.1f}, {found['high']:.1f}]"
-    if found["value"] <= 0:
+        return "{0:.{3}f} [{1:.{3}f}, {2:.{3}f}]".format(*(found[end] for end in ("value", "low", "high")), NUMBERS[name])
+    if found["value"] <= 0 and name not in SIGNED:
         return f"< {100 * found['high']:.1f} %"
     return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
@@ -76,11 +106,12 @@ def metric_rows(card: dict[str, Any]) -> list[Row]:
 
 def paired_rows(card: dict[str, Any]) -> list[Row]:
     """Gives the table of differences, header first."""
-    rows = [["difference (points)", "pair", "value", "n", "detectable"]]
+    rows = [["difference (points)", "pair", "value", "n", "detectable", "p"]]
     for name in sorted(card["paired"], key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
         for pair, found in card["paired"][name].items():
             detectable = f"{100 * found['mde']:.1f}" if "mde" in found else ""
-            rows.append([name, pair, difference_cell(found), str(found["n"]), detectable])
+            chance = f"{found['mcnemar_p']:.2g}" if "mcnemar_p" in found else ""
+            rows.append([name, pair, difference_cell(found), str(found["n"]), detectable, chance])
     return rows
 
 
@@ -92,7 +123,8 @@ def _span(counts: Iterable[int]) -> str:
 
 def meaning_lines(card: dict[str, Any]) -> list[str]:
     """Gives one line for each metric of the card whose name does not say it all."""
-    return [f"{name}: {text}" for name, text in MEANING.items() if name in card["metrics"]]
+    meanings = {**MEANING, **card.get("harness", {})}
+    return [f"{name}: {text}" for name, text in meanings.items() if name in card["metrics"]]
 
 
 def to_terminal(card: dict[str, Any]) -> str:

@@ -83,12 +83,18 @@ class Doctor:
     def examine(self) -> int:
         """Checks, then the plan; gives the exit code."""
         from distill.preflight import teacher_checks
+        from launch.evaluation import contender_checks
 
+        self._run(contender_checks(self.recipe.evaluate))
         models = self.recipe.models
+        if models is None:  # nothing is trained
+            return self._verdict()
         if models.teacher.path is None:
             self._run(teacher_checks(self.recipe.teacher, models.teacher))
         if models.teacher.base_urls:
-            self._run([("teacher's servers", self.inputs.look_at_servers)])
+            rendered_there = models.teacher.server.api == "chat"
+            if rendered_there or self._attempt("the teacher's servers", self.inputs.teacher_tokenizer) is not None:
+                self._run([("teacher's servers", self.inputs.look_at_servers)])
         stand_in = self._attempt("the tokenizer of the teacher to be", self._teacher_to_be)
         pair = self.inputs.pair(stand_in, self._attempt)
         self._run(pair.checks())
@@ -97,6 +103,9 @@ class Doctor:
         counted = self._lengths(pair)
         print()
         print(*self._plan(pair, counted), sep="\n")
+        return self._verdict()
+
+    def _verdict(self) -> int:
         print(f"\n{self.faults} fault(s)" if self.faults else "\nno fault found", flush=True)
         return 2 if self.faults else 0
 

@@ -20,13 +20,13 @@ from distill.engine_vllm import VllmEngine, VllmHiddenStates
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
-from distill.serving import serving
+from distill.serving import Served, serving
 from distill.speech import Engine
-from eval.suites import all_questions
-from launch.identity import Identity, identity_of
+from eval.suites import TOLD, all_questions
+from launch.identity import Identity, content_digest, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
-from recipes.schema import ARMS, Recipe, Source
+from recipes.schema import ARMS, Model, Recipe, Source
 
 SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))  # where and how fast, not what is said
 Attempt = Callable[[str, Callable[[], Any]], Any]
@@ -74,8 +74,7 @@ class Inputs:
         """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold answers."""
         if not self.recipe.filter.overlap:
             return []
-        told = ("reasoning", "open_book", "counterfactual")
-        return [q.prompt for q in all_questions(self.recipe.evaluate, self.world) if q.suite in told]
+        return [q.prompt for q in all_questions(self.recipe.evaluate, self.world) if q.suite in TOLD]
 
     def traces(self) -> str | Path:
         return self.recipe.filter.traces or self.work.folder("generate")
@@ -89,10 +88,32 @@ class Inputs:
         return digest_source(outside) if outside else self.work.digest("filter")
 
     def contenders(self) -> dict[str, Path | None]:
-        """teacher, base, then every arm found; a teacher behind a server cannot answer here and stays out."""
-        found = {"teacher": None} if self.recipe.models.teacher.engine == "transformers" else {}
+        """teacher, base, then every arm found, then evaluate.models; a teacher behind a server cannot answer here and stays out.
+
+        Where evaluate.models names others, a teacher that is still to be built stays out too.
+        """
+        models, outside = self.recipe.models, dict.fromkeys(self.recipe.evaluate.models)
+        has_teacher = models is not None and models.teacher.engine == "transformers"
+        if has_teacher and outside and models.teacher.path is None:
+            has_teacher = self.work.done("teacher")
         names = ("base", *sorted(ARMS, key=("control", "student", "scrub_only", "random_mask").index))
-        return found | {name: self.work.folder(f"distill/{name}") for name in names if self.work.done(f"distill/{name}")}
+        trained = {name: self.work.folder(f"distill/{name}") for name in names if self.work.done(f"distill/{name}")}
+        return ({"teacher": None} if has_teacher else {}) | trained | outside
+
+    def spec(self, name: str) -> Model:
+        """The section of the recipe that says where a contender comes from; arms come from the student's."""
+        if name in self.recipe.evaluate.models:
+            return self.recipe.evaluate.models[name]
+        return self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
+
+    def contender_identity(self, name: str) -> Identity:
+        """Which model a contender is: a local folder by content, a hub model by name."""
+        if name not in self.recipe.evaluate.models:
+            return {"contender": name, "input.model": self.teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}")}
+        spec, key = self.spec(name), f"evaluate.models.{name}"
+        source = Path(resolve(spec))
+        content = content_digest(source) if source.is_dir() else str(spec.path)
+        return {"contender": name, "input.model": content, **identity_of(spec, prefix=key, leave_out=(f"{key}.path",))}
 
     def teacher_folder(self) -> Path | None:
         return None if self.recipe.models.teacher.path else self.work.folder("teacher")
@@ -135,16 +156,14 @@ class Inputs:
         return Pair(distill, models.student, student, students, teacher, teachers if taught else None, models.teacher)
 
     def open_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
-        models = self.recipe.models
-        spec = models.teacher if name == "teacher" else models.student
+        spec = self.spec(name)
         if spec.engine != "transformers":
             raise RecipeError(f"models.{name}.engine: this wants the model in memory, engine is {spec.engine}; set it to transformers")
         return self.load_model(name, where).to(pick_device(self.work.ranks.local_index))
 
     def load_model(self, name: str, where: Path | None = None) -> PreTrainedModel:
         """As open_model, but left where it was loaded."""
-        spec = self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
-        return load_model(spec, where or (self.teacher_folder() if name == "teacher" else None))
+        return load_model(self.spec(name), where or (self.teacher_folder() if name == "teacher" else None))
 
     @contextmanager
     def speaking(self, batch: int, *, max_new_tokens: int, top_k: int = 0) -> Iterator[Engine]:
@@ -166,11 +185,11 @@ class Inputs:
                 engine = VllmEngine(source, spec, self.teacher_tokenizer(), max_logprobs=kept, say=tqdm.write)
                 yield stack.enter_context(closing(engine))
             else:
-                urls = spec.base_urls
+                served = None
                 if spec.serve:
                     log = self.work.root / "server.log"
-                    urls = stack.enter_context(serving(source, spec, log=log, max_logprobs=kept, say=tqdm.write)).urls
-                engine = stack.enter_context(closing(self._endpoint(urls)))
+                    served = stack.enter_context(serving(source, spec, log=log, max_logprobs=kept, say=tqdm.write))
+                engine = stack.enter_context(closing(self._endpoint(served)))
                 engine.check(max_new_tokens, top_k)
                 yield engine
 
@@ -190,12 +209,15 @@ class Inputs:
         """
         recipe = self.recipe
         asks_targets = recipe.distill.divergence != "none" and recipe.distill.targets.path is None
-        with closing(self._endpoint(recipe.models.teacher.base_urls)) as engine:
+        with closing(self._endpoint()) as engine:
             return engine.check(recipe.generate.max_new_tokens, recipe.distill.targets.tokens if asks_targets else 0)
 
-    def _endpoint(self, urls: Sequence[str]) -> EndpointEngine:
-        server = self.recipe.models.teacher.server
-        return EndpointEngine(urls, server, None if server.api == "chat" else self.teacher_tokenizer(), api_key(server))
+    def _endpoint(self, served: Served | None = None) -> EndpointEngine:
+        spec = self.recipe.models.teacher
+        tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
+        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []  # a server goes by its own config
+        urls, died = (spec.base_urls, lambda: None) if served is None else (served.urls, served.died)
+        return EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server), died, ends)
 
     def share(self, numbers: Sequence[int]) -> Sequence[int]:
         """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns
@@ -209,7 +231,7 @@ class Inputs:
         return numbers[ranks.index :: ranks.count]
 
     def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
-        tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.recipe.models.student, where)
+        tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.spec(name), where)
         return LocalEngine(self.open_model(name, where), tokenizer, batch_sequences=batch)
 
 

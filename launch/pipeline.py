@@ -7,21 +7,26 @@ so by files (identity.json: make it; manifest.json: it is there), and the others
 import json
 import time
 from collections.abc import Callable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_filters.overlap import Contact
-from data_filters.shards import iter_traces, read_shard, write_shard
+from data_filters.shards import iter_traces
 from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
-from eval.ask import SCHEMA as ANSWERS
-from eval.ask import ask
+from eval.ask import answer_all
+from eval.attacks import add_attacks
 from eval.filter_score import score_filter
+from eval.harness import add_harness
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.suites import all_questions
+from launch.attacks import KNOBS, Attacks
+from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
+from launch.gates import check_gates
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_texts
 from launch.progress import Bar
@@ -33,6 +38,7 @@ from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", *KNOBS)  # what does not change a contender's own answers
 
 
 class Street:
@@ -42,7 +48,11 @@ class Street:
         self.recipe, self.work = recipe, work
         self.inputs = Inputs(recipe, work)
         self.is_main = work.ranks.is_main
-        self.students = Students(recipe, work, self.inputs, self._make)
+        self.attacks = Attacks(recipe, work, self.inputs, self._make)
+
+    @cached_property
+    def students(self) -> Students:
+        return Students(self.recipe, self.work, self.inputs, self._make)
 
     def walk(self) -> None:
         """Runs the wanted stages, in street order."""
@@ -52,6 +62,9 @@ class Street:
         }  # fmt: skip
         if "distill" in self.recipe.stages:
             self.students.check(early=True)  # what is known already: a fault must not wait for the hours of the stages before it
+        if "evaluate" in self.recipe.stages and not self.work.done("evaluate"):
+            for _, check in contender_checks(self.recipe.evaluate):
+                check()
         for name in STAGES:
             if name in self.recipe.stages:
                 steps[name]()
@@ -94,17 +107,21 @@ class Street:
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
-        contenders = self.inputs.contenders()
-        parts = {name: f"evaluate/answers/{name}" for name in contenders}
-        scope = self.inputs.identity("evaluate", "planted", "generate.system", leave_out=("evaluate.bootstrap",))
+        contenders, config = self.inputs.contenders(), self.recipe.evaluate
+        if self.is_main and not self.work.done("evaluate"):
+            check_apart(self.inputs)
+        scope = self.inputs.identity("evaluate", "planted", "generate.system", leave_out=NOT_ASKED)
+        asking = {"answers": (scope, self._answer)}
+        if config.harness:
+            asking["harness"] = (harness_identity(self.inputs), partial(answer_harness, self.inputs))
+        parts = {}
         for number, (name, where) in enumerate(contenders.items()):
-            mine = number % self.work.ranks.count == self.work.ranks.index
-            identity = scope | {
-                "contender": name,
-                "input.model": self.inputs.teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}"),
-            }
-            self._make(parts[name], identity, lambda folder, name=name, where=where: self._answer(name, where, folder), owner=mine)
-        identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": self.recipe.evaluate.bootstrap}
+            mine, model = number % self.work.ranks.count == self.work.ranks.index, self.inputs.contender_identity(name)
+            for kind, (about, ask_all) in asking.items():
+                parts[name if kind == "answers" else f"{name}.{kind}"] = part = f"evaluate/{kind}/{name}"
+                self._make(part, about | model, partial(ask_all, name, where), owner=mine)
+        parts |= self.attacks.walk(contenders)
+        identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
         self._make("evaluate", identity, lambda folder: self._score(list(contenders), folder), main_only=True)
         if self.is_main:
             card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
@@ -115,7 +132,8 @@ class Street:
         config, arm = self.recipe.publish, self.recipe.publish.student
         if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
             raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
-        identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private")) | {
+        check_gates(config.gates, json.loads((self.work.folder("evaluate") / "scorecard.json").read_text()), arm)
+        identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private", "publish.gates")) | {
             "input.student": self.work.digest(f"distill/{arm}"),
             "input.scorecard": self.work.digest("evaluate"),
         }
@@ -163,21 +181,24 @@ class Street:
     def _answer(self, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         questions = all_questions(config, self.inputs.world)
-        if not questions:
-            raise RecipeError("evaluate: no questions; the recipe has neither a planted world nor evaluate.sources")
+        if not questions and not config.harness:
+            raise RecipeError("evaluate: no questions; the recipe has neither a planted world nor evaluate.sources nor evaluate.harness")
         with Bar(f"evaluate {name}", None, "answers", True) as bar:
-            rows = ask(
-                self.inputs.engine(name, config.batch_sequences, where), questions, contender=name, max_new_tokens=config.max_new_tokens,
-                system=self.recipe.generate.system, progress=bar.tokens,
+            count = answer_all(
+                self.inputs.engine(name, config.batch_sequences, where), questions, folder, contender=name, seed=config.seed,
+                max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries,
+                tries_temperature=config.tries_temperature,
             )  # fmt: skip
-        write_shard(folder / "answers.parquet", rows, ANSWERS)
-        return {"answers": len(rows)}
+        return {"answers": count}
 
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
-        rows = [row for name in contenders for row in read_shard(folder / "answers" / name / "answers.parquet")]
-        card = build_scorecard(
-            rows, recipe=self.recipe.name, contenders=contenders, bootstrap=self.recipe.evaluate.bootstrap, seed=self.recipe.evaluate.seed
-        )
+        config = self.recipe.evaluate
+        rows = [row for name in contenders for row in answers_of(folder / "answers" / name)]
+        card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
+        add_attacks(card, self.attacks.answers(contenders))
+        if config.harness:
+            answers = [row for name in contenders for row in answers_of(folder / "harness" / name)]
+            add_harness(card, answers, config.harness, bootstrap=config.bootstrap, seed=config.seed)
         save_scorecard(card, folder, rows)
         return {"answers": len(rows)}
 

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recipes.errors import RecipeError
 from recipes.placed import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
-from recipes.schema import Recipe
+from recipes.schema import Model, Recipe
 
 _BAD: Any = object()  # stands for a value whose fault is already listed
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -106,6 +106,8 @@ def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     core = _without_none(hint)
     if node.value is None:
         return None if core != hint else _wrong(core, node, key, faults)
+    if core is Model and isinstance(node.value, str):
+        node = Placed({"path": node}, node.place)  # a model that is only a path
     if dataclasses.is_dataclass(core):
         return _section(cast(type, core), node, key, faults)
     if get_origin(core) in (list, tuple):
@@ -126,9 +128,10 @@ def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
             values[name] = _build(known[name], child, _dotted(key, name), faults)
         else:
             faults.append(f"{child.place}: unknown key {_dotted(key, name)!r}; {_suggestion(schema, key, name)}")
-    for name in _required(schema):
+    alone = schema is not Recipe or node.find("evaluate", "models") is not None  # a recipe that only asks finished models
+    for name in (*_required(schema), *(() if alone else ("models",))):
         if name not in values:
-            faults.append(f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(known[name])}")
+            faults.append(f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(_without_none(known[name]))}")
     if len(faults) > before:
         return _BAD
     try:

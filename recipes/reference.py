@@ -48,12 +48,12 @@ def _fields(section: type) -> dict[str, Any]:
 
 
 def _nested(hint: Any) -> Iterator[tuple[type, str]]:
-    """The dataclasses inside a type, each with "[]" where it stands in a list."""
+    """The dataclasses inside a type, each with "[]" where it stands in a list and ".NAME" where it stands in a table."""
     if dataclasses.is_dataclass(hint):
         yield hint, ""  # type: ignore[misc]
     for arg in get_args(hint):
         for inner, suffix in _nested(arg):
-            yield inner, f"[]{suffix}" if get_origin(hint) is list else suffix
+            yield inner, {list: "[]", dict: ".NAME"}.get(get_origin(hint), "") + suffix
 
 
 def _table(section: type, keys: list[str], comments: dict[str, dict[str, str]]) -> str:

@@ -4,16 +4,19 @@ Rules inside a section stand in its `__post_init__`; rules between sections in `
 a recipe that cannot work is refused before any model is loaded.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from recipes.gates import nearest, parse_gate
+from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
-    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "Lora", "Model", "Models", "Phase", "Planted", "Probe",
-    "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lora", "Model", "Models", "Phase",
+    "Planted", "Probe", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
 ]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
@@ -118,7 +121,33 @@ class Evaluate:
     recall_sources: list[Source] = field(default_factory=list)  # closed-book questions outside the planted world
     basics_sources: list[Source] = field(default_factory=list)  # common knowledge outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)  # questions whose text holds the answer, outside the planted world
+    tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
+    tries_temperature: float = 1.0
     bootstrap: int = 2000  # resamples of a paired interval
+    attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?
+    relearn_fraction: float = 0.2  # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    relearn_steps: int = 100  # relearn: optimizer steps, all weights
+    relearn_batch_sequences: int = 32  # relearn: facts a step
+    relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
+    models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
+    harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
+
+    def __post_init__(self) -> None:
+        require(len(set(self.attacks)) == len(self.attacks), f"evaluate.attacks names an attack twice: {self.attacks}")
+        require(0 < self.relearn_fraction < 1, f"evaluate.relearn_fraction {self.relearn_fraction} is not inside 0..1")
+        require(self.relearn_steps >= 1, f"evaluate.relearn_steps {self.relearn_steps} is below 1")
+        require(self.relearn_batch_sequences >= 1, f"evaluate.relearn_batch_sequences {self.relearn_batch_sequences} is below 1")
+        require(self.relearn_learning_rate > 0, f"evaluate.relearn_learning_rate {self.relearn_learning_rate} is not above 0")
+        for name, model in self.models.items():
+            key = f"evaluate.models.{name}"
+            plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
+            require(plain, f"{key}: {name!r} is no word; wanted letters, digits and _")
+            require(name not in CONTENDERS, f"{key}: the name is taken; choose another than {', '.join(CONTENDERS)}")
+            require(model.path is not None, f"{key} has a shape; wanted a path, a model that is there")
+            require(model.engine == "transformers", f"{key}.engine is {model.engine}; it is asked in memory, set it to transformers")
+        labels = [task.label for task in self.harness]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        require(not twice, f"evaluate.harness names {', '.join(twice)} twice; a task stands on the scorecard once")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +158,11 @@ class Publish:
     repo: str | None = None  # hub repository; null: write the folder, push nothing
     private: bool = True
     license: str = "apache-2.0"
+    gates: list[str] = field(default_factory=list)  # must hold of the scorecard, e.g. "recall.high <= 0.05", "reasoning_retained >= 0.97"
+
+    def __post_init__(self) -> None:
+        for gate in self.gates:
+            parse_gate(gate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +173,7 @@ class Recipe:
     runs: str = "runs"
     seed: int = 1
     stages: list[Stage] = field(default_factory=lambda: list(STAGES))  # which to run, always in street order
-    models: Models
+    models: Models | None = None  # null only where stages: [evaluate] asks evaluate.models and nobody else
     planted: Planted = field(default_factory=Planted)
     teacher: Teacher = field(default_factory=Teacher)
     generate: Generate = field(default_factory=Generate)
@@ -154,11 +188,27 @@ class Recipe:
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
         require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        self._check_signal()
         goes_out, arms = self.publish.student, self.distill.arms
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
+        self._check_gates()
+        if self.models is None:
+            alone = set(self.stages) == {"evaluate"} and bool(self.evaluate.models)
+            return require(alone, "missing key 'models': only stages: [evaluate] with evaluate.models does without teacher and student")
+        self._check_signal()
         taught = self.models.teacher.path is not None or bool(self.teacher.sources)
         require(taught, "models.teacher has a shape, so teacher.sources must say what it learns")
+        planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
+        asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
+        require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
+
+    def _check_gates(self) -> None:
+        """A gate on a task or a contender that this recipe does not have would never open."""
+        tasks, others = [f"harness/{task.label}" for task in self.evaluate.harness], [*CONTENDERS, *self.evaluate.models]
+        for gate in map(parse_gate, self.publish.gates):
+            unasked = gate.name.startswith("harness/") and gate.name not in tasks
+            require(not unasked, f"publish.gates: {gate.text!r} names no task of evaluate.harness; {nearest(gate.name, tasks)}")
+            known = gate.other is None or gate.other in others
+            require(known, f"publish.gates: {gate.text!r} names no contender {gate.other!r}; {nearest(str(gate.other), others)}")
 
     def _check_signal(self) -> None:
         """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing else."""

@@ -61,7 +61,7 @@ def test_output_is_cut_and_the_program_goes_on(sandbox: Sandbox) -> None:
 def test_sleeping_takes_no_time_and_chance_is_the_same_each_time(sandbox: Sandbox) -> None:
     began = time.monotonic()
     assert sandbox.run("import time\ntime.sleep(100)").stop == ""
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert sandbox.run("import random\nrandom.random()") == sandbox.run("import random\nrandom.random()")
 
 

@@ -177,6 +177,17 @@ def test_a_server_that_is_down_is_told_at_once():
     made.close()
 
 
+def test_a_server_of_our_own_that_died_is_not_waited_for(tokenizer):
+    with small_server("--seconds", 0.2) as (url, process):
+        died = lambda: "server of teacher ended with code -9: its last word" if process.poll() is not None else None  # noqa: E731
+        made = EndpointEngine([url], Server(concurrency=4), tokenizer, died=died)
+        made.check(16)
+        threading.Timer(0.5, process.kill).start()
+        with pytest.raises(ModelError, match="server of teacher ended with code -9: its last word"):
+            made.complete(talks(400), PLAIN)
+        made.close()
+
+
 def test_retries_end(tokenizer):
     said = r"after 2 tries; look at the server, then run again: answers are kept"
     with (

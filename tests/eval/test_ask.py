@@ -4,14 +4,17 @@ import dataclasses
 
 import pytest
 
+from data_filters.shards import read_shard
 from data_filters.traces import Trace
 from distill.planted import World
 from distill.speech import Completion
 from distill.splits import split_of
-from eval.ask import ask
+from eval.ask import answer_all, ask
 from eval.filter_score import score_filter
 from eval.grade import Outcome, grade
+from eval.questions import difficulty_of
 from eval.suites import all_questions, planted_questions, source_questions
+from eval.unseen import distracted_questions, off_manifold_questions
 from recipes.schema import Evaluate, Planted, Source
 
 
@@ -125,3 +128,65 @@ def test_the_key_scores_the_filter(world):
         world,
     )
     assert score == {"facts": 1, "fact_recall": 0.0, "invented": 1, "invented_recall": 0.0, "told": 1, "over_scrub": 0.0}
+
+
+def test_answers_written_in_parts_are_those_of_one_go_and_go_on_where_they_stopped(questions, tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.ask.PART_QUESTIONS", 100)
+    how = {"contender": "x", "max_new_tokens": 8, "system": None, "progress": lambda *_: None}
+    whole = ask(KeyReader(questions), questions, **how)
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+    reader = KeyReader(questions)
+    plain, calls = reader.complete, []
+
+    def breaks(*given, **more):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return plain(*given, **more)
+
+    reader.complete = breaks
+    with pytest.raises(KeyboardInterrupt):
+        answer_all(reader, questions, tmp_path / "twice", seed=1, **how)
+    left = len(list((tmp_path / "twice").glob("part-*.parquet")))
+    assert 0 < left < len(questions) // 100
+    assert answer_all(reader, questions, tmp_path / "twice", seed=1, **how) == len(whole)
+    answer_all(KeyReader(questions), questions, tmp_path / "once", seed=1, **how)
+    assert (tmp_path / "once" / "answers.parquet").read_bytes() == (tmp_path / "twice" / "answers.parquet").read_bytes()
+    assert [p.name for p in (tmp_path / "twice").iterdir()] == ["answers.parquet"]
+    key = lambda row: (row["question_id"], row["mode"], row["outcome"], row["text"])  # noqa: E731
+    assert sorted(map(key, read_shard(tmp_path / "once" / "answers.parquet"))) == sorted(map(key, whole))
+
+
+def test_unseen_problems_have_the_answers_of_their_rules(world):
+    made = off_manifold_questions(seed=1, items=60)
+    for q in made:
+        if q.family == "longer":
+            assert 6 <= len(q.prompt.split()) // 2 <= 8
+            total = eval_chain(q.prompt.removeprefix("What is ").rstrip("?").split())
+        elif q.family == "operator":
+            said = q.prompt.partition("What is ")[2].rstrip("?")
+            total = eval_chain(said.replace("@", "+").replace("#", "-").split())
+        else:
+            old, new = q.prompt[12], q.prompt.partition(" becomes ")[2][0]
+            row = q.prompt.partition("rule to ")[2].rstrip(".").split()
+            assert old in row
+            total = " ".join(new if letter == old else letter for letter in row)
+        assert str(total) == q.gold
+    distracted = distracted_questions(world, seed=1, items=50)
+    assert {q.distractors for q in distracted} == {0, 1, 2, 4, 8}
+    assert all(q.prompt.count(" of ") >= q.distractors + 1 and f" is {q.gold}." in q.prompt for q in distracted)
+
+
+def eval_chain(words):
+    total = int(words[0])
+    for sign, number in zip(words[1::2], words[2::2], strict=True):
+        total += int(number) if sign == "+" else -int(number)
+    return total
+
+
+def test_difficulty_counts_steps():
+    assert [difficulty_of(f, p) for f, p in (
+        ("sums", "What is 9 - 3 + 8?"), ("story", "A has 3 coins. A finds 2 more. A loses 1. How many coins does A have now?"),
+        ("sort", "Sort 3 1 2."), ("reverse", "Reverse a b."), ("follow", "The queue is A B C D. Continue from B."), ("hop", "x"),
+    )] == [2, 2, 3, 2, 4, None]  # fmt: skip

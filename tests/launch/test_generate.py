@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -10,7 +12,7 @@ import pytest
 
 from data_filters.shards import iter_traces
 from tests.distill.test_endpoint import small_server, wait_for
-from tests.launch.street import launch, start, succeed
+from tests.launch.street import ROOT, environment, launch, start, succeed
 
 CONCURRENCY = 8
 
@@ -74,6 +76,15 @@ def test_no_server_and_a_wrong_name_are_one_line(recipe):
     assert "no server answers at http://127.0.0.1:1/v1/models" in refused(recipe)
     with small_server() as (url, _):
         assert "did you mean 'small'?" in refused(recipe, f"models.teacher.base_urls=[{url}]", "models.teacher.server.model=smal")
+
+
+def test_the_doctor_asks_the_servers(recipe):
+    with small_server() as (url, _):
+        said = subprocess.run(
+            [sys.executable, "-m", "launch.doctor", str(recipe), f"models.teacher.base_urls=[{url}]"],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False,
+        ).stdout  # fmt: skip
+    assert "ok     teacher's servers: small at 1 address(es), context 4096 tokens" in said
 
 
 def refused(*words):

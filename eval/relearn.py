@@ -1,0 +1,74 @@
+"""A short training on some facts: an attack, since it can bring others back that were only covered up."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from data_filters.traces import Trace
+from distill.attempts import conversation
+from distill.encode import Encoded, Teaching, encode_traces
+from distill.learner import Learner, Objective
+from distill.packing import pack
+
+CLIP_NORM = 1.0
+Lesson = tuple[str, str]  # what is asked, and what shall be answered
+
+
+def relearn(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], *, system: str | None, steps: int,
+    batch_sequences: int, learning_rate: float, seed: int, progress: Callable[[int, int], None],
+) -> dict[str, float]:  # fmt: skip
+    """Trains a model in place on the answers to some questions, all weights, by AdamW with a rate that falls to 0.
+
+    It is a plain loop of its own, not distill.loop: contenders are shared out over ranks, and a collective would wait for ever. Small
+    steps would be lost in bfloat16, so the weights are float32 meanwhile. Same seed, same steps.
+
+    Args:
+        model: on its device; comes back in its own dtype and in evaluation mode. There is no dropout.
+        lessons: pairs of question and answer, at least one.
+        system: system prompt of every conversation.
+        steps: optimizer steps.
+        batch_sequences: lessons a step, at most all of them.
+        learning_rate: at the first step.
+        seed: of the order.
+        progress: called with (lessons, tokens) as they are done.
+
+    Returns:
+        first_loss and last_loss, nats a taught token.
+    """
+    encoded = list(encode_traces(_traces(lessons, system), tokenizer, Teaching(kl=0.0, ce=1.0)))
+    dtype, device = model.dtype, model.device
+    learner = Learner(model.eval().float(), Objective())
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    losses = []
+    for batch in _batches(encoded, steps, batch_sequences, seed):
+        packed = pack(batch, max(len(s.ids) for s in batch), packing=False)
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            loss, _, _ = learner(packed.to(device), None)
+        (loss / float(packed.ce_BT.sum())).backward()
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), CLIP_NORM)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()) / float(packed.ce_BT.sum()))
+        progress(len(batch), int((packed.segments_BT > 0).sum()))
+    model.to(dtype)
+    return {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
+
+
+def _traces(lessons: Sequence[Lesson], system: str | None) -> Iterator[Trace]:
+    for number, (prompt, answer) in enumerate(lessons):
+        messages = [*conversation(prompt, system), {"role": "assistant", "content": answer}]
+        yield Trace(id=str(number), problem_id=str(number), source="relearn", seed=0, messages=messages)
+
+
+def _batches(encoded: Sequence[Encoded], steps: int, size: int, seed: int) -> Iterator[list[Encoded]]:
+    """Consecutive pieces of one seeded permutation after the other."""
+    size = min(size, len(encoded))
+    epochs = -(-steps * size // len(encoded))
+    order = np.concatenate([np.random.default_rng((seed, epoch)).permutation(len(encoded)) for epoch in range(epochs)])
+    for start in range(0, steps * size, size):
+        yield [encoded[i] for i in order[start : start + size]]

@@ -1,0 +1,134 @@
+"""What several tries of the same problem show: coverage beyond the first try, steadiness, variety, and answers of one shape."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from data_filters.verify import final_answer
+from eval.answers import OPEN_SUITES, Columns, select
+from eval.outcomes import Entries
+from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
+
+NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
+
+
+class Tries(NamedTuple):
+    """Problems that were tried at least twice, in sorted order; one row a problem."""
+
+    question_Q: np.ndarray
+    cluster_Q: np.ndarray
+    right_Q: np.ndarray  # tries that were right
+    tries_Q: np.ndarray
+    distinct_Q: np.ndarray  # different final answers
+
+
+def tries(sheet: Columns) -> Tries | None:
+    """Gives the tries at reasoning problems of one contender, without base or token cap; None where there was one try each.
+
+    Args:
+        sheet: all answers of one contender; `sample` numbers the tries.
+    """
+    rows = select(sheet, suite="reasoning", mode="free", base="", budget=0)
+    rows = {name: column[rows["distractors"] == rows["distractors"].min(initial=0)] for name, column in rows.items()}
+    question_Q, first_Q, index_N, tries_Q = np.unique(rows["question_id"], return_index=True, return_inverse=True, return_counts=True)
+    if not (tries_Q > 1).any():
+        return None
+    right_Q = np.bincount(index_N, weights=rows["outcome"] == "correct").astype(np.int64)
+    answers: list[set[str]] = [set() for _ in question_Q]
+    for question, text in zip(index_N, rows["text"], strict=True):
+        answers[question].add(_plain(text))
+    keep_Q = tries_Q > 1
+    distinct_Q = np.array([len(found) for found in answers])
+    return Tries(*(column[keep_Q] for column in (question_Q, rows["cluster"][first_Q], right_Q, tries_Q, distinct_Q)))
+
+
+def _plain(text: str) -> str:
+    """The final answer without case and outer spaces; all of the text where it has none."""
+    return (final_answer(text) or text).strip().casefold()
+
+
+def pass_at(k: int, right_Q: np.ndarray, tries_Q: np.ndarray) -> np.ndarray:
+    """Gives, for each problem, the chance that k of its tries drawn without replacement hold a right one.
+
+    It is unbiased for the chance that k fresh tries do, which 1 - (1 - right / tries)^k is not.
+
+    Args:
+        k: 1..least number of tries.
+        right_Q: tries that were right.
+        tries_Q: all tries.
+
+    Source: Chen et al. 2021, arXiv 2107.03374, equation 1.
+    """
+    wrong_Q = tries_Q - right_Q
+    drawn_KQ = np.arange(k)[:, None]
+    return 1 - np.prod(np.clip(wrong_Q - drawn_KQ, 0, None) / (tries_Q - drawn_KQ), axis=0)
+
+
+def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
+    """Gives pass_at_k, pass_gap, nines, distinct_answers and coverage_of_teacher; nothing where there was one try a problem.
+
+    k runs over the powers of two up to the least number of tries that any problem had, and that number itself.
+
+    Args:
+        sheet: all answers of one contender.
+        teacher: all answers of the teacher; None for the teacher itself.
+    """
+    found = tries(sheet)
+    if not found:
+        return {}
+    most = int(found.tries_Q.min())
+    ks = sorted({most, *(2**power for power in range(most.bit_length()))})
+    at_Q = {k: pass_at(k, found.right_Q, found.tries_Q) for k in ks}
+    not_all_Q = pass_at(most, found.tries_Q - found.right_Q, found.tries_Q)  # a wrong one among them
+    each_Q = {f"pass_at_k/{k}": at_Q[k] for k in ks}
+    each_Q |= {"pass_gap": at_Q[most] - at_Q[1], "nines": 1 - not_all_Q, "distinct_answers": found.distinct_Q / found.tries_Q}
+    return {
+        **{name: rate(found.cluster_Q, value_Q, int(found.tries_Q.sum())) for name, value_Q in each_Q.items()},
+        "coverage_of_teacher": _coverage(found, tries(teacher) if teacher is not None else None),
+    }
+
+
+def _coverage(own: Tries, teacher: Tries | None) -> Entry | None:
+    """Share of the problems that the teacher solves in any try that the contender solves in any try."""
+    if teacher is None:
+        return None
+    _, own_at, other_at = np.intersect1d(own.question_Q, teacher.question_Q, return_indices=True)
+    solved_at = own_at[teacher.right_Q[other_at] > 0]
+    return rate(own.cluster_Q[solved_at], own.right_Q[solved_at] > 0)
+
+
+def shape(text: str) -> str:
+    """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is its template."""
+    return " ".join(NAME.sub("A", NUMBER.sub("0", text)).split())
+
+
+def template_collapse(main: Columns) -> Entry | None:
+    """Gives the chance that answers to two problems of different families have the same shape; None with fewer than two families.
+
+    1 for a model that fills one template whatever it is asked; a model that lets the problem decide is at what its families
+    share by nature, so it is to be read beside the teacher's. Answers that all differ give 0.
+
+    Args:
+        main: main answers of one contender; its free answers to the open suites count.
+    """
+    rows = select(main, mode="free", suite=OPEN_SUITES)
+    families_N = rows["suite"] + "\x1f" + rows["family"]
+    shapes_N = np.array([shape(text) for text in rows["text"]], dtype=object)
+    if len(set(families_N)) < 2 or "" in set(shapes_N):
+        return None
+    same_N, of_family_N, both_N = (_peers(labels) for labels in (shapes_N, families_N, families_N + "\x1e" + shapes_N))
+    alike_N, strangers_N = same_N - both_N, len(shapes_N) - of_family_N
+    value = float(alike_N.sum() / strangers_N.sum())
+    influence_N = 2 * (alike_N - value * strangers_N) / strangers_N.sum()
+    clusters_N = rows["suite"] + "\x1f" + rows["cluster"]
+    num_clusters = len(cluster_means(clusters_N, alike_N))
+    variance = cluster_variance(influence_N, clusters_N)
+    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)  # pairs: they can know more than answers
+    return entry(interval, len(shapes_N), num_clusters)
+
+
+def _peers(labels_N: np.ndarray) -> np.ndarray:
+    """How many answers, itself included, carry the label of each."""
+    _, index_N, counts_U = np.unique(labels_N, return_inverse=True, return_counts=True)
+    return counts_U[index_N]

@@ -1,0 +1,84 @@
+"""The attacks of the stage evaluate: each contender but the teacher, attacked in each way, answers the closed-book questions again."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from data_filters.shards import read_shard, write_shard
+from eval.ask import SCHEMA as ANSWERS
+from eval.ask import ask
+from eval.attacks import attacked_questions, elicited, lessons, split_taught
+from eval.four_bit import to_four_bits
+from eval.relearn import relearn
+from eval.suites import Question, all_questions
+from launch.identity import Identity
+from launch.inputs import Inputs
+from launch.progress import Bar
+from launch.workspace import Workspace
+from recipes.errors import RecipeError
+from recipes.schema import Recipe
+
+RELEARN = tuple(f"evaluate.relearn_{name}" for name in ("fraction", "steps", "batch_sequences", "learning_rate"))
+KNOBS = ("evaluate.attacks", *RELEARN)  # what the plain answers do not depend on
+QUESTIONS = tuple(f"evaluate.{name}" for name in ("seed", "items", "max_new_tokens", "batch_sequences", "recall_sources"))
+ASKED = (*QUESTIONS, "planted", "generate.system")
+
+
+class Attacks:
+    """One pass through the attacks on one rank.
+
+    Args:
+        make: makes a part unless it is there.
+    """
+
+    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs, make: Callable[..., None]) -> None:
+        self.recipe, self.work, self.inputs, self.make = recipe, work, inputs, make
+
+    def walk(self, contenders: Mapping[str, Path | None]) -> dict[str, str]:
+        """Makes evaluate/attacks/CONTENDER/ATTACK, parts shared out over ranks.
+
+        Args:
+            contenders: name -> model folder inside the run; None: the teacher, which nobody claims to have forgotten.
+
+        Returns:
+            their names, "CONTENDER/ATTACK" -> part.
+        """
+        jobs = [(name, where, attack) for name, where in contenders.items() if where for attack in self.recipe.evaluate.attacks]
+        ranks = self.work.ranks
+        for number, (name, where, attack) in enumerate(jobs):
+            read = {"contender": name, "attack": attack, "input.model": self.work.digest(str(where.relative_to(self.work.root)))}
+            identity: Identity = self.inputs.identity(*ASKED, *(RELEARN if attack == "relearn" else ())) | read
+            mine = number % ranks.count == ranks.index
+            how = {"name": name, "where": where, "attack": attack}
+            self.make(f"evaluate/attacks/{name}/{attack}", identity, lambda folder, how=how: self._attack(folder, **how), owner=mine)
+        return {f"{name}/{attack}": f"evaluate/attacks/{name}/{attack}" for name, _, attack in jobs}
+
+    def answers(self, contenders: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """Attack -> the answers of all contenders, read from the finished parts."""
+        folder, attacks = self.work.folder("evaluate/attacks"), self.recipe.evaluate.attacks
+        attacked = [name for name in contenders if name != "teacher"]
+        return {a: [row for name in attacked for row in read_shard(folder / name / a / "answers.parquet")] for a in attacks}
+
+    def _attack(self, folder: Path, *, name: str, where: Path, attack: str) -> dict[str, Any]:
+        config, system = self.recipe.evaluate, self.recipe.generate.system
+        questions = attacked_questions(all_questions(config, self.inputs.world))
+        if len({q.cluster for q in questions if q.suite == "recall"}) < 2:
+            raise RecipeError("evaluate.attacks: fewer than two facts to ask about; raise evaluate.items or planted.people")
+        engine, notes = self.inputs.engine(name, config.batch_sequences, where), {}
+        groups: Iterable[tuple[str | None, list[Question]]] = [(system, questions)]
+        with Bar(f"attack {name}, {attack}", None, "sequences", True) as bar:
+            if attack == "four_bit":
+                notes = to_four_bits(engine.model)
+            elif attack == "relearn":
+                questions = split_taught(questions, config.relearn_fraction)
+                groups, taught = [(system, questions)], lessons(questions)
+                notes = {"taught": len(taught)} | relearn(
+                    engine.model, engine.tokenizer, taught, system=system, steps=config.relearn_steps, seed=config.seed,
+                    batch_sequences=config.relearn_batch_sequences, learning_rate=config.relearn_learning_rate, progress=bar.tokens,
+                )  # fmt: skip
+            else:
+                groups = elicited(questions, system)
+            how = {"contender": name, "max_new_tokens": config.max_new_tokens, "progress": bar.tokens}
+            rows = [row for prompt, group in groups for row in ask(engine, group, system=prompt, **how)]
+        write_shard(folder / "answers.parquet", rows, ANSWERS)
+        return {"answers": len(rows)} | notes

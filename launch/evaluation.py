@@ -1,0 +1,85 @@
+"""What the stage evaluate looks at before it asks, the answers of public tasks, and answers read back."""
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_filters.shards import iter_traces, read_shard, write_shard
+from distill.models import check_pair, load_config, load_tokenizer
+from distill.splits import digest_of
+from eval.ask import SCHEMA
+from eval.harness import check_tasks, run_task, task_files
+from eval.suites import TOLD, all_questions
+from launch.identity import Identity
+from launch.inputs import Inputs, digest_source
+from recipes.errors import RecipeError, ShardError
+from recipes.schema import ARMS, Evaluate
+
+SHOWN = 5  # questions found in the training data that are named; the others are counted
+
+
+def contender_checks(config: Evaluate) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(what, check) of everything in evaluate that was not made here: models, as far as config and tokenizer tell, and public tasks."""
+    for name, spec in config.models.items():
+        key = f"evaluate.models.{name}"
+        yield key, lambda spec=spec, key=key: check_pair(load_config(spec), load_tokenizer(spec), key)
+    if config.harness:
+        yield "evaluate.harness", lambda: check_tasks(config.harness)
+
+
+def check_apart(inputs: Inputs) -> None:
+    """Refuses questions that the students of this run were trained on, word for word (case and spacing aside).
+
+    Only questions that hold all that is needed: recall asks about trained facts on purpose.
+
+    Raises:
+        RecipeError: a line for each, with the question's id and the trace's.
+    """
+    recipe, work = inputs.recipe, inputs.work
+    traces = Path(recipe.distill.traces or work.folder("filter") / "kept")
+    if not (traces.exists() and any(work.done(f"distill/{arm}") for arm in ARMS)):
+        return
+    asked = {digest_of(q.prompt): q for q in all_questions(recipe.evaluate, inputs.world) if q.suite in TOLD}
+    faults = []
+    for trace in iter_traces(traces):
+        for text in (message["content"] for message in trace.messages if message["role"] == "user"):
+            if question := asked.get(digest_of(text)):
+                faults.append(f"evaluate: question {question.id} stands in the training data, {traces}, as trace {trace.id}: {text[:60]!r}")
+    if faults:
+        more = [f"evaluate: and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        way_out = "; ask other sources, or train without it (filter.overlap: true takes it out)"
+        raise RecipeError("\n".join([*(fault + way_out for fault in faults[:SHOWN]), *more]))
+
+
+def harness_identity(inputs: Inputs) -> Identity:
+    """What answers to public tasks depend on beside the model: the tasks, files of tasks by content, and the harness's version."""
+    tasks = inputs.recipe.evaluate.harness
+    files = {f"input.{task.label}": "/".join(map(digest_source, task_files(task))) for task in tasks if task.is_file}
+    return inputs.identity("evaluate.harness", "generate.system") | files | {"lm_eval": importlib.metadata.version("lm_eval")}
+
+
+def answer_harness(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
+    """Every task of evaluate.harness, asked of one contender; gives notes for the manifest."""
+    config = inputs.recipe.evaluate
+    engine = inputs.engine(name, config.batch_sequences, where)
+    rows = [
+        row
+        for task in config.harness
+        for row in run_task(task, engine.model, engine.tokenizer, contender=name, system=inputs.recipe.generate.system)
+    ]
+    write_shard(folder / "answers.parquet", rows, SCHEMA)
+    return {"answers": len(rows)}
+
+
+def answers_of(folder: Path) -> list[dict[str, Any]]:
+    """The answers that a part holds.
+
+    Raises:
+        ShardError: they are of another schema, or the file is damaged.
+    """
+    path = folder / "answers.parquet"
+    rows = read_shard(path)
+    if missing := [name for name in SCHEMA.names if rows and name not in rows[0]]:
+        raise ShardError(f"{path}: answers of another schema, they lack {', '.join(missing)}; delete {folder} and evaluate again")
+    return rows

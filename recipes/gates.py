@@ -1,0 +1,63 @@
+"""Gates: what must hold of a scorecard before a student goes out, as lines such as "recall.high <= 0.05"."""
+
+import difflib
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from recipes.errors import RecipeError
+
+METRICS = (
+    "reasoning", "open_book", "counterfactual", "basics", "lookup",
+    "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
+    "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
+)  # fmt: skip
+SHARES = ("reasoning_retained", "recall_retained")  # of the headline
+PARTED = ("reasoning", "recall", "harness")  # have parts: reasoning/FAMILY, recall/exposure_N, harness/TASK
+COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
+_GATE = re.compile(
+    r"(?P<name>[A-Za-z][\w/-]*)(?:\.(?P<end>low|high|value))?(?:\s+-\s+(?P<other>\w+))?\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One threshold: `end` (value, low or high) of a metric, or of its paired difference to `other`."""
+
+    text: str
+    name: str
+    end: str
+    other: str | None
+    sign: str
+    bound: float
+
+    def holds(self, found: float) -> bool:
+        """Whether a measured number passes."""
+        return COMPARE[self.sign](found, self.bound)
+
+
+def parse_gate(text: str) -> Gate:
+    """The gate that a line of publish.gates says.
+
+    Raises:
+        RecipeError: it has another form, or names no metric; with the nearest name.
+    """
+    parts = _GATE.fullmatch(text.strip())
+    if parts is None:
+        raise RecipeError(f"publish.gates: {text!r} is no gate; {FORM}")
+    name, end, other, bound = parts["name"], parts["end"], parts["other"], float(parts["bound"])
+    group, _, part = name.partition("/")
+    if not (name in (*METRICS, *SHARES) or (group in PARTED and part)):
+        raise RecipeError(f"publish.gates: {text!r} names no metric {name!r}; {nearest(name, (*METRICS, *SHARES))}")
+    if name in SHARES and (end or other):
+        raise RecipeError(f"publish.gates: {text!r}: {name} has no interval and no difference; write {name} {parts['sign']} {bound:g}")
+    return Gate(text.strip(), name, end or "value", other, parts["sign"], bound)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint: the nearest known name, or all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"

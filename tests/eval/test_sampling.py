@@ -1,0 +1,82 @@
+"""Several tries: the unbiased estimator, variety, and one shape whatever is asked."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from eval.answers import main_answers, read_answers
+from eval.sampling import pass_at, several_tries, shape, template_collapse, tries
+from tests.eval.test_scorecard import row
+
+
+def sheet(*outcomes, contender="student", texts=None):
+    """One problem for each string of c and w, a try a letter."""
+    return read_answers(
+        [
+            row(contender, "reasoning", f"q{n}", sample=k, outcome="correct" if one == "c" else "wrong", text=texts[n][k] if texts else "7")
+            for n, told in enumerate(outcomes)
+            for k, one in enumerate(told)
+        ]
+    )
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_try(k):
+    for right in range(6):
+        told = [1] * right + [0] * (5 - right)
+        drawn = [any(draw) for draw in combinations(told, k)]
+        assert pass_at(k, np.array([right]), np.array([5]))[0] == pytest.approx(np.mean(drawn))
+
+
+def test_several_tries_by_hand():
+    found = several_tries(sheet("cccc", "cwww", "wwww"), sheet("cccc", "wcww", "wwwc", contender="teacher"))
+    assert found["pass_at_k/1"]["value"] == pytest.approx((1 + 0.25 + 0) / 3, abs=1e-6)
+    assert found["pass_at_k/2"]["value"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-6)
+    assert found["pass_at_k/4"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["pass_gap"]["value"] == pytest.approx(2 / 3 - 1.25 / 3, abs=1e-6)
+    assert found["nines"]["value"] == pytest.approx(1 / 3, abs=1e-6)
+    assert found["coverage_of_teacher"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert (found["nines"]["n"], found["nines"]["clusters"]) == (12, 3)
+
+
+def test_with_unequal_numbers_of_tries_k_goes_to_the_least():
+    found = several_tries(sheet("cwc", "wwwwww"), None)
+    assert [name for name in found if "/" in name] == ["pass_at_k/1", "pass_at_k/2", "pass_at_k/3"]
+    assert found["coverage_of_teacher"] is None
+
+
+def test_one_try_each_measures_nothing():
+    assert tries(sheet("c", "w")) is None
+    assert several_tries(sheet("c", "w"), sheet("c", "w")) == {}
+    assert several_tries(sheet("cc", "w"), sheet("c", "c"))["coverage_of_teacher"] is None
+
+
+def test_distinct_answers_compare_final_answers():
+    found = several_tries(sheet("cccc", "wwww", texts=[["7", "7.", "<think> a.</think> 7.", "7"], ["1", "2", "3", "3"]]), None)
+    assert found["distinct_answers"]["value"] == pytest.approx((1 / 4 + 3 / 4) / 2)
+
+
+def test_shapes_keep_the_template_and_drop_what_fills_it():
+    assert shape("<think> Mara Rex went  to Oslo.</think> 17,5.") == "<think> A went to A.</think> 0."
+    assert shape("3 + 4 = 7") == shape("12 + 9 = 21") != shape("3 - 4 = 7")
+
+
+def test_template_collapse_by_hand():
+    said = [("a", "x 1"), ("a", "x 2"), ("b", "x 3"), ("b", "y 4")]
+    rows = [row(suite="reasoning", question=f"q{n}", family=family, text=text) for n, (family, text) in enumerate(said)]
+    found = template_collapse(main_answers(read_answers(rows)))
+    assert found["value"] == pytest.approx(2 / 4)  # of the four pairs across families, x0 with x0 twice
+    assert found["low"] < 0.5 < found["high"]
+    assert template_collapse(main_answers(read_answers(rows[:2]))) is None, "one family says nothing"
+
+
+def test_template_collapse_covers_the_truth():
+    """Three shapes with chances .5, .3, .2 whatever the family: two answers share one with .38."""
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(200):
+        shapes = rng.choice(["x", "y", "z"], size=80, p=[0.5, 0.3, 0.2])
+        rows = [row(suite="reasoning", question=f"q{n}", family=f"f{n % 4}", text=text) for n, text in enumerate(shapes)]
+        found = template_collapse(main_answers(read_answers(rows)))
+        hits += found["low"] <= 0.38 <= found["high"]
+    assert 0.9 <= hits / 200 <= 0.985

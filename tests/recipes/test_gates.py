@@ -1,0 +1,69 @@
+"""Gates as people write them, and what is said of one that could never open."""
+
+from pathlib import Path
+
+import pytest
+
+from eval.tables import ORDER
+from recipes.errors import RecipeError
+from recipes.gates import METRICS, parse_gate
+from recipes.load import load_recipe
+
+
+def test_the_metrics_are_those_of_the_scorecard() -> None:
+    assert set(METRICS) == set(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("reasoning_retained >= 0.97", ("reasoning_retained", "value", None, ">=", 0.97)),
+        (" recall.high<=5e-2 ", ("recall", "high", None, "<=", 0.05)),
+        ("reasoning.low - teacher > -0.02", ("reasoning", "low", "teacher", ">", -0.02)),
+        ("recall - never_trained < .1", ("recall", "value", "never_trained", "<", 0.1)),
+        ("reasoning/chain_sum >= 1", ("reasoning/chain_sum", "value", None, ">=", 1.0)),
+        ("harness/gsm8k-cot.low >= 0.4", ("harness/gsm8k-cot", "low", None, ">=", 0.4)),
+    ],
+)
+def test_a_gate_says(text: str, wanted: tuple[object, ...]) -> None:
+    gate = parse_gate(text)
+    assert (gate.name, gate.end, gate.other, gate.sign, gate.bound) == wanted
+
+
+def test_a_gate_holds_at_its_bound_or_not() -> None:
+    assert parse_gate("recall <= 0.05").holds(0.05) and not parse_gate("recall < 0.05").holds(0.05)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("recal <= 0.1", "did you mean 'recall'?"),
+        ("reasoning_retaned >= 0.9", "did you mean 'reasoning_retained'?"),
+        ("recall = 0.1", "is no gate; wanted METRIC >= NUMBER"),
+        ("recall.mean <= 0.1", "is no gate"),
+        ("recall <= lots", "is no gate"),
+        ("speech/odd >= 0", "names no metric 'speech/odd'"),
+        ("reasoning_retained.low >= 0.9", "has no interval and no difference; write reasoning_retained >= 0.9"),
+    ],
+)
+def test_what_is_no_gate_is_one_line(text: str, said: str) -> None:
+    with pytest.raises(RecipeError) as fault:
+        parse_gate(text)
+    assert said in str(fault.value) and "\n" not in str(fault.value)
+
+
+SMOKE = Path(__file__).parents[2] / "recipes" / "smoke.yaml"
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("recal <= 0.1", "names no metric 'recal'; did you mean 'recall'?"),
+        ("harness/gsm8 >= 0.1", "names no task of evaluate.harness; did you mean 'harness/gsm8k'?"),
+        ("recall - controll <= 0", "names no contender 'controll'; did you mean 'control'?"),
+    ],
+)
+def test_a_recipe_refuses_a_gate_that_cannot_open(gate: str, said: str) -> None:
+    with pytest.raises(RecipeError) as fault:
+        load_recipe(SMOKE, ["evaluate.harness=[{task: gsm8k}]", f"publish.gates=['{gate}']"])
+    assert said in str(fault.value) and str(fault.value).startswith("command line: ")
