@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from data_filters.shards import read_shard
+from eval.answers import Columns, read_answers, select
 from eval.ladder import Abilities, Ruler, abilities, straight_lines
 from eval.recall import GENERATED
-from eval.answers import Columns, read_answers, select
 from eval.scores import CONFIDENCE
 from recipes.errors import ShardError
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from data_filters.shards import write_shard
+from eval.answers import read_answers
 from eval.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
-from eval.answers import read_answers
 from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
 from recipes.errors import ShardError
 
