@@ -254,7 +254,8 @@ def test_a_ladder_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == [f"m{n}" for n in range(6)] and rows[0]["recall"] < rows[-1]["recall"]
     names = {rung.name: rung for rung in ladder.rungs}
     columns = ladder.answers
-    table = [{name: columns[name][n] for name in columns} | {"prompt": ""} for n in range(len(columns["suite"]))]
+    told = {name: [None if cell != cell else cell for cell in column] for name, column in columns.items()}  # NaN: not told
+    table = [{name: cells[n] for name, cells in told.items()} | {"prompt": ""} for n in range(len(columns["suite"]))]
     write_shard(tmp_path / "answers.parquet", table, SCHEMA)
     (tmp_path / "ladder.json").write_text(json.dumps({"rungs": [{k: row[k] for k in Rung.__slots__} for row in rows]}))
     again = Ladder.read(tmp_path)
