@@ -23,8 +23,8 @@ ATTACKS = {
 ATTACK_LEFT, ATTACK_WIDTH = 148, 156
 AXIS_OF = {"recall": "total", "reasoning": "active"}  # facts sit in all parameters, thinking uses the active ones
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
-OUTSIDE = {"below": "< ", "low": "< ", "above": "> ", "high": "> "}
-BEYOND = {"< ": " or less", "> ": " or more", "~ ": " (off the ladder)"}
+OUTSIDE = {"below": "< ", "above": "> "}  # of the ladder: it is only known on which side
+BEYOND = {"< ": " or less", "> ": " or more"}
 
 
 def style(card: Card, name: str) -> str:
@@ -151,23 +151,35 @@ def _attacked(card: Card, contender: str, names: Sequence[str]) -> str:
 
 def octaves(card: Card) -> list[tuple[str, str]]:
     """Gives (label, text) of how far apart reasoning and recall lie, in doublings of size, one a contender."""
-    found = card.get("sizes", {}).get("octaves", {})
-    told = []
-    for name in (name for name in card["contenders"] if found.get(name) and found[name].get("value") is not None):
-        entry = found[name]
-        span = f" [{entry['low']:+.1f}, {entry['high']:+.1f}]" if _bounded(entry) else ""
-        told.append((f"{name}: octaves from recall size to reasoning size{span}", f"{_sign(entry)}{entry['value']:+.1f}"))
-    return told
+    sizes = card.get("sizes", {})
+    found = sizes.get("octaves", {})
+    return [(_apart(name, found[name], sizes.get("reference")), _octaves(found[name])) for name in card["contenders"] if found.get(name)]
 
 
-def _bounded(entry: Mapping[str, Any]) -> bool:
-    return entry.get("low") is not None and entry.get("high") is not None
+def _apart(name: str, entry: Mapping[str, Any], reference: str | None) -> str:
+    told = f"{name}: octaves from recall size to reasoning size{_interval(entry)}"
+    change = entry.get("change")
+    return told + (f"; against {reference} {_octaves(change)}{_interval(change)}" if change else "")
+
+
+def _octaves(entry: Mapping[str, Any]) -> str:
+    return "unknown" if entry["value"] is None else f"{_sign(entry)}{entry['value']:+.1f}"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    """An interval whose ends may be open: outside the ladder nothing is known."""
+    low, high = ("open" if entry.get(edge) is None else f"{entry[edge]:+.1f}" for edge in ("low", "high"))
+    return "" if low == high == "open" else f" [{low}, {high}]"
 
 
 def _sign(entry: Mapping[str, Any]) -> str:
-    """Says that a size lies outside the ladder; which side is not always known."""
-    outside = entry.get("censored")
-    return OUTSIDE.get(str(outside), "~ ") if outside else ""
+    """Says that a size lies beyond an end of the ladder."""
+    return OUTSIDE.get(entry.get("censored"), "")
+
+
+def refusals(card: Card) -> list[str]:
+    """Gives, for each axis that this ladder cannot measure, why."""
+    return [f"{axis}: {why}" for axis, why in card.get("sizes", {}).get("refused", {}).items()]
 
 
 def ladder(card: Card, metric: str) -> str:
@@ -189,7 +201,7 @@ def ladder(card: Card, metric: str) -> str:
     for name, entry in placed.items():
         at_x, at_y = points[name]
         told = f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} {column} parameters"
-        low, high = (entry.get(edge) or entry["value"] for edge in ("low", "high"))
+        low, high = (edge if entry.get(name_of) is None else entry[name_of] for name_of, edge in (("low", x.low), ("high", x.high)))
         whisker = line(x.at(low), at_y, x.at(high), at_y, "whisker")
         marks.append(group(style(card, name), [whisker, mark(shape(card, name), at_x, at_y, told, 5.5)]))
     drawing = svg(430, 280, f"{metric} over {column} parameters", [*marks, *_point_labels(card, points, (x, y), beyond)])

@@ -6,7 +6,7 @@ Model output is shown as text only: everything that is not ours passes through `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane
+from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals
 from eval.curve_plots import curve_figures
 from eval.page import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.plots import plain
@@ -64,7 +64,8 @@ def _bars(card: Card, names: Sequence[str]) -> str:
 
 def _sizes(card: Card) -> str:
     ladders = "".join(ladder(card, metric) for metric in ("reasoning", "recall"))
-    return tiles(octaves(card)) + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
+    refused = "".join(f'<p class="note">{plain(why)}</p>' for why in refusals(card))
+    return tiles(octaves(card)) + refused + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
 
 
 def _attacks(card: Card) -> str:
