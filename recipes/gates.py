@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from recipes.errors import RecipeError
 
 METRICS = (
-    "reasoning", "open_book", "counterfactual", "basics", "lookup",
+    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
-    "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
+    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
+    "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
+    "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
+    "lookup_need", "lookup_needless", "youden_j",
+    "pass_gap", "nines", "coverage_of_teacher", "distinct_answers", "template_collapse",
+    "need_slope", "tokens_per_correct", "unparsed", "truncated",
 )  # fmt: skip
 SHARES = ("reasoning_retained", "recall_retained")  # of the headline
 PARTED = ("reasoning", "recall", "harness")  # have parts: reasoning/FAMILY, recall/exposure_N, harness/TASK
