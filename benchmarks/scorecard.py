@@ -28,7 +28,7 @@ CORRELATION = 0.7  # of the latent skills of two contenders on one question, and
 FIRST, SECOND = 0.65, 0.6  # accuracies whose difference is looked for
 PHRASINGS = 3  # questions a cluster, where there are clusters
 RESAMPLES = 1000  # of each interval; the scorecard's default is 2000, which moves an end by less than a hundredth of the width
-VALUES, KNOWN, LUCKY = 8, 0.3, 0.05  # of the simulated facts: values a relation, share known but refused, share guessed outright
+VALUES, KNOWN, LUCKY = 4, 0.3, 0.05  # of the simulated facts: values a relation, share known but refused, share guessed outright
 ROUNDED = 1e-6  # the scorecard rounds to six decimals
 EDGE = " (edge)"  # near 0 and 1 a count of few hits cannot cover evenly; shown, and not part of coverage_95
 NORMAL = NormalDist()
@@ -126,22 +126,31 @@ def differences(items: int) -> list[Kind]:
 
 
 def confidences(items: int) -> list[Kind]:
-    """Gives the kinds about confidence: uniform in 0.05..0.95, and right in three quarters of that."""
+    """Gives the kinds about confidence: one that is right in three quarters of what it claims, and one that is as good as its word."""
+    return [
+        _claims(0.75, ("auroc", "risk_at_80", "ece")),
+        _claims(1.0, ("auroc, calibrated", "risk_at_80, calibrated", f"ece of 0{EDGE}")),
+        Kind({"need_slope": 0.5}, _slope),
+    ]
+
+
+def _claims(kept: float, names: tuple[str, str, str]) -> Kind:
+    """Confidence uniform in 0.05..0.95, right with `kept` of it."""
     claimed_G = 0.05 + 0.9 * (np.arange(100_000) + 0.5) / 100_000
-    right_G = 0.75 * claimed_G
+    right_G = kept * claimed_G
     wrong_below_G = np.cumsum(1 - right_G) - (1 - right_G) / 2
-    truths = {
-        "auroc": float(right_G @ wrong_below_G / right_G.sum() / (1 - right_G).sum()),
-        "risk_at_80": float(1 - right_G[20_000:].mean()),
-        "ece": float(0.25 * claimed_G.mean()),
-    }
+    truths = (
+        float(right_G @ wrong_below_G / right_G.sum() / (1 - right_G).sum()),
+        float(1 - right_G[20_000:].mean()),
+        float((1 - kept) * claimed_G.mean()),
+    )
 
     def drawn(rng: np.random.Generator, n: int, _: int) -> list[Ends]:
         confidence_N = 0.05 + 0.9 * rng.random(n)
-        found = Claims(confidence_N, (rng.random(n) < 0.75 * confidence_N).astype(float), np.arange(n))
+        found = Claims(confidence_N, (rng.random(n) < kept * confidence_N).astype(float), np.arange(n))
         return ends(auroc(found), risk(found, 0.8), ece(found))
 
-    return [Kind(truths, drawn), Kind({"need_slope": 0.5}, _slope)]
+    return Kind(dict(zip(names, truths, strict=True)), drawn)
 
 
 def _slope(rng: np.random.Generator, n: int, _: int) -> list[Ends]:

@@ -45,9 +45,7 @@ def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Co
     order = sorted(range(len(keys)), key=keys.__getitem__)
     if twice := next((keys[a] for a, b in pairwise(order) if keys[a] == keys[b]), None):
         told = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
-        raise ShardError(
-            f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again"
-        )
+        raise ShardError(f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again")
     return {name: column[order] for name, column in columns.items()}
 
 

@@ -104,10 +104,11 @@ def bars(card: Card, names: Sequence[str]) -> str:
         found = card["metrics"][name]
         shown = [contender for contender in card["contenders"] if contender in found]
         part = name.partition("/")[2].replace("_", " ")
-        marks.append(label(BARS_LEFT - 10, top + BAR * len(shown) / 2 + 3, clipped(part, 14), "end"))
+        marks.append(label(BARS_LEFT - 18, top + BAR * len(shown) / 2 + 3, clipped(part, 14), "end"))
         for row, contender in enumerate(shown):
             drawn = _bar(found[contender], (BARS_LEFT, top + BAR * row, BARS_WIDTH), f"{contender}: {cell(name, found[contender])}")
-            marks.append(group(style(card, contender), drawn))
+            sign = mark(shape(card, contender), BARS_LEFT - 8, top + BAR * row + BAR / 2 - 1, radius=3)
+            marks.append(group(style(card, contender), [sign, *drawn]))
         top += BAR * len(shown) + GAP
     grid = [line(BARS_LEFT + f * BARS_WIDTH, 0, BARS_LEFT + f * BARS_WIDTH, top - 4, "grid") for f, _ in SHARES]
     ticks = [label(BARS_LEFT + f * BARS_WIDTH, top + 12, told, "middle", "soft") for f, told in SHARES]
@@ -121,13 +122,6 @@ def _bar(found: Mapping[str, float], at: tuple[float, float, float], told: str) 
     size = f'width="{max(found["value"], 0) * width:.1f}" height="{BAR - 2}"'
     bar = f'<rect class="bar" x="{left}" y="{top:.1f}" {size} rx="1.5"><title>{plain(told)}</title></rect>'
     return [bar, line(left + max(found["low"], 0) * width, middle, left + found["high"] * width, middle, "whisker over")]
-
-
-def bars_key(card: Card, names: Sequence[str]) -> str:
-    """Gives the legend of bars: a swatch and a name for each contender that has one."""
-    shown = [c for c in card["contenders"] if any(c in card["metrics"][name] for name in names)]
-    named = "".join(f'<span><i class="{style(card, name)}"></i>{plain(name)}</span>' for name in shown)
-    return f'<div class="key">{named}</div>'
 
 
 def attacks(card: Card) -> list[str]:

@@ -6,7 +6,7 @@ SWAPPED with another value in its place.
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, Columns, keep, pooled_clusters, select
+from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled_clusters, select
 from eval.grade import Outcome, grade
 from eval.outcomes import Entries, share, stream
 from eval.scores import (
@@ -25,7 +25,7 @@ from eval.scores import (
 
 Arm = tuple[np.ndarray, np.ndarray]  # clusters and right or wrong of the answers in one state of the base
 
-TOLD = (*OPEN_SUITES, "basics")  # nothing needs to be looked up
+TOLD = (*OPEN_SUITES, *UNSEEN_SUITES, "basics")  # nothing needs to be looked up
 
 
 def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:

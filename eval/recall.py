@@ -122,7 +122,7 @@ def measure(suite: Facts, trained: Facts | None, never: Facts | None, *, resampl
     The interval is a cluster bootstrap of the whole expression: every suite is resampled, floor and never-trained level
     included, with two pseudo-facts each (right in all modes, wrong in all modes). Since the larger of two noisy numbers runs
     high, it is stretched to the larger of the two parts' own ends (Wilson's for the generated part, so that 0 of 500 reads
-    the same here and there); the difference is stretched to Newcombe's.
+    the same here and there); the difference likewise, with Newcombe's ends for the generated part.
 
     Args:
         suite: the suite at hand.
@@ -141,7 +141,7 @@ def measure(suite: Facts, trained: Facts | None, never: Facts | None, *, resampl
     n, clusters = (max(count(suite.answers[mode]) for mode in MODES) for count in (np.sum, np.count_nonzero))
     return Recall(
         recall=entry(interval, n, clusters),
-        minus_never=_minus_never(interval, samples - parts.never, never, n, clusters),
+        minus_never=_minus_never(suite, never, parts, n, clusters),
         choice=_counted(_wilson_of(suite, "choice"), suite),
         floor=_counted(percentile_interval(parts.floor), never) if never else None,
     )
@@ -153,11 +153,13 @@ def _counted(interval: Interval, facts: Facts) -> Entry | None:
     return None if np.isnan(interval.value) else entry(interval, answers_C.sum(), np.count_nonzero(answers_C))
 
 
-def _minus_never(recall: Interval, samples: np.ndarray, never: Facts | None, n: int, clusters: int) -> Entry | None:
+def _minus_never(suite: Facts, never: Facts | None, parts: Parts, n: int, clusters: int) -> Entry | None:
+    samples = combine(*parts) - parts.never
     if np.isnan(samples[0]) or never is None:
         return None
-    apart = newcombe(recall, _wilson_of(never, *GENERATED))
-    both = widest(percentile_interval(samples), apart)
+    forced = percentile_interval(combine(np.nan, *parts[1:]) - parts.never)
+    ends = np.fmax(newcombe(_wilson_of(suite, *GENERATED), _wilson_of(never, *GENERATED)), forced)
+    both = widest(percentile_interval(samples), Interval(*map(float, ends)))
     return entry(Interval(both.value, max(both.low, -1.0), min(both.high, 1.0)), n, clusters)
 
 

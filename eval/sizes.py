@@ -7,7 +7,7 @@ that of the Densing law (arXiv:2412.04315). Nothing is read off beyond the ladde
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -16,7 +16,7 @@ import numpy as np
 
 from data_filters.shards import read_shard
 from eval.answers import Columns, read_answers, select
-from eval.ladder import Abilities, Line, Ruler, abilities, straight_lines
+from eval.ladder import Abilities, Ruler, abilities, straight_lines
 from eval.recall import GENERATED
 from eval.scores import CONFIDENCE
 from recipes.errors import ShardError
@@ -101,13 +101,9 @@ def _known(number: float) -> float | None:
 
 
 def equivalent_sizes(
-    answers: Iterable[Mapping[str, Any]] | Mapping[str, Any],
-    ladder: Ladder,
-    *,
-    contenders: Sequence[str],
-    bootstrap: int = 2000,
-    seed: int = 0,
-) -> dict[str, Any]:
+    answers: Iterable[Mapping[str, Any]] | Mapping[str, Any], ladder: Ladder, *,
+    contenders: Sequence[str], bootstrap: int = 2000, seed: int = 0,
+) -> dict[str, Any]:  # fmt: skip
     """Gives card["sizes"]: where contenders stand on both curves of a ladder, and how far apart.
 
     A position's interval holds the items (bootstrap over clusters) and the ladder's own error for a family that it has not seen. A change
@@ -160,14 +156,14 @@ class _Scale(NamedTuple):
         found, placed = _abilities(axis, ladder, rows, bootstrap, seed)
         log2_K = np.log2([getattr(rung, AXES[axis]) for rung in ladder.rungs])
         try:
-            ruler = Ruler.fit(found, log2_K, _families(ladder), what=f"{axis} ({AXES[axis]} parameters)", seed=seed)
+            ruler = Ruler.fit(found, log2_K, _families(ladder), what=f"{axis} ({AXES[axis]} parameters)", seed=[*seed, 1])
         except ShardError as fault:
             raise NoRuler(str(fault)) from fault
         return cls(ruler, found, {name: len(ladder.rungs) + index for index, name in enumerate(placed)}, seed)
 
     def position(self, name: str, *, alone: bool) -> Span:
         """log2(size); alone: with the ladder's error for an unseen family, which cancels between contenders that share theirs."""
-        line: Line = self.ruler.line if alone else self.ruler.loose
+        line = self.ruler.line if alone else self.ruler.loose
         octave_R = line.octave_of(self.found.draws_RM[:, self.column[name]])
         if alone:
             rng = np.random.default_rng([*self.seed, self.column[name]])
@@ -197,6 +193,25 @@ def _rounded(entry: Size) -> Size:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in entry.items()}
 
 
+def in_words(entry: Size, show: Callable[[float], str]) -> str:
+    """Gives an entry as text, e.g. "1.2M [0.8M, -]", "below 0.1M [-, 0.1M]"; - is an open end, and nothing is said of what is not known.
+
+    Args:
+        show: of a number: parameters_text, or "{:+.1f}".format for octaves.
+    """
+    if entry["value"] is None:
+        return "outside the ladder"
+    low, high = ("-" if entry[end] is None else show(entry[end]) for end in ("low", "high"))
+    return f"{entry['censored'] + ' ' if entry['censored'] else ''}{show(entry['value'])} [{low}, {high}]"
+
+
+def parameters_text(count: float) -> str:
+    """Gives a number of parameters in two digits, e.g. 950k, 1.2M, 27B."""
+    power = min(3, max(0, int(np.log10(max(count, 1)) // 3)))
+    number = count / 1000**power
+    return f"{number:.{1 if number < 9.95 else 0}f}" + ("", "k", "M", "B")[power]
+
+
 def slopes(ladder: Ladder, *, bootstrap: int = 2000, seed: int = 0) -> dict[str, dict[str, float]]:
     """Gives what a doubling of TOTAL parameters adds to reasoning and to recall, in logits of a right answer to the average item.
 
@@ -209,7 +224,7 @@ def slopes(ladder: Ladder, *, bootstrap: int = 2000, seed: int = 0) -> dict[str,
     for axis in AXES:
         found, _ = _abilities(axis, ladder, {}, bootstrap, [seed, len(axis)])
         log2_K = np.log2([rung.total for rung in ladder.rungs])
-        slope_R = straight_lines(found, log2_K, _families(ladder), what=axis, seed=seed)[1].slope_R
+        slope_R = straight_lines(found, log2_K, _families(ladder), what=axis, seed=[seed, len(axis), 1])[1].slope_R
         low, high = np.quantile(slope_R[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         made[axis] = {"value": float(slope_R[0]), "low": float(low), "high": float(high)}
     return made
@@ -276,7 +291,7 @@ def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
     chosen = {name: select(rows, mode="choice") for name, rows in asked.items()}
     if all(len(chosen[name]["mode"]) for name, rows in asked.items() if len(rows["mode"])):
         return chosen
-    return {name: max((select(rows, mode=mode) for mode in GENERATED), key=_share_right) for name, rows in asked.items()}
+    return {name: max((select(rows, mode=m) for m in GENERATED), key=_share_right) for name, rows in asked.items()}
 
 
 def _share_right(rows: Columns) -> float:

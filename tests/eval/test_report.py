@@ -256,7 +256,9 @@ def luminance(color):
 
 
 @pytest.mark.parametrize(
-    ("paper", "colors"), zip(PAPER, ((*LIGHT, *OUTCOMES_LIGHT.values()), (*DARK, *OUTCOMES_DARK.values())), strict=True)
+    ("paper", "colors"),
+    [(PAPER[0], (*LIGHT, *OUTCOMES_LIGHT.values())), (PAPER[1], (*DARK, *OUTCOMES_DARK.values()))],
+    ids=["light", "dark"],
 )
 def test_colours_can_be_read_on_their_paper(paper, colors):
     for color in colors:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from data_filters.shards import write_shard
+from eval.answers import read_answers
 from eval.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
-from eval.scores import read_answers
-from eval.sizes import Ladder, Rung, Span, equivalent_sizes, rung_rows, slopes
+from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
 from recipes.errors import ShardError
 
 SLOPE, SPREAD = 0.8, 1.5
@@ -68,6 +68,22 @@ def test_intervals_hold_the_truth_as_often_as_they_say(scatter: float, floor: fl
     shares = coverage(300, scatter=scatter, floor=floor)
     print(shares)
     assert min(shares.values()) >= 0.92, shares
+
+
+@pytest.mark.slow
+def test_a_model_of_an_unseen_family_is_inside_its_interval() -> None:
+    rng, place, hits, repetitions = np.random.default_rng(12), CENTRE + 0.4, 0, 150
+    families, log2_K = np.repeat(["a", "b", "c", "d"], 3), np.tile(LOG2[::2], 4)
+    for seed in range(repetitions):
+        offsets = np.repeat(rng.normal(0, 0.4, 4), 3)
+        ability = SLOPE * (place - CENTRE) + rng.normal(0, 0.4)
+        found = estimate(responses(rng, [*(SLOPE * (log2_K - CENTRE) + offsets), ability], 150), seed=seed)
+        ruler = Ruler.fit(found, log2_K, families, what="x", seed=seed)
+        draws_R = ruler.line.octave_of(found.draws_RM[:, -1])
+        draws_R[1:] += ruler.off_octaves * rng.standard_t(ruler.groups, len(draws_R) - 1)
+        hits += covered(draws_R, place)
+    print(hits / repetitions)
+    assert hits / repetitions >= 0.9
 
 
 def test_abilities_and_their_spread_are_found() -> None:
@@ -134,6 +150,14 @@ def test_spans_say_what_is_known_and_no_more() -> None:
     assert above.entry() == {"value": 18.0, "low": 18.0, "high": None, "censored": "above"}
     assert inside.minus(below).entry() == {"value": 2.0, "low": 2.0, "high": None, "censored": "above"}
     assert below.minus(below).entry() == {"value": None, "low": None, "high": None, "censored": "unknown"}
+
+
+def test_words() -> None:
+    octaves = "{:+.1f}".format
+    assert in_words({"value": 1_234_567, "low": 950_000, "high": None, "censored": None}, parameters_text) == "1.2M [950k, -]"
+    assert in_words({"value": 16_384, "low": None, "high": 27e9, "censored": "below"}, parameters_text) == "below 16k [-, 27B]"
+    assert in_words({"value": 2.5, "low": 1.0, "high": None, "censored": "above"}, octaves) == "above +2.5 [+1.0, -]"
+    assert in_words({"value": None, "low": None, "high": None, "censored": "unknown"}, octaves) == "outside the ladder"
 
 
 # --- from answers to the card -------------------------------------------------------------------------------------
@@ -230,7 +254,8 @@ def test_a_ladder_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == [f"m{n}" for n in range(6)] and rows[0]["recall"] < rows[-1]["recall"]
     names = {rung.name: rung for rung in ladder.rungs}
     columns = ladder.answers
-    table = [{name: columns[name][n] for name in columns} | {"prompt": ""} for n in range(len(columns["suite"]))]
+    told = {name: [None if cell != cell else cell for cell in column] for name, column in columns.items()}  # NaN: not told
+    table = [{name: cells[n] for name, cells in told.items()} | {"prompt": ""} for n in range(len(columns["suite"]))]
     write_shard(tmp_path / "answers.parquet", table, SCHEMA)
     (tmp_path / "ladder.json").write_text(json.dumps({"rungs": [{k: row[k] for k in Rung.__slots__} for row in rows]}))
     again = Ladder.read(tmp_path)
