@@ -7,19 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from recipes.errors import RecipeError
+from recipes.metrics import METRICS, PARTED, SHARES
 
-METRICS = (
-    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
-    "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
-    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
-    "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
-    "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
-    "lookup_need", "lookup_needless", "youden_j",
-    "pass_gap", "nines", "coverage_of_teacher", "distinct_answers", "template_collapse",
-    "need_slope", "tokens_per_correct", "unparsed", "truncated",
-)  # fmt: skip
-SHARES = ("reasoning_retained", "recall_retained")  # of the headline
-PARTED = ("reasoning", "recall", "harness")  # have parts: reasoning/FAMILY, recall/exposure_N, harness/TASK
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(
