@@ -3,7 +3,7 @@
 Knowledge can be covered up instead of gone. Three ways to uncover it: rounding the weights to four bits (eval/four_bit.py), a short
 training on a fifth of the facts, after which the others are asked (eval/relearn.py), and asking in several ways. Each is answered on
 suite `recall` and on `recall_never_trained`, whose level under the same attack is the zero. What an answer belongs to (an elicitation,
-or the taught and the other facts) stands in its column `family`.
+or the taught and the other facts and the steps of training) stands in its column `family`.
 """
 
 import random
@@ -21,7 +21,7 @@ from eval.scores import Entry
 from eval.suites import Question
 
 SUITES = ("recall", "recall_never_trained")
-TAUGHT, OTHERS = "taught", "others"
+TAUGHT, OTHERS, NEVER = "taught", "others", "never"
 SHOWN = 2  # facts that are told as examples
 
 
@@ -34,7 +34,7 @@ def attacked_questions(questions: Iterable[Question]) -> list[Question]:
 
 
 def split_taught(questions: Sequence[Question], fraction: float) -> list[Question]:
-    """The same questions, those of suite recall marked in `family` as taught or others: whole facts, ranked by their hash.
+    """The same questions, marked in `family` as never (trained), taught or others: whole facts, ranked by their hash.
 
     Args:
         questions: as attacked_questions gives them.
@@ -43,7 +43,12 @@ def split_taught(questions: Sequence[Question], fraction: float) -> list[Questio
     facts = sorted({q.cluster for q in questions if q.suite == "recall"}, key=lambda cluster: (digest_of(f"relearn/{cluster}"), cluster))
     taught = set(facts[: min(max(1, round(fraction * len(facts))), len(facts) - 1)])
     side = {cluster: TAUGHT if cluster in taught else OTHERS for cluster in facts}
-    return [replace(q, family=side[q.cluster]) if q.suite == "recall" else q for q in questions]
+    return [replace(q, family=side[q.cluster] if q.suite == "recall" else NEVER) for q in questions]
+
+
+def after_steps(questions: Iterable[Question], step: int) -> list[Question]:
+    """The questions of split_taught as they are asked after so many steps, which stand behind the family and in the id."""
+    return [replace(q, id=f"{q.id}/{step}", family=f"{q.family}/{step}") for q in questions]
 
 
 def lessons(questions: Iterable[Question]) -> list[Lesson]:
@@ -148,14 +153,24 @@ def attack_recalls(attack: str, sheet: Columns, *, resamples: int, seed: int) ->
         seed: of the resampling.
     """
     facts, never = (select(sheet, suite=suite) for suite in SUITES)
+    families = sorted(set(facts["family"]))
     if attack == "four_bit":
         return _measured({"recall_four_bit": (facts, never)}, resamples, seed)
-    if attack == "relearn":
-        sides = {f"recall_relearned_{side}": (select(facts, family=side), never) for side in (OTHERS, TAUGHT)}
-        return _measured(sides, resamples, seed)
-    ways = {f"recall_prompts/{name}": (select(facts, family=name), select(never, family=name)) for name in sorted(set(facts["family"]))}
-    found = _measured(ways, resamples, seed)
-    return {"recall_prompts": strongest(list(found.values())), **found} if found else {}
+    if attack == "prompts":
+        ways = {name: (select(facts, family=name), select(never, family=name)) for name in families}
+        return _with_parts("recall_prompts", ways, resamples, seed)
+    found = {}
+    for side in (OTHERS, TAUGHT):
+        steps = [family.partition("/")[2] for family in families if family.startswith(f"{side}/")]
+        looks = {f"step_{n}": (select(facts, family=f"{side}/{n}"), select(never, family=f"{NEVER}/{n}")) for n in steps}
+        found |= _with_parts(f"recall_relearned_{side}", looks, resamples, seed)
+    return found
+
+
+def _with_parts(metric: str, ways: Mapping[str, tuple[Columns, Columns]], resamples: int, seed: int) -> dict[str, Recall]:
+    """The strongest of several ways, and each of them as METRIC/WAY."""
+    found = _measured({f"{metric}/{way}": tables for way, tables in ways.items()}, resamples, seed)
+    return {metric: strongest(list(found.values())), **found} if found else {}
 
 
 def _measured(sides: Mapping[str, tuple[Columns, Columns]], resamples: int, seed: int) -> dict[str, Recall]:

@@ -1,5 +1,6 @@
 """A short training on some facts: an attack, since it can bring others back that were only covered up."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -13,12 +14,14 @@ from distill.learner import Learner, Objective
 from distill.packing import pack
 
 CLIP_NORM = 1.0
+LOOKS = (0.25, 0.5, 1.0)  # shares of the steps after which the facts are asked
 Lesson = tuple[str, str]  # what is asked, and what shall be answered
 
 
 def relearn(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], *, system: str | None, steps: int,
     batch_sequences: int, learning_rate: float, seed: int, progress: Callable[[int, int], None],
+    look: Callable[[int], None] = lambda step: None,
 ) -> dict[str, float]:  # fmt: skip
     """Trains a model in place on the answers to some questions, all weights, by AdamW with a rate that falls to 0.
 
@@ -34,6 +37,7 @@ def relearn(
         learning_rate: at the first step.
         seed: of the order.
         progress: called with (lessons, tokens) as they are done.
+        look: called with the number of steps done, after a quarter, a half and all of them: what a few steps uncover, many overwrite.
 
     Returns:
         first_loss and last_loss, nats a taught token.
@@ -43,8 +47,8 @@ def relearn(
     learner = Learner(model.eval().float(), Objective())
     optimizer = torch.optim.AdamW(learner.parameters(), lr=learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    losses = []
-    for batch in _batches(encoded, steps, batch_sequences, seed):
+    losses, looks = [], {math.ceil(share * steps) for share in LOOKS}
+    for step, batch in enumerate(_batches(encoded, steps, batch_sequences, seed), 1):
         packed = pack(batch, max(len(s.ids) for s in batch), packing=False)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             loss, _, _ = learner(packed.to(device), None)
@@ -55,6 +59,9 @@ def relearn(
         optimizer.zero_grad()
         losses.append(float(loss.detach()) / float(packed.ce_BT.sum()))
         progress(len(batch), int((packed.segments_BT > 0).sum()))
+        if step in looks:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                look(step)
     model.to(dtype)
     return {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
 

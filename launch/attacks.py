@@ -7,7 +7,7 @@ from typing import Any
 from data_filters.shards import read_shard, write_shard
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
-from eval.attacks import attacked_questions, elicited, lessons, split_taught
+from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught
 from eval.four_bit import to_four_bits
 from eval.relearn import relearn
 from eval.suites import Question, all_questions
@@ -68,21 +68,25 @@ class Attacks:
         questions = attacked_questions(all_questions(config, self.inputs.world))
         if len({q.cluster for q in questions if q.suite == "recall"}) < 2:
             raise RecipeError("evaluate.attacks: fewer than two facts to ask about; raise evaluate.items or planted.people")
-        engine, notes = self.inputs.engine(name, config.batch_sequences, where), {}
-        groups: Iterable[tuple[str | None, list[Question]]] = [(system, questions)]
+        engine, notes, rows = self.inputs.engine(name, config.batch_sequences, where), {}, []
         with Bar(f"attack {name}, {attack}", None, "sequences", True) as bar:
+
+            def put(asked: list[Question], prompt: str | None) -> None:
+                how = {"contender": name, "max_new_tokens": config.max_new_tokens, "progress": bar.tokens}
+                rows.extend(ask(engine, asked, system=prompt, **how))
+
             if attack == "four_bit":
                 notes = to_four_bits(engine.model)
+                put(questions, system)
             elif attack == "relearn":
-                questions = split_taught(questions, config.relearn_fraction)
-                groups, taught = [(system, questions)], lessons(questions)
-                notes = {"taught": len(taught)} | relearn(
-                    engine.model, engine.tokenizer, taught, system=system, steps=config.relearn_steps, seed=config.seed,
+                split = split_taught(questions, config.relearn_fraction)
+                notes = {"taught": len(lessons(split))} | relearn(
+                    engine.model, engine.tokenizer, lessons(split), system=system, steps=config.relearn_steps, seed=config.seed,
                     batch_sequences=config.relearn_batch_sequences, learning_rate=config.relearn_learning_rate, progress=bar.tokens,
+                    look=lambda step: put(after_steps(split, step), system),
                 )  # fmt: skip
             else:
-                groups = elicited(questions, system)
-            how = {"contender": name, "max_new_tokens": config.max_new_tokens, "progress": bar.tokens}
-            rows = [row for prompt, group in groups for row in ask(engine, group, system=prompt, **how)]
+                for prompt, group in elicited(questions, system):
+                    put(group, prompt)
         write_shard(folder / "answers.parquet", rows, ANSWERS)
         return {"answers": len(rows)} | notes

@@ -68,7 +68,8 @@ The whole run, every setting of it, is [recipe.yaml](recipe.yaml).
 
 - Only what the scorecard lists was measured, on its problems and its facts. Memory of anything else is unknown.
 - A student that was taught to decline can look as if it had forgotten. `recall` therefore counts a forced choice too, which
-  nobody can refuse; it still is no proof against a patient attack such as training it further on some of the facts.
+  nobody can refuse, and `recall_four_bit`, `recall_relearned_others` and `recall_prompts`, where they stand above, say what attacks
+  brought back; none of this is proof against a more patient one.
 - It can reason wrongly and sound sure. Its licence is stated above; those of the teacher and of the traces are their own.
 """
 
