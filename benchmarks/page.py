@@ -97,6 +97,7 @@ def look(path: Path, width: int, pictures: Path | None = None) -> dict[str, Any]
     page, view = QWebEnginePage(profile), QWebEngineView()
     view.setPage(page)
     view.settings().setAttribute(QWebEngineSettings.WebAttribute.ShowScrollBars, False)
+    view.settings().setAttribute(QWebEngineSettings.WebAttribute.LocalContentCanAccessRemoteUrls, True)  # the gate is to see all it wants
     view.resize(width, SCREEN)
     view.show()
     try:

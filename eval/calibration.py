@@ -11,7 +11,7 @@ import numpy as np
 
 from eval.answers import CLOSED_SUITES, Columns, keep, pooled_clusters, select
 from eval.outcomes import Entries
-from eval.scores import Entry, Interval, cluster_variance, entry, wilson_of_variance
+from eval.scores import Entry, Interval, cluster_sums, cluster_variance, entry, wilson_of_variance
 
 Curve = list[dict[str, float | int]]  # points {x, y, low, high, n}
 
@@ -171,7 +171,8 @@ def risk(found: Claims, share: float) -> Entry:
     influence_N = (wrong_N * kept_N - at_threshold * (kept_N - share) - value * share) / (share * len(wrong_N))
     num_clusters = len(set(found.clusters_N))
     variance = cluster_variance(influence_N, found.clusters_N)
-    interval = wilson_of_variance(min(value, 1.0), variance, share * num_clusters, share * len(wrong_N))
+    least = 1.0 if 0 < value < 1 else share * num_clusters  # what the threshold adds can make claims worth less than one trial each
+    interval = wilson_of_variance(min(value, 1.0), variance, least, share * len(wrong_N))
     return entry(interval, max(round(share * len(wrong_N)), 1), max(round(share * num_clusters), 1))
 
 
@@ -208,9 +209,10 @@ def pooled_rate(values_N: np.ndarray, clusters_N: np.ndarray) -> Entry:
         values_N: each 0..1.
         clusters_N: name of each answer's cluster.
     """
-    value, num_clusters = float(values_N.mean()), len(set(clusters_N))
+    value, sizes_C = float(values_N.mean()), cluster_sums(clusters_N, np.ones(len(values_N)))[:, 0]
     variance = cluster_variance((values_N - value) / len(values_N), clusters_N)
-    return entry(wilson_of_variance(value, variance, num_clusters, len(values_N)), len(values_N), num_clusters)
+    least = len(values_N) ** 2 / float(sizes_C @ sizes_C)  # clusters, counted less where a few hold most of the answers
+    return entry(wilson_of_variance(value, variance, least, len(values_N)), len(values_N), len(sizes_C))
 
 
 def _deferral(main: Columns, teacher: Columns) -> Curve:

@@ -23,8 +23,8 @@ ATTACKS = {
 ATTACK_LEFT, ATTACK_WIDTH = 148, 156
 AXIS_OF = {"recall": "total", "reasoning": "active"}  # facts sit in all parameters, thinking uses the active ones
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
-OUTSIDE = {"below": "< ", "low": "< ", "above": "> ", "high": "> "}
-BEYOND = {"< ": " or less", "> ": " or more", "~ ": " (off the ladder)"}
+OUTSIDE = {"below": "< ", "above": "> "}  # of the ladder: it is only known on which side
+BEYOND = {"< ": " or less", "> ": " or more"}
 
 
 def style(card: Card, name: str) -> str:
@@ -104,10 +104,11 @@ def bars(card: Card, names: Sequence[str]) -> str:
         found = card["metrics"][name]
         shown = [contender for contender in card["contenders"] if contender in found]
         part = name.partition("/")[2].replace("_", " ")
-        marks.append(label(BARS_LEFT - 10, top + BAR * len(shown) / 2 + 3, clipped(part, 14), "end"))
+        marks.append(label(BARS_LEFT - 18, top + BAR * len(shown) / 2 + 3, clipped(part, 14), "end"))
         for row, contender in enumerate(shown):
             drawn = _bar(found[contender], (BARS_LEFT, top + BAR * row, BARS_WIDTH), f"{contender}: {cell(name, found[contender])}")
-            marks.append(group(style(card, contender), drawn))
+            sign = mark(shape(card, contender), BARS_LEFT - 8, top + BAR * row + BAR / 2 - 1, radius=3)
+            marks.append(group(style(card, contender), [sign, *drawn]))
         top += BAR * len(shown) + GAP
     grid = [line(BARS_LEFT + f * BARS_WIDTH, 0, BARS_LEFT + f * BARS_WIDTH, top - 4, "grid") for f, _ in SHARES]
     ticks = [label(BARS_LEFT + f * BARS_WIDTH, top + 12, told, "middle", "soft") for f, told in SHARES]
@@ -121,13 +122,6 @@ def _bar(found: Mapping[str, float], at: tuple[float, float, float], told: str) 
     size = f'width="{max(found["value"], 0) * width:.1f}" height="{BAR - 2}"'
     bar = f'<rect class="bar" x="{left}" y="{top:.1f}" {size} rx="1.5"><title>{plain(told)}</title></rect>'
     return [bar, line(left + max(found["low"], 0) * width, middle, left + found["high"] * width, middle, "whisker over")]
-
-
-def bars_key(card: Card, names: Sequence[str]) -> str:
-    """Gives the legend of bars: a swatch and a name for each contender that has one."""
-    shown = [c for c in card["contenders"] if any(c in card["metrics"][name] for name in names)]
-    named = "".join(f'<span><i class="{style(card, name)}"></i>{plain(name)}</span>' for name in shown)
-    return f'<div class="key">{named}</div>'
 
 
 def attacks(card: Card) -> list[str]:
@@ -157,23 +151,35 @@ def _attacked(card: Card, contender: str, names: Sequence[str]) -> str:
 
 def octaves(card: Card) -> list[tuple[str, str]]:
     """Gives (label, text) of how far apart reasoning and recall lie, in doublings of size, one a contender."""
-    found = card.get("sizes", {}).get("octaves", {})
-    told = []
-    for name in (name for name in card["contenders"] if found.get(name) and found[name].get("value") is not None):
-        entry = found[name]
-        span = f" [{entry['low']:+.1f}, {entry['high']:+.1f}]" if _bounded(entry) else ""
-        told.append((f"{name}: octaves from recall size to reasoning size{span}", f"{_sign(entry)}{entry['value']:+.1f}"))
-    return told
+    sizes = card.get("sizes", {})
+    found = sizes.get("octaves", {})
+    return [(_apart(name, found[name], sizes.get("reference")), _octaves(found[name])) for name in card["contenders"] if found.get(name)]
 
 
-def _bounded(entry: Mapping[str, Any]) -> bool:
-    return entry.get("low") is not None and entry.get("high") is not None
+def _apart(name: str, entry: Mapping[str, Any], reference: str | None) -> str:
+    told = f"{name}: octaves from recall size to reasoning size{_interval(entry)}"
+    change = entry.get("change")
+    return told + (f"; against {reference} {_octaves(change)}{_interval(change)}" if change else "")
+
+
+def _octaves(entry: Mapping[str, Any]) -> str:
+    return "unknown" if entry["value"] is None else f"{_sign(entry)}{entry['value']:+.1f}"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    """An interval whose ends may be open: outside the ladder nothing is known."""
+    low, high = ("open" if entry.get(edge) is None else f"{entry[edge]:+.1f}" for edge in ("low", "high"))
+    return "" if low == high == "open" else f" [{low}, {high}]"
 
 
 def _sign(entry: Mapping[str, Any]) -> str:
-    """Says that a size lies outside the ladder; which side is not always known."""
-    outside = entry.get("censored")
-    return OUTSIDE.get(str(outside), "~ ") if outside else ""
+    """Says that a size lies beyond an end of the ladder."""
+    return OUTSIDE.get(entry.get("censored"), "")
+
+
+def refusals(card: Card) -> list[str]:
+    """Gives, for each axis that this ladder cannot measure, why."""
+    return [f"{axis}: {why}" for axis, why in card.get("sizes", {}).get("refused", {}).items()]
 
 
 def ladder(card: Card, metric: str) -> str:
@@ -195,7 +201,7 @@ def ladder(card: Card, metric: str) -> str:
     for name, entry in placed.items():
         at_x, at_y = points[name]
         told = f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} {column} parameters"
-        low, high = (entry.get(edge) or entry["value"] for edge in ("low", "high"))
+        low, high = (edge if entry.get(name_of) is None else entry[name_of] for name_of, edge in (("low", x.low), ("high", x.high)))
         whisker = line(x.at(low), at_y, x.at(high), at_y, "whisker")
         marks.append(group(style(card, name), [whisker, mark(shape(card, name), at_x, at_y, told, 5.5)]))
     drawing = svg(430, 280, f"{metric} over {column} parameters", [*marks, *_point_labels(card, points, (x, y), beyond)])

@@ -1,5 +1,6 @@
 """The parts of the report that are not drawings: tiles, gates, tables, sample answers side by side."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -62,7 +63,9 @@ def table(rows: Sequence[Sequence[str]], kind: str, told: str) -> str:
 
 
 def _row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{plain(text)}</{tag}>" for text in cells) + "</tr>"
+    first, *rest = map(plain, cells)
+    broken = re.sub("([_/])", r"\1<wbr/>", first)  # names are long: here they may be broken
+    return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in (broken, *rest)) + "</tr>"
 
 
 def meanings(card: Card) -> str:

@@ -6,7 +6,7 @@ Model output is shown as text only: everything that is not ours passes through `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.charts import attacks, bars, bars_key, key, ladder, ladder_key, octaves, plane
+from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals
 from eval.curve_plots import curve_figures
 from eval.page import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.plots import plain
@@ -58,12 +58,14 @@ def _plane(card: Card) -> str:
 
 
 def _bars(card: Card, names: Sequence[str]) -> str:
-    return f"<figure>{bars(card, names)}</figure>{bars_key(card, names)}" if names else ""
+    shown = [contender for contender in card["contenders"] if any(contender in card["metrics"][name] for name in names)]
+    return f"<figure>{bars(card, names)}</figure>{key(card, shown)}" if names else ""
 
 
 def _sizes(card: Card) -> str:
     ladders = "".join(ladder(card, metric) for metric in ("reasoning", "recall"))
-    return tiles(octaves(card)) + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
+    refused = "".join(f'<p class="note">{plain(why)}</p>' for why in refusals(card))
+    return tiles(octaves(card)) + refused + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
 
 
 def _attacks(card: Card) -> str:

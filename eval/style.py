@@ -85,8 +85,6 @@ svg .steps { fill: none; stroke: var(--soft); stroke-opacity: .6; stroke-width: 
 svg .hollow .steps { stroke-dasharray: 4 3; }
 svg .third .steps { stroke-dasharray: 1 3; stroke-linecap: round; }
 .key { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .87rem; margin: .4rem 0; }
-.key i { display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem; margin-right: .4rem; background: currentColor;
-  vertical-align: -.05rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { text-align: right; padding: .35rem .7rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
@@ -96,6 +94,7 @@ th { color: var(--soft); font-weight: 600; }
 tbody tr:hover td { background: var(--panel); }
 ul { margin: 1rem 0 0; padding-left: 1.1rem; }
 details { border-bottom: 1px solid var(--rule); padding: .6rem 0; }
+details:last-child { border-bottom: 0; }
 summary { cursor: pointer; }
 summary span { color: var(--soft); font-size: .86rem; margin-left: .5rem; }
 .asked { margin: 1.1rem 0 1.6rem; }
@@ -115,6 +114,6 @@ summary span { color: var(--soft); font-size: .86rem; margin-left: .5rem; }
   h1 { font-size: 1.45rem; }
   .headline div { flex-basis: 100%; padding: .6rem 1rem; }
   .headline b { font-size: 1.6rem; }
-  .scroll :is(th, td):first-child { min-width: 7.5rem; max-width: 7.5rem; white-space: normal; }
+  .scroll :is(th, td):first-child { min-width: 8.25rem; max-width: 8.25rem; white-space: normal; }
 }
 """  # fmt: skip

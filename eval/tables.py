@@ -3,18 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from recipes.metrics import METRICS
+
 Row = list[str]
 
-ORDER = (
-    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
-    "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
-    "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
-    "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
-    "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
-    "lookup_need", "lookup_needless", "youden_j",
-    "pass_gap", "nines", "coverage_of_teacher", "distinct_answers", "template_collapse",
-    "need_slope", "tokens_per_correct", "unparsed", "truncated",
-)  # fmt: skip
 NUMBERS = {"honesty_index": 1, "tokens_per_correct": 1, "auroc": 3, "youden_j": 2, "need_slope": 3}  # decimals; all else is a rate
 SIGNED = ("reasoning_above_chance", "retrieval_closure")  # shares that may be below zero
 MEANING = {
@@ -63,7 +55,7 @@ def metric_names(card: dict[str, Any]) -> list[str]:
     """Gives the metrics of a card in the order of display: known ones, others, then the parts (reasoning/FAMILY, recall/exposure_N)."""
     names = card["metrics"]
     whole = [name for name in names if "/" not in name]
-    return [n for n in ORDER if n in whole] + sorted(set(whole) - set(ORDER)) + sorted((n for n in names if "/" in n), key=part_key)
+    return [n for n in METRICS if n in whole] + sorted(set(whole) - set(METRICS)) + sorted((n for n in names if "/" in n), key=part_key)
 
 
 def part_key(name: str) -> tuple[str, int, str]:
@@ -107,7 +99,7 @@ def metric_rows(card: dict[str, Any]) -> list[Row]:
 def paired_rows(card: dict[str, Any]) -> list[Row]:
     """Gives the table of differences, header first."""
     rows = [["difference (points)", "pair", "value", "n", "detectable", "p"]]
-    for name in sorted(card["paired"], key=lambda n: (ORDER.index(n) if n in ORDER else len(ORDER), n)):
+    for name in sorted(card["paired"], key=lambda n: (METRICS.index(n) if n in METRICS else len(METRICS), n)):
         for pair, found in card["paired"][name].items():
             detectable = f"{100 * found['mde']:.1f}" if "mde" in found else ""
             chance = f"{found['mcnemar_p']:.2g}" if "mcnemar_p" in found else ""

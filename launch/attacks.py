@@ -1,4 +1,4 @@
-"""The attacks of the stage evaluate: each contender but the teacher, attacked in each way, answers the closed-book questions again."""
+"""The attacks of the stage evaluate: contenders that may have forgotten answer the closed-book questions again, attacked in each way."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -38,12 +38,12 @@ class Attacks:
         """Makes evaluate/attacks/CONTENDER/ATTACK, parts shared out over ranks.
 
         Args:
-            contenders: name -> model folder inside the run; None: the teacher, which nobody claims to have forgotten.
+            contenders: name -> model folder inside the run; None: the teacher.
 
         Returns:
             their names, "CONTENDER/ATTACK" -> part.
         """
-        jobs = [(name, where, attack) for name, where in contenders.items() if where for attack in self.recipe.evaluate.attacks]
+        jobs = [(name, where, attack) for name, where in contenders.items() if self._holds(name) for attack in self.recipe.evaluate.attacks]
         ranks = self.work.ranks
         for number, (name, where, attack) in enumerate(jobs):
             read = {"contender": name, "attack": attack, "input.model": self.work.digest(str(where.relative_to(self.work.root)))}
@@ -56,8 +56,12 @@ class Attacks:
     def answers(self, contenders: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """Attack -> the answers of all contenders, read from the finished parts."""
         folder, attacks = self.work.folder("evaluate/attacks"), self.recipe.evaluate.attacks
-        attacked = [name for name in contenders if name != "teacher"]
+        attacked = list(filter(self._holds, contenders))
         return {a: [row for name in attacked for row in read_shard(folder / name / a / "answers.parquet")] for a in attacks}
+
+    def _holds(self, name: str) -> bool:
+        """Whether there is something to uncover: the teacher makes no claim, and a base with random weights knows nothing."""
+        return name != "teacher" and (name != "base" or self.recipe.models.student.path is not None)
 
     def _attack(self, folder: Path, *, name: str, where: Path, attack: str) -> dict[str, Any]:
         config, system = self.recipe.evaluate, self.recipe.generate.system

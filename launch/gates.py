@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recipes.errors import PipelineError
-from recipes.gates import SHARES, Gate, nearest, parse_gate
+from recipes.gates import Gate, nearest, parse_gate
+from recipes.metrics import SHARES
 
 _REFUSED = "nothing was published; mend the student, or the gate if it asks too much"
 

@@ -7,14 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from recipes.errors import RecipeError
+from recipes.metrics import METRICS, PARTED, SHARES
 
-METRICS = (
-    "reasoning", "open_book", "counterfactual", "basics", "lookup",
-    "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
-    "abstention", "false_abstention", "hallucination", "honesty_index", "tokens_per_correct", "unparsed", "truncated",
-)  # fmt: skip
-SHARES = ("reasoning_retained", "recall_retained")  # of the headline
-PARTED = ("reasoning", "recall", "harness")  # have parts: reasoning/FAMILY, recall/exposure_N, harness/TASK
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(

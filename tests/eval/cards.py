@@ -81,19 +81,18 @@ def sizes():
 
     reasoning = sized((1.1e6, None), (30_000, "below"), (9e5, None), (1e6, None))
     recall = sized((2.5e6, "above"), (30_000, "below"), (7e5, None), (30_000, "below"))
-    octaves = [
-        {
-            "value": math.log2(a["value"] / b["value"]),
-            "low": math.log2(a["low"] / b["high"]),
-            "high": math.log2(a["high"] / b["low"]),
-            "censored": c,
-        }
-        for a, b, c in zip(reasoning, recall, (None, None, None, "above"), strict=True)
-    ]
+    apart = {"value": 5.06, "low": 3.8, "high": None, "censored": "above"}
+    octaves = {
+        "teacher": {"value": None, "low": None, "high": None, "censored": "unknown"},
+        "control": {"value": 0.36, "low": -0.9, "high": 1.6, "censored": None},
+        "student": {**apart, "change": {"value": 4.7, "low": 3.9, "high": None, "censored": "above"}},
+    }
     named = {
         "reasoning": dict(zip(CONTENDERS, reasoning, strict=True)),
         "recall": dict(zip(CONTENDERS, recall, strict=True)),
-        "octaves": {name: found for name, found in zip(CONTENDERS, octaves, strict=True) if name in ("control", "student")},
+        "octaves": octaves,
+        "reference": "control",
+        "refused": {},
     }
     return {**named, "ladder": [rung(place, family) for family in ("dense", "mixture") for place in range(5)]}
 

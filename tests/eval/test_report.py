@@ -223,8 +223,20 @@ def test_a_contender_lies_on_the_ladder_where_its_size_says():
 
 
 def test_octaves_are_a_headline_with_the_side_on_which_they_are_open():
-    tiles = {b.text for b in marks(to_html(full_card(), []), "section/div/div/b")}
-    assert tiles == {"+0.4", "> +5.1"}
+    told = {b.find("b").text: b.find("span").text for b in marks(to_html(full_card(), []), "section/div/div")}
+    known = "student: octaves from recall size to reasoning size [+3.8, open]; against control > +4.7 [+3.9, open]"
+    assert set(told) == {"unknown", "+0.4", "> +5.1"} and told["> +5.1"] == known
+
+
+def test_an_axis_that_a_ladder_cannot_measure_says_why(card):
+    card["sizes"] = {"reasoning": {}, "recall": {}, "octaves": {}, "ladder": [], "refused": {"recall": "two rungs <b>"}}
+    assert "recall: two rungs <b>" in [p.text for p in marks(to_html(card, []), "p")]
+
+
+def test_a_size_of_which_nothing_is_known_is_not_placed():
+    full = full_card()
+    full["sizes"]["recall"]["student"] = {"value": None, "low": None, "high": None, "censored": "unknown"}
+    assert not any(told.startswith("student") and "total" in told for told in drawn(to_html(full, [])))
 
 
 def test_attacks_stand_beside_recall_and_only_where_they_were_made():
@@ -256,7 +268,9 @@ def luminance(color):
 
 
 @pytest.mark.parametrize(
-    ("paper", "colors"), zip(PAPER, ((*LIGHT, *OUTCOMES_LIGHT.values()), (*DARK, *OUTCOMES_DARK.values())), strict=True)
+    ("paper", "colors"),
+    [(PAPER[0], (*LIGHT, *OUTCOMES_LIGHT.values())), (PAPER[1], (*DARK, *OUTCOMES_DARK.values()))],
+    ids=["light", "dark"],
 )
 def test_colours_can_be_read_on_their_paper(paper, colors):
     for color in colors:

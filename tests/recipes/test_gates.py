@@ -4,14 +4,27 @@ from pathlib import Path
 
 import pytest
 
-from eval.tables import ORDER
+from eval.scorecard import build_scorecard
 from recipes.errors import RecipeError
-from recipes.gates import METRICS, parse_gate
+from recipes.gates import parse_gate
 from recipes.load import load_recipe
 
 
-def test_the_metrics_are_those_of_the_scorecard() -> None:
-    assert set(METRICS) == set(ORDER)
+def test_whatever_a_scorecard_measures_can_be_a_gate() -> None:
+    rows = [
+        {
+            "contender": "student", "suite": suite, "family": "f", "question_id": f"{suite}/{n}", "cluster": f"{suite}/{n}",
+            "relation": "r", "exposure": 4, "mode": mode, "outcome": "correct" if n % 2 else "abstained", "completion_tokens": 5,
+            "gold": "a", "text": "b",
+        }
+        for suite in ("reasoning", "open_book", "counterfactual", "basics", "recall", "recall_never_trained", "untold", "off_manifold")
+        for mode in (("free", "note", "choice") if suite.startswith("recall") else ("free",))
+        for n in range(6)
+    ]  # fmt: skip
+    card = build_scorecard(rows, recipe="r", contenders=["student"], bootstrap=20, seed=1)
+    assert len(card["metrics"]) > 12
+    for name in card["metrics"]:
+        assert parse_gate(f"{name} >= 0").name == name
 
 
 @pytest.mark.parametrize(
