@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from data_filters.shards import read_shard
-from eval.answers import Columns, read_answers, select
+from eval.answers import Columns, main_answers, read_answers, select
 from eval.ladder import Abilities, Ruler, abilities, straight_lines
 from eval.recall import GENERATED
 from eval.scores import CONFIDENCE
@@ -285,7 +285,7 @@ def _matrix(axis: str, ladder: Ladder, rows: dict[str, Columns]) -> tuple[np.nda
 
 def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
     """The answers that count. Recall: forced choices where everybody was given them, since nobody can refuse them; else the better mode."""
-    asked = {name: select(rows, suite=axis) for name, rows in everybody.items()}
+    asked = {name: main_answers(select(rows, suite=axis)) for name, rows in everybody.items()}
     if axis == "reasoning":
         return {name: select(rows, mode="free") for name, rows in asked.items()}
     chosen = {name: select(rows, mode="choice") for name, rows in asked.items()}

@@ -20,7 +20,7 @@ import yaml
 from launch.run import complain
 from launch.workspace import Ranks, Workspace
 from recipes.errors import PipelineError, RecipeError
-from recipes.load import load_recipe, to_yaml
+from recipes.load import load_recipe
 from recipes.schema import Recipe
 
 EXAMPLES = """examples:
@@ -48,9 +48,13 @@ class Run:
         return Workspace(Path(self.recipe.runs) / self.recipe.name)
 
     def finished(self) -> bool:
-        """Whether it is done with this very recipe."""
-        written = self.work.folder("recipe.yaml")
-        return self.work.done("evaluate") and written.is_file() and written.read_text(encoding="utf-8") == to_yaml(self.recipe)
+        """Whether it is done with this very recipe; keys that are new since then and have their default do not count."""
+        if not self.work.done("evaluate"):
+            return False
+        try:
+            return load_recipe(self.work.folder("recipe.yaml")) == self.recipe
+        except RecipeError:  # a key that is gone: launch.run settles what that changes
+            return False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +152,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     from launch.plan import size_of
 
     if not runs:
-        raise RecipeError(f"{folder}: no rung is finished; run without --collect")
+        raise RecipeError(f"{folder}: no rung is finished with this recipe; run without --collect")
     rungs, rows = [], []
     for run in runs:
         spec, teacher = run.recipe.models.teacher, run.work.folder("teacher")

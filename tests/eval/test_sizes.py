@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_filters.shards import write_shard
-from eval.answers import read_answers
+from eval.answers import COLUMNS, read_answers
 from eval.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
 from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
@@ -225,6 +225,13 @@ def test_the_same_seed_gives_the_same_card_and_a_contender_more_moves_little() -
     assert abs(np.log2(alone["recall"]["control"]["value"] / first["recall"]["control"]["value"])) < 0.1
 
 
+def test_repeated_tries_do_not_count() -> None:
+    ladder, answers = simulated({"student": (16.5, 16.5)})
+    again = [row | {"sample": 1, "outcome": "wrong"} for row in answers]
+    first, second = (equivalent_sizes(rows, ladder, contenders=["student"], bootstrap=100) for rows in (answers, answers + again))
+    assert first == second
+
+
 def test_other_questions_are_refused() -> None:
     ladder, _ = simulated({})
     strange = rows_of("student", np.ones(9), np.ones(9), gold="9")
@@ -254,8 +261,7 @@ def test_a_ladder_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == [f"m{n}" for n in range(6)] and rows[0]["recall"] < rows[-1]["recall"]
     names = {rung.name: rung for rung in ladder.rungs}
     columns = ladder.answers
-    told = {name: [None if cell != cell else cell for cell in column] for name, column in columns.items()}  # NaN: not told
-    table = [{name: cells[n] for name, cells in told.items()} | {"prompt": ""} for n in range(len(columns["suite"]))]
+    table = [{name: columns[name][n] for name in COLUMNS} | {"prompt": ""} for n in range(len(columns["suite"]))]
     write_shard(tmp_path / "answers.parquet", table, SCHEMA)
     (tmp_path / "ladder.json").write_text(json.dumps({"rungs": [{k: row[k] for k in Rung.__slots__} for row in rows]}))
     again = Ladder.read(tmp_path)

@@ -67,7 +67,7 @@ def test_faults_are_one_line_and_come_before_any_training(tmp_path: Path, capsys
 def test_nothing_finished_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = recipe_file(tmp_path, {"rungs": {"a": {}}})
     assert main([str(path), "--collect"]) == 2
-    assert "no rung is finished" in capsys.readouterr().err
+    assert "no rung is finished with this recipe" in capsys.readouterr().err
 
 
 @pytest.mark.slow
