@@ -12,7 +12,8 @@ from recipes.metrics import METRICS, PARTED, SHARES
 COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(
-    r"(?P<name>[A-Za-z][\w/-]*)(?:\.(?P<end>low|high|value))?(?:\s+-\s+(?P<other>\w+))?\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
+    r"(?P<name>[A-Za-z][\w/-]*)(?:\.(?P<end>low|high|value))?(?:\s+-\s+(?P<other>\w+))?"
+    r"\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
 )
 
 
