@@ -20,15 +20,17 @@ from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.ask import answer_all
 from eval.attacks import add_attacks
+from eval.entropy import entropy_curves
 from eval.filter_score import score_filter
 from eval.harness import add_harness
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
+from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
 from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
 from launch.gates import check_gates
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_texts
+from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
 from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.students import Students
@@ -38,7 +40,8 @@ from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
-NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", *KNOBS)  # what does not change a contender's own answers
+# what does not change a contender's own answers
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
 
 
 class Street:
@@ -122,6 +125,8 @@ class Street:
                 self._make(part, about | model, partial(ask_all, name, where), owner=mine)
         parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
+        if config.ladder:
+            identity["input.ladder"] = digest_source(str(Path(config.ladder) / "answers.parquet"))
         self._make("evaluate", identity, lambda folder: self._score(list(contenders), folder), main_only=True)
         if self.is_main:
             card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
@@ -199,6 +204,11 @@ class Street:
         if config.harness:
             answers = [row for name in contenders for row in answers_of(folder / "harness" / name)]
             add_harness(card, answers, config.harness, bootstrap=config.bootstrap, seed=config.seed)
+        if config.ladder:
+            how = {"contenders": contenders, "bootstrap": config.bootstrap, "seed": config.seed}
+            card["sizes"] = equivalent_sizes(rows, Ladder.read(config.ladder), **how)
+        if entropy := entropy_curves({name: self.work.folder(f"distill/{name}") for name in contenders}):
+            card.setdefault("curves", {})["entropy"] = entropy
         save_scorecard(card, folder, rows)
         return {"answers": len(rows)}
 

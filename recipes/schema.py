@@ -124,6 +124,7 @@ class Evaluate:
     tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
     tries_temperature: float = 1.0
     bootstrap: int = 2000  # resamples of a paired interval
+    ladder: str | None = None  # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
     attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?
     relearn_fraction: float = 0.2  # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
     relearn_steps: int = 100  # relearn: optimizer steps, all weights
