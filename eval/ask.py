@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         *((name, pa.string()) for name in ("mode", "outcome")),
         ("completion_tokens", pa.int32()),
         ("confidence", pa.float32()),
-        *((name, pa.int32()) for name in ("difficulty", "sample", "distractors")),
+        *((name, pa.int32()) for name in ("difficulty", "sample", "distractors", "budget")),
         *((name, pa.string()) for name in ("prompt", "gold", "text")),
     ]
 )
@@ -60,6 +60,7 @@ def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path,
 def ask(
     engine: LocalEngine, questions: Sequence[Question], *, contender: str, max_new_tokens: int, system: str | None,
     progress: Callable[[int, int], None], tries: int = 0, tries_temperature: float = 1.0, seed: int = 0,
+    budgets: Sequence[int] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Answer rows of one contender, greedy; reasoning is tried some times more, drawn.
 
@@ -67,6 +68,7 @@ def ask(
         progress: called with (questions, new tokens) as they come in.
         tries: drawn answers to each reasoning problem, beside the greedy one.
         seed: of these.
+        budgets: caps in tokens; a greedy answer under a cap is the same one, cut off where it is longer, so nothing is asked again.
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     asked = [conversation(q.prompt, system) for q in questions]
@@ -76,6 +78,8 @@ def ask(
         drawn = Sampling(max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number)
         written = engine.complete([talk for _, talk in tried], drawn, progress=progress)
         rows += [_row(contender, q, "free", c, number) for (q, _), c in zip(tried, written, strict=True)]
+    greedy = [row for row in rows if row["suite"] == "reasoning" and not row["sample"]]
+    rows += [_capped(row, cap) for cap in budgets for row in greedy]
     noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
     if noted:
         begun = engine.complete([talk for _, talk in noted], sampling, prefixes=[q.note for q, _ in noted], progress=progress)
@@ -95,6 +99,13 @@ def _row(contender: str, question: Question, mode: str, written: Completion, sam
         "mode": mode, "outcome": str(outcome), "completion_tokens": written.completion_tokens, "text": written.text,
         "confidence": known, "sample": sample,
     }  # fmt: skip
+
+
+def _capped(row: dict[str, Any], cap: int) -> dict[str, Any]:
+    """The row as it had been under a cap."""
+    within = row["completion_tokens"] <= cap
+    outcome = row["outcome"] if within else str(Outcome.TRUNCATED)
+    return row | {"budget": cap, "outcome": outcome, "completion_tokens": min(row["completion_tokens"], cap), "text": ""}
 
 
 def _choice(contender: str, question: Question, value: str) -> dict[str, Any]:

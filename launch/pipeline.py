@@ -192,7 +192,7 @@ class Street:
             count = answer_all(
                 self.inputs.engine(name, config.batch_sequences, where), questions, folder, contender=name, seed=config.seed,
                 max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system, progress=bar.tokens, tries=config.tries,
-                tries_temperature=config.tries_temperature,
+                tries_temperature=config.tries_temperature, budgets=config.budgets,
             )  # fmt: skip
         return {"answers": count}
 

@@ -123,6 +123,7 @@ class Evaluate:
     open_book_sources: list[Source] = field(default_factory=list)  # questions whose text holds the answer, outside the planted world
     tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
     tries_temperature: float = 1.0
+    budgets: list[int] = field(default_factory=list)  # caps in tokens under which reasoning is scored too
     bootstrap: int = 2000  # resamples of a paired interval
     ladder: str | None = None  # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
     attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?

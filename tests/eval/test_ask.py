@@ -190,3 +190,11 @@ def test_difficulty_counts_steps():
         ("sums", "What is 9 - 3 + 8?"), ("story", "A has 3 coins. A finds 2 more. A loses 1. How many coins does A have now?"),
         ("sort", "Sort 3 1 2."), ("reverse", "Reverse a b."), ("follow", "The queue is A B C D. Continue from B."), ("hop", "x"),
     )] == [2, 2, 3, 2, 4, None]  # fmt: skip
+
+
+def test_a_cap_cuts_longer_answers_off(questions):
+    asked = [q for q in questions if q.suite == "reasoning"][:6]
+    how = {"contender": "x", "max_new_tokens": 8, "system": None, "progress": lambda *_: None}
+    found = ask(KeyReader(questions), asked, budgets=(3, 4), **how)  # the reader writes four tokens
+    of = lambda cap: {row["outcome"] for row in found if row.get("budget", 0) == cap}  # noqa: E731
+    assert (of(0), of(3), of(4)) == ({"correct"}, {"truncated"}, {"correct"}) and len(found) == 18
