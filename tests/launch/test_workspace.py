@@ -181,9 +181,11 @@ def test_lists_of_sections_and_tables_become_text() -> None:
 
 
 def test_what_does_not_matter_is_left_out_by_its_full_name() -> None:
-    found = identity_of(Model(path="p"), prefix="models.student", leave_out=("models.student.lora", "models.student.dtype", "dtype"))
+    aside = ("models.student.lora", "models.student.server", "models.student.dtype", "dtype")
+    found = identity_of(Model(path="p"), prefix="models.student", leave_out=aside)
     assert {key.removeprefix("models.student.") for key in found} == {
         "path", "revision", "gguf_file", "shape", "attention", "trust_remote_code", "eos_token", "pad_token", "engine", "base_urls",
+        "serve",
     }  # fmt: skip
 
 
