@@ -167,7 +167,8 @@ def started(runs: Path, *launcher: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", *launcher, "launch.run", SMOKE, f"runs={runs}", "teacher.steps=100000"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(COGNITIVE_CORE_THREADS="1"), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not (runs / "smoke" / "teacher" / "metrics.jsonl").exists():
+    log = runs / "smoke" / "teacher" / "metrics.jsonl"
+    while not (log.exists() and log.read_text().count("\n") > 5):  # steps are taken; before, things are still being imported
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     return process
