@@ -130,7 +130,7 @@ class EndpointEngine:
         return self._run(_all(one(row) for row in rows))
 
     def close(self) -> None:
-        """Ends what is in flight; a complete() that waits for it raises CancelledError."""
+        """Ends what is in flight; a complete() that waits for it raises ModelError."""
         if not self._loop.is_running():
             return
         self._run(_cancel_others())

@@ -7,6 +7,7 @@ by one in a journal beside the shard, until the shard is whole.
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,15 +55,15 @@ class Writer:
 
     def write(self, shard: int, folder: Path, problems: Sequence[Problem]) -> int:
         """One shard of traces and its table of problems; gives the number of traces."""
-        journal = Journal(self.journals / f"{shard_path(folder, shard).stem}.jsonl") if self.journals else None
-        attempts = self._attempts(problems, shard, journal)
+        path = self.journals / f"{shard_path(folder, shard).stem}.jsonl" if self.journals else None
+        with Journal(path) if path else nullcontext() as journal:
+            attempts = self._attempts(problems, shard, journal)
         how = {"seed": self.seed, "teacher": self.teacher, "engine": self.engine_name}
         traces = [attempt.trace(self.config, **how) for tried in attempts for attempt in tried]
         write_shard(folder / "problems" / shard_path(folder, shard).name, summaries(problems, attempts), PROBLEMS)
         write_shard(shard_path(folder, shard), [to_row(trace) for trace in traces], SCHEMA)
-        if journal is not None:
-            journal.close()
-            journal.path.unlink()
+        if path:
+            path.unlink(missing_ok=True)  # where all shards are whole, the main rank clears the folder
         return len(traces)
 
     def problems(self, shard: int) -> list[Problem]:
@@ -125,8 +126,8 @@ class Writer:
 
         talks = [attempt.conversation for attempt in attempts]
         found = self._complete(talks, None, first, journal, finished)
-        self.more(sum(one.finish_reason == "length" for one in found) if config.thinking_tokens else 0)
         cut = [n for n, one in enumerate(found) if config.thinking_tokens and one.finish_reason == "length"]
+        self.more(len(cut))
         begun = [_closed(found[n].text) for n in cut]
         for n, text in zip(cut, begun, strict=True):
             attempts[n].notes["thought_cut"] = text.endswith(CUT)

@@ -1,8 +1,8 @@
 """The generate stage: who writes which shards, with which engine, and what is shown meanwhile."""
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,7 @@ class Generation:
             return {}
         for number in numbers:
             self.work.wait_for(shard_path(folder, number))
-        with suppress(OSError):
-            (folder / "journal").rmdir()  # empty: every shard is whole
+        shutil.rmtree(folder / "journal", ignore_errors=True)  # every shard is whole; a kill may have left the journal of one that is
         report = write_report(folder, **({"requests": counts} if counts else {}))
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
 
