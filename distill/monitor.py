@@ -27,11 +27,6 @@ class Distinct:
         self.total += 1
         self._keep(int.from_bytes(hashlib.blake2b(thing.encode(errors="surrogatepass"), digest_size=8).digest(), "big"))
 
-    def merge(self, other: "Distinct") -> None:
-        self.total += other.total
-        for number in other._held:
-            self._keep(number)
-
     def count(self) -> float:
         """Exact up to KEPT things, an estimate beyond."""
         if len(self._held) < KEPT:
@@ -52,7 +47,7 @@ class Distinct:
 
 
 class Tally:
-    """Counts of traces; its memory grows with the number of sources only, and tallies of shards add up."""
+    """Counts of traces; its memory grows with the number of sources only."""
 
     def __init__(self) -> None:
         self.sources: dict[str, Counter[str]] = defaultdict(Counter)
@@ -70,15 +65,6 @@ class Tally:
                 grams.add(" ".join(words[i : i + n]))
         if len(self.samples[outcome]) < SAMPLES:
             self.samples[outcome].append(trace)
-
-    def merge(self, other: "Tally") -> None:
-        for name, counts in other.sources.items():
-            self.sources[name].update(counts)
-        self.skeletons.merge(other.skeletons)
-        for n, grams in other.grams.items():
-            self.grams[n].merge(grams)
-        for outcome, traces in other.samples.items():
-            self.samples[outcome] += traces[: SAMPLES - len(self.samples[outcome])]
 
     def line(self) -> str:
         """For a progress bar: shares of outcomes, distinct bigrams, repeated question skeletons."""
