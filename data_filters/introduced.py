@@ -11,6 +11,7 @@ _FIGURE = re.compile(
     r"variables?|sets?|nodes?|states?|sides?|Points?|Triangles?|Nodes?)\s((?:\$?[A-Z]{1,4}\d?\$?(?:,\s(?:and\s)?|\sand\s)?){1,8})"
 )
 _ASSIGNED = re.compile(r"(?<!\w)([A-Z]{1,5}\d?)\s?:?=(?!=)")
+_APPLIED = re.compile(r"\b[A-Za-z]\(([A-Z]{1,4})\)")  # P(HH)
 _CAPITALS = re.compile(r"[A-Z]+\d?|[A-Z]\w+")
 _LETTER_CUES = frozenset(  # stems of words by which a prompt asks for work on letters
     "letter word unscramble jumble anagram cipher decrypt encrypt decode encode spell palindrome reverse font ascii acronym scrambled "
@@ -27,6 +28,7 @@ _MIN_DRAWING = 100  # characters
 def symbols(text: str) -> frozenset[str]:
     """Symbols that the text introduces: "Let N be", "points P and QR", "SUM = "."""
     found = {match[1] for match in _LET.finditer(text)} | {match[1] for match in _ASSIGNED.finditer(text)}
+    found |= {match[1] for match in _APPLIED.finditer(text)}
     for match in _FIGURE.finditer(text):
         found.update(_CAPITALS.findall(match[1]))
     return frozenset(found)

@@ -29,6 +29,8 @@ _ENDING = re.compile(
     r"|\s(?:e\sfigli|i\ssyn|et\sFils|s\.c\.|Sp\.[kj]\.|Ltda\.?|Group|Holdings?|-\sME|S/S)(?!\w)"
     r"|\s&\s(?:Co|Cie|Sons|Partner)\b\.?|-on-[A-Z]\w+|\sam\s[A-Z]\w+)+"
 )
+_HEADLINE = re.compile(r"#+\s(?!(?:The|A|An|Of|On|No)\s)")  # of a section; with an article it may be a title
+_LABELLED = re.compile(r"\**:(?!\s(?:A|An|The)\s[A-Z])")  # a colon, but not the one before a subtitle
 _CLOSES = re.compile(r"\s*\Z|\s+[A-Z<\n]|\n")  # behind a period: it ends the sentence
 _NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")
 _HONORIFIC = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|Sir|Lady|Lord|Dame|Queen|King|Prince|Princess|Pope|Saint|St)\.?\s)+$")
@@ -137,10 +139,14 @@ def _beside_name(text: str, words: list[Token], place: int, curriculum: Curricul
     if token.first:
         if after is None or after.key in curriculum.proper or after is not words[place + 1]:
             return False
-        plain = is_ordinary(after.key) and not curriculum.knows(after.key)  # "No Kingdom ...": a plain word is capitalised in titles only
+        plain = (
+            token.text not in ("The", "A", "An") and is_ordinary(after.key) and not curriculum.knows(after.key)
+        )  # "No Kingdom ...": a plain word is capitalised in titles only
         return plain or token.key not in curriculum.ordinary - curriculum.epithets
     if token.text.isupper():
         return False
+    if token.key not in curriculum.ordinary and _NUMBERED.match(text, token.end):
+        return True  # "Winter 3"
     if before is not None and not (before.first and curriculum.knows(before.key)) and before.key not in curriculum.proper:
         return True
     if _HONORIFIC.search(text, max(0, token.start - 12), token.start):
@@ -181,7 +187,7 @@ def _goes_on(text: str, words: list[Token], place: int, told: Told) -> bool:
     last = words[place + 3] if last is not None and last.text == "the" and place + 3 < len(words) else last
     if last is None or not last.name:
         return False
-    title_case = following.text in ("the", "a") and is_ordinary(last.key) and last is words[place + 2]
+    title_case = following.text in ("the", "a", "and", "in") and is_ordinary(last.key) and last is words[place + 2]
     return title_case or following.text in _FOREIGN or (following.text in ("of", "for") and word.key in _HEADS)
 
 
@@ -199,7 +205,7 @@ def _initial(text: str, words: list[Token], place: int) -> bool:
 def _pieces(text: str, words: list[Token], places: list[int], told: Told, curriculum: Curriculum) -> Iterator[Found]:
     """The run cut into the longest phrases that stand in the prompt; words between them stay together."""
     run = words[places[0] : places[-1] + 1]
-    if not any(token.name for token in run) or _is_heading(run, curriculum):
+    if not any(token.name for token in run) or _is_heading(text, run, curriculum):
         return  # an initial alone, or "Final Answer"
     if len(run) == 1:
         yield _name(text, run, told=run[0].key in told.words)
@@ -223,8 +229,14 @@ def _pieces(text: str, words: list[Token], places: list[int], told: Told, curric
         yield _name(text, run[unknown:])
 
 
-def _is_heading(run: list[Token], curriculum: Curriculum) -> bool:
-    """Tools of thought in title case; with an article that is capitalised inside a sentence ("The Letter") they are a title."""
+def _is_heading(text: str, run: list[Token], curriculum: Curriculum) -> bool:
+    """Plain words in title case that head a line or a paragraph: "### Relative Speed", "Major Premise: ...", "Final Answer".
+
+    With an article that is capitalised inside a sentence ("The Letter") tools of thought are a title.
+    """
+    heads = _HEADLINE.match(text, text.rfind("\n", 0, run[0].start) + 1) or _LABELLED.match(text, run[-1].end)
+    if heads and all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
+        return True
     if run[0].text in ("The", "A", "An") and not run[0].first:
         return False
     return all(token.key in curriculum.ordinary and token.key not in curriculum.epithets for token in run)
