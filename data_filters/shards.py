@@ -52,7 +52,17 @@ def read_shard(path: Path) -> list[dict[str, Any]]:
     Raises:
         ShardError: the file is missing, truncated or no Parquet.
     """
-    return [row for batch in _parquet_batches(Path(path)) for row in batch.to_pylist()]
+    return list(iter_rows(path))
+
+
+def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one shard, one by one.
+
+    Raises:
+        ShardError: as read_shard.
+    """
+    for batch in _parquet_batches(Path(path)):
+        yield from batch.to_pylist()
 
 
 def list_shards(folder: Path) -> list[Path]:

@@ -7,7 +7,6 @@ SWAPPED with another value in its place.
 import numpy as np
 
 from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled_clusters, select
-from eval.grade import Outcome, grade
 from eval.outcomes import Entries, share, stream
 from eval.scores import (
     Entry,
@@ -55,9 +54,8 @@ def _with_answer(rows: Columns) -> Columns:
 
 def _follows(rows: Columns) -> Entry | None:
     """Share of answers that give the value that was put in place of the true one."""
-    told = keep(rows, rows["swapped_gold"] != "")
-    follows = [grade(text, "stop", swapped) == Outcome.CORRECT for text, swapped in zip(told["text"], told["swapped_gold"], strict=True)]
-    return rate(pooled_clusters(told), np.array(follows, dtype=bool))
+    told = keep(rows, rows["swapped"])
+    return rate(pooled_clusters(told), told["follows"])
 
 
 def _closure(full: Columns, off: Columns, main: Columns, bootstrap: int, seed: int) -> Entry | None:

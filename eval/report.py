@@ -32,7 +32,7 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
     families = [name for name in metric_names(card) if name.startswith("reasoning/")]
     body = [
         f"<header><h1><small>Scorecard</small>{plain(card['recipe'])}</h1>{headline(card)}</header>",
-        section("Gates", "What this run had to reach.", gates(card)),
+        section("Gates", "What the student had to reach to be published, as the recipe stood when this was scored.", gates(card)),
         pair(
             [
                 section("Reasoning against recall", "Good: up and to the left, in the shaded corner. Lines: 95 % intervals.", _plane(card)),

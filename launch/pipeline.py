@@ -18,17 +18,18 @@ from data_filters.shards import iter_traces
 from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
+from eval.answers import read_answers
 from eval.ask import answer_all
 from eval.attacks import add_attacks
 from eval.entropy import entropy_curves
 from eval.filter_score import score_filter
 from eval.harness import add_harness
-from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
+from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
-from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
-from launch.gates import check_gates
+from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity, noting
+from launch.gates import check_gates, gate_results
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
 from launch.progress import Bar
@@ -198,19 +199,21 @@ class Street:
 
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
-        rows = [row for name in contenders for row in answers_of(folder / "answers" / name)]
+        shown: list[dict[str, Any]] = []
+        rows = read_answers(noting((row for name in contenders for row in answers_of(folder / "answers" / name)), shown))
         card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
         add_attacks(card, self.attacks.answers(contenders))
         if config.harness:
-            answers = [row for name in contenders for row in answers_of(folder / "harness" / name)]
+            answers = (row for name in contenders for row in answers_of(folder / "harness" / name))
             add_harness(card, answers, config.harness, bootstrap=config.bootstrap, seed=config.seed)
         if config.ladder:
             how = {"contenders": contenders, "bootstrap": config.bootstrap, "seed": config.seed}
-            card["sizes"] = equivalent_sizes(rows, Ladder.read(config.ladder), **how)
+            add_sizes(card, equivalent_sizes(rows, Ladder.read(config.ladder), **how))
         if entropy := entropy_curves({name: self.work.folder(f"distill/{name}") for name in contenders}):
             card.setdefault("curves", {})["entropy"] = entropy
-        save_scorecard(card, folder, rows)
-        return {"answers": len(rows)}
+        card["gates"] = gate_results(self.recipe.publish.gates, card, self.recipe.publish.student)
+        save_scorecard(card, folder, shown)
+        return {"answers": len(rows["suite"])}
 
     def _publish(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.publish
