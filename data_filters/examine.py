@@ -1,13 +1,13 @@
 """Pass 1 of the filter stage: what can be said of a trace by itself."""
 
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from data_filters.asked import read_asked
+from data_filters.asked import Said, read_asked
 from data_filters.curriculum import Curriculum, stem
 from data_filters.duplicates import KINDS, Keys, fingerprint, question_keys
 from data_filters.exposure import fact_keys, facts_of
@@ -42,27 +42,29 @@ def look(folder: Path, number: int) -> int:
     job = load_job(folder)
     work = Workplace(job.out, "")
     asked = read_asked(job.asked, number)
-    seen = list(examine(read_unit(job.units[number]), job.stack, asked))
+    seen = examine(read_unit(job.units[number]), job.stack, asked)
     _keys(seen, job.stack).save(work.keys(number))
     with replacing(work.looked(number)) as partial:
         partial.write_bytes(pickle.dumps(seen))
     return len(seen)
 
 
-def examine(records: Iterable[Trace | Refused], stack: Stack, asked: dict[str, dict[str, bool | None]]) -> Iterator[Looked]:
+def examine(records: Iterable[Trace | Refused], stack: Stack, asked: Said) -> list[Looked]:
     """Shape, verdict, choice among attempts; then, for what is still there, contact, probes and spans.
 
     Args:
         asked: by trace id, what each probe says: True: recall, False: thought, None: it could not be asked.
     """
     references: dict[int, str | None] = {}
+    seen: list[Looked] = []
     for trace, fault in select(_judged(records, stack, references), stack.solve_rate, stack.shortest):
-        fault = None if fault and fault[0] in stack.skip and _speaks(trace) else fault
-        one = Looked(trace, references.pop(id(trace), None), fault)
-        if fault is None:
-            one.late = _contact(trace, stack.contact) or _recalled(asked.get(trace.id, {}), stack)
-            one.spans = stack.scrubber.spans(trace)
-        yield one
+        skipped = fault is not None and fault[0] in stack.skip and _speaks(trace)
+        seen.append(Looked(trace, references.pop(id(trace), None), None if skipped else fault))
+    standing = [one for one in seen if one.fault is None]
+    for one, spans in zip(standing, stack.scrubber.spans_of([one.trace for one in standing]), strict=True):
+        one.spans = spans
+        one.late = _contact(one.trace, stack.contact) or _recalled(asked.get(one.trace.id, {}), stack)
+    return seen
 
 
 def _judged(records: Iterable[Trace | Refused], stack: Stack, references: dict[int, str | None]) -> Iterator[tuple[Trace, Fault | None]]:
@@ -104,7 +106,7 @@ def _contact(trace: Trace, contact: Contact | None) -> Fault | None:
     return passage and ("overlap", f"stands in a held-out problem: {passage}")
 
 
-def _recalled(said: dict[str, bool | None], stack: Stack) -> Fault | None:
+def _recalled(said: Mapping[str, bool | None], stack: Stack) -> Fault | None:
     names = [name for name, action in stack.probes.items() if action == "drop" and said.get(name)]
     return ("probes", f"recall, says {names[0]}") if names else None
 
@@ -123,7 +125,8 @@ def _keys(seen: Sequence[Looked], stack: Stack) -> Keys:
             if stack.per_skeleton:
                 found["skeleton"].append((row, alike))
         if stack.exposure_cap:
-            left = [f for f, given in facts_of(one.spans).items() if given or stack.scrubber.untold == "keep"]
+            stays = [s for s in one.spans if s.grounding == "given" or stack.scrubber.action(s) == "keep"]
+            left = facts_of(stays)
             found["fact"].append((row, np.array(fact_keys(left), np.uint64)))
     return Keys.gather([hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found)
 

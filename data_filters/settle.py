@@ -15,6 +15,7 @@ from data_filters.skeleton import skeleton
 from data_filters.sketch import Sketch
 from data_filters.stack import ORDER, Stack
 from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
+from data_filters.verify import verify
 from data_filters.workplace import Workplace
 
 Strike = tuple[str, int, int]  # filter, unit and row of the first of its kind
@@ -41,9 +42,9 @@ def settle(folder: Path, number: int) -> int:
             dropped.append(to_row(trace, dropped_by=fault[0], reason=fault[1]))
         else:
             kept.append(to_row(trace))
-        if job.stack.scrubber.untold != "keep" and (not fault or fault[0] == "scrub"):
-            untold = [span for span in one.spans if span.grounding == "ungrounded"]
-            facts += [(trace.id, untold)] if untold else []
+        if not fault or fault[0] == "scrub":
+            taken = [span for span in one.spans if span.grounding == "ungrounded" and job.stack.scrubber.action(span) != "keep"]
+            facts += [(trace.id, taken)] if taken else []
     sketch.before.close()
     sketch.after.close()
     write_shard(job.out / "kept" / f"part-{number:05d}.parquet", kept, SCHEMA)
@@ -77,12 +78,14 @@ def _out(one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger:
     if fault:
         sketch.tally.add(trace, fault, ())
         return trace, fault
+    reference = one.gold if one.gold is not None else trace.answer
     done = stack.scrubber.act(trace, spans)
-    untold = next((span for span in spans if span.grounding == "ungrounded"), None)
-    if untold and stack.scrubber.untold == "drop":
+    done, undone = stack.scrubber.verified(replace(trace, spans=spans), done, lambda text: verify(text, reference)[0])
+    untold = stack.scrubber.drops(spans)
+    if untold is not None:
         fault = ("scrub", f"states what nobody gave: {untold.original}")
     sketch.tally.add(done, fault, spans)
-    sketch.add_damage(trace, done, one.gold)
+    sketch.add_damage(trace, done, reference, undone)
     _count_facts(spans, done, fault, ledger)
     if not fault:
         sketch.after.add(_said(done), words)

@@ -6,7 +6,7 @@ from typing import Any
 from data_filters.diversity import Diversity
 from data_filters.tally import Tally
 from data_filters.traces import Trace
-from data_filters.verify import final_answer, same_answer
+from data_filters.verify import verify
 
 SAMPLES = 5
 Z = 1.96
@@ -21,16 +21,19 @@ class Sketch:
         self.canaries: Counter[tuple[str, str]] = Counter()
         self.damage: Counter[str] = Counter()
 
-    def add_damage(self, before: Trace, after: Trace, gold: str | None) -> None:
-        """Counts a kept trace that was right before scrubbing, and whether its reference would still be found in it."""
+    def add_damage(self, before: Trace, after: Trace, reference: str | None, undone: bool) -> None:
+        """Counts a trace that was right before scrubbing, and whether it could still be verified as it goes out."""
         if before.verdict != "correct":
             return
-        self.damage["right before"] += 1
-        if before.messages != after.messages:
-            self.damage["edited"] += 1
-            last = next(m["content"] for m in reversed(after.messages) if m["role"] == "assistant")
-            answer, wanted = final_answer(last), gold if gold is not None else before.answer
-            self.damage["no longer right"] += answer is None or wanted is None or not same_answer(answer, wanted)
+        last = next(m["content"] for m in reversed(after.messages) if m["role"] == "assistant")
+        edited = before.messages != after.messages
+        self.damage.update(
+            {
+                "right before": 1, "edited": int(edited), "edits undone": int(undone),
+                "declined": int(any(span.action == "abstain" for span in after.spans)),
+                "no longer right": int(edited and verify(last, reference)[0] == "wrong"),
+            }
+        )  # fmt: skip
 
     def merge(self, other: "Sketch") -> None:
         self.tally = merged(self.tally, other.tally)
@@ -40,7 +43,7 @@ class Sketch:
         self.damage.update(other.damage)
 
     def report(self) -> dict[str, Any]:
-        found = {name: self.damage[name] for name in ("right before", "edited", "no longer right")}
+        found = {name: self.damage[name] for name in ("right before", "edited", "edits undone", "declined", "no longer right")}
         kinds = sorted({kind for kind, _ in self.canaries})
         return self.tally.report() | {
             "damage": found | {"rate": self.damage["no longer right"] / max(self.damage["right before"], 1)},
