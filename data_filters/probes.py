@@ -22,7 +22,7 @@ from data_filters.verify import final_answer, same_answer
 NO_THOUGHT = "<think></think>"  # begun for the model: no room for reasoning
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _SYLLABLES = "ba cel dor fim gus kan lem nar pil ros sut tav vek zon mir lan".split()
-_TRIES = 8  # others that are looked at for different names
+_TRIES = 16  # others that are looked at for a name
 Conversation = list[dict[str, str]]
 Knows = Callable[[str], bool]
 
@@ -65,8 +65,8 @@ def premise(trace: Trace) -> Ask | None:
 def renames(traces: Sequence[Trace], knows: Knows) -> list[Ask | None]:
     """For each trace its question with other names throughout; the answer should be the old one under the same replacement.
 
-    The names of another trace that asks in the same words are taken, which have the right kinds in the right places (persons where
-    persons stood); where there is none, made-up ones. This is only asked, never taught. None where a question names nobody.
+    Names are taken from other traces that ask in the same words, so persons stand where persons stood; where there are too few,
+    made-up ones. This is only asked, never taught. None where a question names nobody.
     """
     shapes = [skeleton(_asked(trace), knows) for trace in traces]
     names = [tuple(value for value in shape.values if not value[0].isdigit()) for shape in shapes]
@@ -87,11 +87,26 @@ def renames(traces: Sequence[Trace], knows: Knows) -> list[Ask | None]:
 
 
 def _others(mine: tuple[str, ...], alike: Sequence[tuple[str, ...]], rng: random.Random) -> tuple[str, ...]:
-    for _ in range(_TRIES):
-        other = rng.choice(alike)
-        if not set(other) & set(mine):
-            return other
-    return tuple("".join(rng.sample(_SYLLABLES, 2)).capitalize() for _ in mine)
+    """Each name from another trace: two of one trace could be true of each other, and then a memory would answer right."""
+    found: list[str] = []
+    used: set[int] = set()
+    for slot in range(len(mine)):
+        for place in (rng.randrange(len(alike)) for _ in range(_TRIES)):
+            name = alike[place][slot]
+            if place not in used and name not in mine and name not in found:
+                found.append(name)
+                used.add(place)
+                break
+        else:
+            return tuple(_invented(len(mine), rng))
+    return tuple(found)
+
+
+def _invented(count: int, rng: random.Random) -> list[str]:
+    names: dict[str, None] = {}
+    while len(names) < count:
+        names["".join(rng.sample(_SYLLABLES, 2)).capitalize()] = None
+    return list(names)
 
 
 def _asked(trace: Trace) -> str:
