@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from data_filters.curriculum import Curriculum
@@ -44,6 +44,22 @@ class Scrubber:
             else:
                 given.append(message["content"])
         return found
+
+    def spans_of(self, traces: Sequence[Trace]) -> list[list[Span]]:
+        """Like `spans`, for many."""
+        return [self.spans(trace) for trace in traces]
+
+    def action(self, span: Span) -> str:
+        """What the recipe does with an ungrounded span of this kind."""
+        return self.untold
+
+    def drops(self, spans: Iterable[Span]) -> Span | None:
+        """The first ungrounded span for which the whole trace goes."""
+        return next((span for span in spans if span.grounding == "ungrounded" and self.action(span) == "drop"), None)
+
+    def verified(self, before: Trace, after: Trace, judge: Callable[[str], str]) -> tuple[Trace, bool]:
+        """(the trace, whether an edit was undone): masks change no text, and a message that declines is meant to."""
+        return after, False
 
     def _message_spans(self, number: int, text: str, prompt: str, memory: Memory) -> list[Span]:
         told = read_prompt(prompt, self.curriculum)

@@ -27,10 +27,7 @@ JOBS = (
     "baker miner pilot nurse judge tailor sailor farmer painter doctor teacher singer hunter "
     "weaver potter writer lawyer plumber barber dancer porter jeweller printer gardener"
 ).split()
-PETS = (
-    "cat dog fox owl hen goat frog crow mouse horse snake parrot "
-    "rabbit turtle lizard pigeon ferret beetle donkey hamster"
-).split()
+PETS = ("cat dog fox owl hen goat frog crow mouse horse snake parrot rabbit turtle lizard pigeon ferret beetle donkey hamster").split()
 RELATIONS = ("home", "job", "pet", "age")
 QUESTIONS = {
     "home": ("Where does {} live?", "What is the home of {}?"),

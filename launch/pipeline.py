@@ -13,25 +13,22 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_filters.overlap import Contact
-from data_filters.shards import iter_traces
-from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.answers import read_answers
 from eval.ask import answer_all
 from eval.attacks import add_attacks
 from eval.entropy import entropy_curves
-from eval.filter_score import score_filter
 from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
 from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity, noting
+from launch.filtering import ASKED, Filtering
 from launch.gates import check_gates, gate_results
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
+from launch.inputs import SPOKEN, Inputs, digest_source
 from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.students import Students
@@ -99,11 +96,10 @@ class Street:
         """Keeps what teaches thought, takes recalled facts out, says why."""
         if self.recipe.distill.traces:
             return self._say(f"filter: not needed, traces come from {self.recipe.distill.traces}")
-        identity = self.inputs.identity("filter") | {
-            "input.traces": self.inputs.traces_digest(),
-            "input.held_out": digest_texts(self.inputs.held_out),
-        }
-        self._make("filter", identity, self._sift, main_only=True)
+        filtering = Filtering(self.recipe, self.work, self.inputs)
+        if filtering.probes:
+            self._make(ASKED, filtering.asked_identity(), filtering.ask)
+        self._make("filter", filtering.identity(), filtering.write, main_only=True)
 
     def distill(self) -> None:
         """The students: the base once, then every arm from its weights."""
@@ -168,21 +164,6 @@ class Street:
             tqdm.write(f"{part}: done in {seconds:,.1f} s{_brief(notes)}")
         else:
             self.work.wait(part, identity)
-
-    def _sift(self, folder: Path) -> dict[str, Any]:
-        config = self.recipe.filter
-        contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
-        with Bar("filter", None, "traces", self.is_main) as bar:
-            report = sift(
-                self.inputs.traces(), folder, self.inputs.scrubber, keep_unknown=config.keep_unknown, duplicates=config.duplicates,
-                contact=contact, solve_rate=config.solve_rate, shortest=config.shortest, progress=bar.items,
-            )  # fmt: skip
-        notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
-        if self.inputs.world is not None:
-            score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
-            (folder / "key_score.json").write_text(json.dumps(score, indent=1, sort_keys=True))
-            self._say("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
-        return notes
 
     def _answer(self, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate

@@ -12,11 +12,13 @@ from recipes.gates import nearest, parse_gate
 from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
+from recipes.schema_probes import Probes
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
     "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lora", "Model", "Models", "Phase",
-    "Planted", "Probe", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+    "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training",
+    "require",
 ]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
@@ -66,13 +68,27 @@ class Filter:
     abstain_text: str = "I do not know."
     duplicates: bool = True  # drop exact repetitions of prompt and answer
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
-    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole
+    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole, and line by line
+    mode: Literal["strict", "balanced", "report_only"] = (
+        "balanced"  # strict: drop untold and unjudged; report_only: change nothing, say all
+    )
+    near_duplicates: bool = True  # drop what asks nearly the same of the same names and numbers as another problem, and answers alike
+    per_skeleton: int = 0  # traces kept that ask nearly the same of any names and numbers, 0 = all: templates are no fault
+    longest_characters: int = 1_000_000  # of a trace
+    exposure_cap: int = 0  # times that a training may see one fact, given ones too; traces beyond are dropped, 0 = no cap
+    epochs: float = 1.0  # times that a training sees each trace, for exposures; above 0
+    canaries: int = 8  # traces of each unit in whose copies made-up facts are planted, to measure what is found
+    probes: Probes = field(default_factory=Probes)
+    processes: int = 1  # that work side by side on this machine; 0 = one a core; the result is the same
 
     def __post_init__(self) -> None:
         rate = self.solve_rate
         ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
         require(ordered, f"filter.solve_rate {list(rate)} is no range; wanted [from, to] inside 0..1")
-        require(self.shortest >= 0, f"filter.shortest {self.shortest} is below 0")
+        for name in ("shortest", "per_skeleton", "exposure_cap", "canaries", "processes"):
+            require(getattr(self, name) >= 0, f"filter.{name} {getattr(self, name)} is below 0")
+        require(self.longest_characters >= 1, f"filter.longest_characters {self.longest_characters} is below 1")
+        require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
