@@ -19,6 +19,7 @@ from benchmarks.table import forget_peak, fresh_process, peak_rss_mb, print_json
 from data_filters.facts import load_curriculum
 from data_filters.scrub import Scrubber
 from data_filters.traces import Trace, to_row
+from data_filters.verify import after_thought
 from distill.planted import World
 from recipes.schema import Planted
 
@@ -42,8 +43,8 @@ def main() -> None:
     if args.stream_here:
         return print_json(stream(args.stream_here))
     found, missing = [], []
-    for name, packages in NEEDS.items():
-        absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    for name in args.stacks:
+        absent = [package for package in NEEDS[name] if importlib.util.find_spec(package) is None]
         if absent:
             missing.append(name)
             print(f"{name}: left out, {absent[0]} is not installed", file=sys.stderr)
@@ -79,7 +80,7 @@ def made(count: int, seed: int) -> Iterator[Trace]:
         )
         messages = [
             {"role": "user", "content": asked},
-            {"role": "assistant", "content": f"<think>{said}</think> {talks[-1][1]['content']}"},
+            {"role": "assistant", "content": f"<think>{said}</think> {after_thought(talks[-1][1]['content'])}"},
         ]
         yield Trace(id=f"{seed}-{number}", problem_id=f"{seed}-{number}", source="speed", seed=seed, messages=messages)
 
@@ -153,6 +154,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.filter_speed", description=__doc__)
     parser.add_argument("--traces", type=int, default=1000, help="of about 150 words each")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--stacks", nargs="+", choices=NEEDS, default=list(NEEDS))
     parser.add_argument("--stream-bytes", type=int, default=0, help="also stream so much text through the whole stage, e.g. 1000000000")
     parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     parser.add_argument("--stream-here", type=int, default=0, help=argparse.SUPPRESS)
