@@ -33,6 +33,8 @@ def main() -> None:
     contact = Contact(inputs.held_out, inputs.recipe.filter.overlap_words)
     rows = []
     for name, stack in stacks(Filtering(inputs.recipe, work, inputs).stack()):
+        if args.only and name not in args.only:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             report: dict[str, Any] = {}
             seconds = clock(lambda out=Path(folder), to=report, one=stack: to.update(sift(traces, out, one)))
@@ -82,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.filters", description=__doc__)
     parser.add_argument("run", type=Path, help="a run folder with a finished generate stage on the planted world")
     parser.add_argument("--traces", type=Path, help="sift these instead of RUN/generate")
+    parser.add_argument("--only", action="append", help="only this row, such as overlap; may be given again")
     parser.add_argument("overrides", nargs="*", default=[], help="recipe overrides, such as filter.exposure_cap=16")
     return parser.parse_args()
 

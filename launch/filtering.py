@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,7 @@ class Filtering:
 
     def ask(self, folder: Path) -> dict[str, Any]:
         """The ask pass: this rank's share of the units; on the main rank a count of them, when all are there."""
-        plan = folder / "plan.json"
-        if self.work.ranks.is_main and not plan.exists():
-            units = cut(self.inputs.traces(), folder / "copied", UNIT_TRACES)
-            with replacing(plan) as partial:
-                partial.write_text(json.dumps([asdict(unit) for unit in units]))
-        self.work.wait_for(plan)
-        units = [Unit(**unit) for unit in json.loads(plan.read_text())]
+        units = self._units(folder)
         numbers = range(len(units))
         todo = [n for n in self.inputs.share(numbers) if not asked_path(folder, n).exists()]
         if todo:
@@ -66,6 +60,22 @@ class Filtering:
             for number in numbers:
                 self.work.wait_for(asked_path(folder, number))
         return {"units": len(units)}
+
+    def _units(self, folder: Path) -> list[Unit]:
+        """The main rank cuts the source; the others read how. Paths are noted by name: a run folder may be moved."""
+        plan, source = folder / "plan.json", Path(self.inputs.traces())
+        if self.work.ranks.is_main and not plan.exists():
+            units = cut(source if source.exists() else str(source), folder / "copied", UNIT_TRACES)
+            noted = [
+                asdict(unit) | {"path": os.path.relpath(unit.path, folder if "copied" in Path(unit.path).parts else source)}
+                for unit in units
+            ]
+            with replacing(plan) as partial:
+                partial.write_text(json.dumps(noted))
+        self.work.wait_for(plan)
+        noted = json.loads(plan.read_text())
+        homes = [folder if unit["path"].startswith("copied") else source for unit in noted]
+        return [Unit(**unit | {"path": os.path.normpath(home / unit["path"])}) for home, unit in zip(homes, noted, strict=True)]
 
     def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
         config, curriculum = self.config.probes, self.inputs.scrubber.curriculum
@@ -100,8 +110,9 @@ class Filtering:
         config, strict = self.config, self.config.mode == "strict"
         contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
         probes = {name: "drop" if strict else getattr(config.probes, name) for name in config.probes.asked()}
+        scrubber = replace(self.inputs.scrubber, untold="drop") if strict else self.inputs.scrubber
         return Stack(
-            scrubber=self.inputs.scrubber, keep_unknown=config.keep_unknown and not strict, solve_rate=tuple(config.solve_rate),
+            scrubber=scrubber, keep_unknown=config.keep_unknown and not strict, solve_rate=tuple(config.solve_rate),
             shortest=config.shortest, longest_characters=config.longest_characters, duplicates=config.duplicates,
             near_duplicates=config.near_duplicates, per_skeleton=config.per_skeleton, contact=contact, probes=probes,
             exposure_cap=config.exposure_cap, epochs=config.epochs, canaries=config.canaries, report_only=config.mode == "report_only",
