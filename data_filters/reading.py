@@ -17,10 +17,10 @@ _TOKEN = re.compile(
     |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
     |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
     |(?P<pause>[,;()\u2014])
-    |(?P<colon>:)""",
+    |(?P<colon>[:|])""",
     re.VERBOSE,
 )
-_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt".split())
+_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split())
 _OPERATORS = {"\u00d7": "*", "\\times": "*", "\\cdot": "*", "\u00f7": "/", "\\div": "/", "\u2212": "-", "\u2248": "="}
 NUMBER_WORDS = {
     word: number
