@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from data_filters.curriculum import Curriculum
 from data_filters.facts import find_facts
 from data_filters.grounding import Memory, decide
+from data_filters.lookups import without_calls
 from data_filters.told import read_prompt
 from data_filters.traces import Span, Trace
 from recipes.errors import RecipeError
@@ -23,8 +24,8 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text), mask (text stays, facts carry no loss), drop (nothing here: the
-            caller leaves the trace out) or keep (facts are recorded only).
+        untold: abstain (the message becomes abstain_text; so also for lookup, until data_filters/mixture.py gives it calls), mask (text
+            stays, facts carry no loss), drop (nothing here: the caller leaves the trace out) or keep (facts are recorded only).
         abstain_text: what the student says instead.
     """
 
@@ -118,6 +119,7 @@ def by_place(spans: Iterable[Span]) -> list[Span]:
 
 def restore(trace: Trace) -> Trace:
     """The trace with the teacher's own text and full weights; spans of edits that were undone are gone."""
+    trace = without_calls(trace)
     messages, spans = [dict(message) for message in trace.messages], []
     shift = dict.fromkeys(range(len(messages)), 0)
     for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):

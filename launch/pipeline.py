@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data_filters.mixture import mix
 from data_filters.overlap import Contact
 from data_filters.shards import iter_traces
 from data_filters.sift import sift
@@ -27,7 +28,7 @@ from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_term
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
-from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
+from launch.evaluation import answer_harness, answer_with_tools, answers_of, check_apart, contender_checks, harness_identity
 from launch.gates import check_gates
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
@@ -41,7 +42,7 @@ from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
 # what does not change a contender's own answers
-NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.tools", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
 
 
 class Street:
@@ -123,6 +124,7 @@ class Street:
             for kind, (about, ask_all) in asking.items():
                 parts[name if kind == "answers" else f"{name}.{kind}"] = part = f"evaluate/{kind}/{name}"
                 self._make(part, about | model, partial(ask_all, name, where), owner=mine)
+        parts |= self._ask_with_tools(contenders)
         parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
         if config.ladder:
@@ -177,7 +179,9 @@ class Street:
                 contact=contact, solve_rate=config.solve_rate, shortest=config.shortest, progress=bar.items,
             )  # fmt: skip
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
-        if self.inputs.world is not None:
+        if config.untold == "lookup":
+            notes["records"] = mix(folder, self.inputs.scrubber, config.lookups, self.recipe.seed)
+        if self.inputs.world is not None and config.untold != "lookup":
             score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
             (folder / "key_score.json").write_text(json.dumps(score, indent=1, sort_keys=True))
             self._say("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
@@ -196,9 +200,25 @@ class Street:
             )  # fmt: skip
         return {"answers": count}
 
+    def _ask_with_tools(self, contenders: dict[str, Path | None]) -> dict[str, str]:
+        """Parts of the contenders that are asked with tools at hand, by name."""
+        config, parts = self.recipe.evaluate, {}
+        about = self.inputs.identity("evaluate.tools", "planted", *(f"evaluate.{name}" for name in ("seed", "items", "max_new_tokens")))
+        for number, name in enumerate(config.tools.contenders):
+            if name not in contenders:
+                raise RecipeError(f"evaluate.tools.contenders: {name!r} is not there; wanted some of {', '.join(contenders)}")
+            parts[f"{name}.tools"] = part = f"evaluate/tools/{name}"
+            mine, make = (
+                number % self.work.ranks.count == self.work.ranks.index,
+                partial(answer_with_tools, self.inputs, name, contenders[name]),
+            )
+            self._make(part, about | self.inputs.contender_identity(name), make, owner=mine)
+        return parts
+
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         rows = [row for name in contenders for row in answers_of(folder / "answers" / name)]
+        rows += [row for name in config.tools.contenders for row in answers_of(folder / "tools" / name)]
         card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
         add_attacks(card, self.attacks.answers(contenders))
         if config.harness:

@@ -1,0 +1,211 @@
+"""Look-ups to learn from: what a filter kept, with calls in place of recalled facts, and counterparts that say when not to call.
+
+Results come from the base that scrubbing wrote, through the same index that a student will use, so their order and their noise
+are those that it will meet.
+"""
+
+import random
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
+from data_filters.passages import KnowledgeBase, first_of, passage
+from data_filters.scrub import Scrubber, restore
+from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.tools import LOOKUP, PYTHON, offered
+from data_filters.traces import SCHEMA, Trace, to_row
+from data_filters.verify import final_answer
+from recipes.schema_lookup import Lookups
+
+_SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
+_DEFINES = re.compile(r"\bThe ([a-z][\w ]*? of \w+) is (\w+)\.")  # the friend of Mara is Ida
+_OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
+
+
+class Mixture:
+    """Turns traces into records with look-ups.
+
+    Args:
+        base: facts that were taken out.
+        scrubber: finds what a trace recalls.
+        config: shares and chances.
+        seed: of the draws; a trace is treated alike whatever stands around it.
+    """
+
+    def __init__(self, base: KnowledgeBase, facts: list[dict[str, str]], scrubber: Scrubber, config: Lookups, seed: int) -> None:
+        self.base, self.scrubber, self.config, self.seed = base, scrubber, config, seed
+        self.counts: Counter[str] = Counter()
+        self._alike: dict[str, list[str]] = defaultdict(list)  # question without its subject -> values
+        self._same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
+        for fact in facts:
+            self._alike[_form(fact["relation"], fact["subject"])].append(fact["value"])
+            self._same[fact["subject"], fact["value"]].append(fact["relation"])
+
+    def records(self, trace: Trace) -> Iterator[Trace]:
+        """What is taught in place of one kept trace, the most alike first."""
+        rng = random.Random(f"lookups/{self.seed}/{trace.id}")
+        if any(span.action == "abstain" for span in trace.spans):
+            yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(restore(trace))])
+            return
+        yield offers(trace, rng.choice(_OFFERS)) if rng.random() < self.config.offered else trace
+        for chance, make in ((self.config.two_hops, self._two_hops), (self.config.programs, self._program)):
+            if rng.random() < chance and (made := make(rng, trace)):
+                yield from self._counted([made])
+
+    def _counted(self, made: list[Trace]) -> list[Trace]:
+        self.counts.update(trace.spans[-1].detector.removeprefix("lookups/") for trace in made)
+        return made
+
+    # --- a fact that nobody gave --------------------------------------------------------------------------------
+
+    def _recalling(self, rng: random.Random, trace: Trace) -> list[Trace]:
+        """Records of different kinds, drawn by weight."""
+        fact = recalled(trace, self.scrubber.spans(trace))
+        if fact is None:
+            return []
+        makers = {
+            "found": self._found, "given": self._given, "missing": self._missing, "changed": self._changed, "irrelevant": self._irrelevant,
+            "off": lambda _, whole, __: self._off(whole),
+        }  # fmt: skip
+        weights = {kind: weight for kind, weight in self.config.mixture.items() if weight}
+        made = []
+        while weights and len(made) < self.config.records:
+            kind = rng.choices(list(weights), list(weights.values()))[0]
+            del weights[kind]
+            if record := makers[kind](rng, trace, fact):
+                made.append(record)
+        return made
+
+    def _search(self, query: str, base: KnowledgeBase | None = None) -> list[str]:
+        return (base or self.base).search(query, self.config.snippets)
+
+    def _found(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The base is asked and followed."""
+        return self._answered(trace, fact, self._search(fact.question), "found")
+
+    def _answered(self, trace: Trace, fact: Recalled, results: list[str], kind: str) -> Trace | None:
+        """The answer that the results give, in the teacher's words; None where they do not give one."""
+        value, text, step = first_of(results, fact.question), trace.messages[-1]["content"], lookup(fact.question, results)
+        if fact.direct and value is not None:
+            return with_calls(trace, [step], said_instead(text, fact.value, value), kind)
+        return with_calls(trace, [step], text, kind) if gives(results, fact.subject, fact.values) else None
+
+    def _given(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The passage stands in the prompt: nothing to look up."""
+        if not fact.direct:
+            return None
+        prompt = f"{passage(fact.subject, fact.question, fact.value)} {trace.messages[-2]['content']}"
+        return with_calls(trace, [], trace.messages[-1]["content"], "given", prompt=prompt, tools=rng.choice(_OFFERS))
+
+    def _off(self, trace: Trace) -> Trace:
+        """No tools at hand: it does not know."""
+        return with_calls(trace, [], self.scrubber.abstain_text, "off", tools=None)
+
+    def _missing(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace:
+        """The base does not have it."""
+        gone = self._without(fact)
+        results = [text for text in self._search(fact.question, gone) if not gives([text], fact.subject, fact.values)]
+        return with_calls(trace, [lookup(fact.question, results if rng.random() < 0.8 else [])], self.scrubber.abstain_text, "missing")
+
+    def _without(self, fact: Recalled) -> KnowledgeBase:
+        """What the base would give: a search over a few more passages, less those that say it."""
+        near = self.base.search(fact.question, 4 * self.config.snippets + 8)
+        answers = {passage(fact.subject, question, value) for value in fact.values for question in self._same[fact.subject, value]}
+        return KnowledgeBase(text for text in near if text not in answers and first_of([text], fact.question) is None)
+
+    def _changed(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The base has another value: that counts."""
+        others = [value for value in self._alike[_form(fact.question, fact.subject)] if value != fact.value]
+        if not fact.direct or not others:
+            return None
+        other = rng.choice(others)
+        results = [
+            said_instead(text, fact.value, other) if gives([text], fact.subject, fact.values) else text
+            for text in self._search(fact.question)
+        ]
+        return self._answered(trace, fact, results, "changed")
+
+    def _irrelevant(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """Results about others: it asks again in other words, and declines when that does not help either."""
+        others = [text for text in rng.sample(self.base.passages, min(30, len(self.base))) if fact.subject not in text]
+        again = [question for question in self._same[fact.subject, fact.value] if question and question != fact.question]
+        if not fact.direct or not again or len(others) < 2 * self.config.snippets:
+            return None
+        first = lookup(fact.question, others[: self.config.snippets])
+        question = rng.choice(again)
+        if rng.random() < 0.5:
+            second = lookup(question, others[self.config.snippets : 2 * self.config.snippets])
+            return with_calls(trace, [first, second], self.scrubber.abstain_text, "irrelevant, abstains")
+        results = self._search(question)
+        value = first_of(results, question)
+        if value is None:
+            return None
+        text = said_instead(trace.messages[-1]["content"], fact.value, value)
+        return with_calls(trace, [first, lookup(question, results)], text, "irrelevant, asks again")
+
+    # --- made of traces that recall nothing ----------------------------------------------------------------------
+
+    def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """What the prompt said of "the friend of Mara" goes to the base, and what it asks of that friend is in the base."""
+        *_, asked, said = trace.messages
+        question = asked["content"].rpartition(". ")[2]
+        told = dict(_DEFINES.findall(asked["content"]))
+        link = next((one for one in told if f"the {one}" in question), None)
+        if link is None or not trace.answer:
+            return None
+        inner = question.replace(f"the {link}", told[link])
+        results, more = self._search(inner), [f"The {one} is {other}." for one, other in told.items() if one.split()[0] == link.split()[0]]
+        value, first = first_of(results, inner), self._ranked(f"the {link}", [*more, *self.base.search(f"the {link}", 8)])
+        if value is None:
+            return None
+        if rng.random() < 0.15:
+            first = [text for text in first if not text.startswith(f"The {link} ")]
+            return with_calls(trace, [lookup(f"the {link}", first)], self.scrubber.abstain_text, "two hops, missing", prompt=question)
+        text = said_instead(said["content"], final_answer(said["content"]) or trace.answer, value)
+        return with_calls(trace, [lookup(f"the {link}", first), lookup(inner, results)], text, "two hops", prompt=question)
+
+    def _ranked(self, query: str, passages: list[str]) -> list[str]:
+        return KnowledgeBase(passages).search(query, self.config.snippets)
+
+    def _program(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """The same sum with long numbers, worked out by a program."""
+        asked = trace.messages[-2]["content"]
+        found = _SUM.search(asked)
+        if found is None or trace.verdict != "correct" or len(_SUM.findall(asked)) != 1 or re.search(r"\d", asked.replace(found[0], "")):
+            return None
+        long = re.sub(r"\d+", lambda _: str(rng.randint(10 ** (self.config.digits - 1), 10**self.config.digits - 1)), found[0])
+        total = _sum(long)
+        return with_calls(
+            trace, [Step(PYTHON, long, str(total))], f"{total}.", "program", prompt=asked.replace(found[0], long),
+            tools=rng.choice((BOTH, BOTH, offered(PYTHON))),
+        )  # fmt: skip
+
+
+def _sum(expression: str) -> int:
+    first, *rest = expression.split()
+    return int(first) + sum(int(number) if sign == "+" else -int(number) for sign, number in zip(rest[::2], rest[1::2], strict=True))
+
+
+def _form(question: str, subject: str) -> str:
+    """A question without its subject: facts that answer the same form may stand in for each other."""
+    return question.replace(subject, "{}") if subject else question
+
+
+def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int) -> dict[str, int]:
+    """Rewrites folder/kept with look-ups and counterparts from folder/knowledge; gives how many records there are of each kind.
+
+    Shard by shard, so in constant memory beside the base.
+    """
+    kept, half = folder / "kept", folder / ".kept-mixed"
+    facts = [row for shard in list_shards(folder / "knowledge") for row in read_shard(shard)]
+    mixture = Mixture(KnowledgeBase.read(folder / "knowledge"), facts, scrubber, config, seed)
+    shutil.rmtree(half, ignore_errors=True)
+    for shard in list_shards(kept):
+        rows = [to_row(record) for trace in iter_traces(shard) for record in mixture.records(trace)]
+        write_shard(half / shard.name, rows, SCHEMA)
+    shutil.rmtree(kept)
+    half.rename(kept)
+    return dict(mixture.counts)
