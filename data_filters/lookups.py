@@ -98,7 +98,7 @@ def _edit(message: int, text: str, original: str, kind: str, how: str, weight: f
     )  # fmt: skip
 
 
-ABSTAINS = ("missing", "off", "irrelevant, abstains", "two hops, missing")  # kinds whose last message declines
+ABSTAINS = ("missing", "off", "irrelevant, abstains", "moved, missing", "two hops, missing")  # kinds whose last message declines
 
 
 def without_calls(trace: Trace) -> Trace:

@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
@@ -17,11 +17,13 @@ from data_filters.scrub import Scrubber, restore
 from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.tools import LOOKUP, PYTHON, offered
 from data_filters.traces import SCHEMA, Trace, to_row
-from data_filters.verify import final_answer
 from recipes.schema_lookup import Lookups
 
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
-_DEFINES = re.compile(r"\bThe ([a-z][\w ]*? of \w+) is (\w+)\.")  # the friend of Mara is Ida
+_STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
+_SENTENCE = re.compile(r"\S[^.?!]*[.?!]")
+_USUAL = 5  # facts that make a form of question a usual one
+_FOUND = 0.6  # share of moved facts that are in the base
 _OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
 
 
@@ -43,15 +45,18 @@ class Mixture:
         for fact in facts:
             self._alike[_form(fact["relation"], fact["subject"])].append(fact["value"])
             self._same[fact["subject"], fact["value"]].append(fact["relation"])
+        self._forms = [form for form, values in self._alike.items() if form.count("{}") == 1 and len(values) >= _USUAL]
+        self._kindred: dict[str, list[str]] = {}
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
         rng = random.Random(f"lookups/{self.seed}/{trace.id}")
         if any(span.action == "abstain" for span in trace.spans):
-            yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(restore(trace))])
+            yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(rng, restore(trace))])
             return
         yield offers(trace, rng.choice(_OFFERS)) if rng.random() < self.config.offered else trace
-        for chance, make in ((self.config.two_hops, self._two_hops), (self.config.programs, self._program)):
+        makers = ((self.config.moved, self._moved), (self.config.two_hops, self._two_hops), (self.config.programs, self._program))
+        for chance, make in makers:
             if rng.random() < chance and (made := make(rng, trace)):
                 yield from self._counted([made])
 
@@ -68,7 +73,7 @@ class Mixture:
             return []
         makers = {
             "found": self._found, "given": self._given, "missing": self._missing, "changed": self._changed, "irrelevant": self._irrelevant,
-            "off": lambda _, whole, __: self._off(whole),
+            "off": lambda rng, whole, _: self._off(rng, whole),
         }  # fmt: skip
         weights = {kind: weight for kind, weight in self.config.mixture.items() if weight}
         made = []
@@ -100,9 +105,9 @@ class Mixture:
         prompt = f"{passage(fact.subject, fact.question, fact.value)} {trace.messages[-2]['content']}"
         return with_calls(trace, [], trace.messages[-1]["content"], "given", prompt=prompt, tools=rng.choice(_OFFERS))
 
-    def _off(self, trace: Trace) -> Trace:
-        """No tools at hand: it does not know."""
-        return with_calls(trace, [], self.scrubber.abstain_text, "off", tools=None)
+    def _off(self, rng: random.Random, trace: Trace) -> Trace:
+        """No base at hand: it does not know."""
+        return with_calls(trace, [], self.scrubber.abstain_text, "off", tools=rng.choice((None, None, offered(PYTHON))))
 
     def _missing(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace:
         """The base does not have it."""
@@ -148,27 +153,91 @@ class Mixture:
 
     # --- made of traces that recall nothing ----------------------------------------------------------------------
 
-    def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
-        """What the prompt said of "the friend of Mara" goes to the base, and what it asks of that friend is in the base."""
+    def _moved(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """What the prompt said of the one who is asked for goes to the base, or is nowhere; what it said of others may stay."""
         *_, asked, said = trace.messages
-        question = asked["content"].rpartition(". ")[2]
-        told = dict(_DEFINES.findall(asked["content"]))
-        link = next((one for one in told if f"the {one}" in question), None)
-        if link is None or not trace.answer:
+        *told, question = _SENTENCE.findall(asked["content"])
+        stated = {name: value for _, name, value in _STATES.findall(asked["content"])}
+        subject = next((name for name in stated if re.search(rf"\b{name}\b", question)), None)
+        if subject is None or _links(asked["content"], question)[1] or trace.verdict != "correct":
             return None
-        inner = question.replace(f"the {link}", told[link])
-        results, more = self._search(inner), [f"The {one} is {other}." for one, other in told.items() if one.split()[0] == link.split()[0]]
-        value, first = first_of(results, inner), self._ranked(f"the {link}", [*more, *self.base.search(f"the {link}", 8)])
-        if value is None:
+        value, form = stated.pop(subject), _form(question, subject)
+        asks = [form, *self._kin(form)] if trace.answer == value else [one for one in self._forms if value in self._alike[one]]
+        if not asks:
             return None
-        if rng.random() < 0.15:
-            first = [text for text in first if not text.startswith(f"The {link} ")]
-            return with_calls(trace, [lookup(f"the {link}", first)], self.scrubber.abstain_text, "two hops, missing", prompt=question)
-        text = said_instead(said["content"], final_answer(said["content"]) or trace.answer, value)
-        return with_calls(trace, [lookup(f"the {link}", first), lookup(inner, results)], text, "two hops", prompt=question)
+        left = [text for text in told if not re.search(rf"\b{subject}\b", text)] if rng.random() < 0.5 else []
+        prompt = " ".join([*left, question])
+        if rng.random() < _FOUND:
+            step = lookup(question, self._around(rng, question, asks, subject, value, stated))
+            return with_calls(trace, [step], said["content"], "moved", prompt=prompt)
+        step = lookup(question, self._around(rng, question, asks, subject, None, stated))
+        return with_calls(trace, [step], self.scrubber.abstain_text, "moved, missing", prompt=prompt)
 
-    def _ranked(self, query: str, passages: list[str]) -> list[str]:
+    def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """What the prompt said of "the friend of Mara", and of that friend, goes to the base, or one of them is nowhere."""
+        *_, asked, said = trace.messages
+        question = _SENTENCE.findall(asked["content"])[-1]
+        kind, links = _links(asked["content"], question)
+        who = next((name for name in links if f"the {kind} {name}" in question), None)
+        stated = {name: value for one, name, value in _STATES.findall(asked["content"]) if f"{one} of" != kind}
+        if who is None or links[who] not in stated or trace.verdict != "correct":
+            return None
+        subject, asks = links[who], [question.replace(f"the {kind} {who}", "{}")]
+        asks += self._kin(asks[0])
+        rng.shuffle(asks)
+        form, value, lost = asks[0], stated.pop(subject), rng.choices(("", "first", "second"), (0.75, 0.15, 0.1))[0]
+        question, link = form.format(f"the {kind} {who}"), f"the {kind} {who}"
+        first = lookup(link, self._linked(rng, kind, who, links, lost == "first"))
+        if lost == "first":
+            return with_calls(trace, [first], self.scrubber.abstain_text, "two hops, missing", prompt=question)
+        found = self._around(rng, form.format(subject), asks, subject, None if lost else value, stated)
+        text, how = (self.scrubber.abstain_text, "two hops, missing") if lost else (said["content"], "two hops")
+        return with_calls(trace, [first, lookup(form.format(subject), found)], text, how, prompt=question)
+
+    def _around(
+        self, rng: random.Random, question: str, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]
+    ) -> list[str]:
+        """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.
+
+        The other facts have values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
+
+        Args:
+            asks: forms that ask for the value; the first is always there.
+            value: None: the base does not have it.
+            others: what is told of others.
+        """
+        same = [asks[0], *(form for form in asks[1:] if rng.random() < 0.7)] if value is not None else []
+        texts = [passage(subject, form.format(subject), str(value)) for form in same]
+        texts += [passage(name, form.format(name), other) for name, other in others.items() for form in asks if rng.random() < 0.7]
+        texts += self._facts_about(rng, subject, without=asks)
+        texts += [text for text in rng.sample(self.base.passages, min(6, len(self.base))) if subject not in text]
+        return self._ranked(rng, question, texts)
+
+    def _facts_about(self, rng: random.Random, subject: str, without: Sequence[str] = ()) -> list[str]:
+        """A few facts of a subject, with values drawn from the base."""
+        forms = [form for form in self._forms if form not in without]
+        return [
+            passage(subject, form.format(subject), rng.choice(self._alike[form]))
+            for form in rng.sample(forms, min(rng.randint(0, 5), len(forms)))
+        ]
+
+    def _linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
+        """What a base gives for "the friend of Mara": who is whose friend, also the other way round, and facts of Mara."""
+        texts = [f"The {kind} {one} is {other}." for one, other in links.items() if one != who or not lost]
+        texts += [f"The {kind} {other} is {who}." for one, other in links.items() if one != who and rng.random() < 0.5]
+        return self._ranked(rng, f"the {kind} {who}", [*texts, *self._facts_about(rng, who)])
+
+    def _ranked(self, rng: random.Random, query: str, passages: list[str]) -> list[str]:
+        rng.shuffle(passages)
         return KnowledgeBase(passages).search(query, self.config.snippets)
+
+    def _kin(self, form: str) -> list[str]:
+        """Other forms that ask for the same: their answers are mostly the same values."""
+        if form not in self._kindred:
+            mine = set(self._alike.get(form, ()))
+            near = [other for other in self._forms if other != form and mine]
+            self._kindred[form] = [o for o in near if 2 * len(mine & set(self._alike[o])) >= min(len(mine), len(set(self._alike[o])))]
+        return self._kindred[form]
 
     def _program(self, rng: random.Random, trace: Trace) -> Trace | None:
         """The same sum with long numbers, worked out by a program."""
@@ -187,6 +256,13 @@ class Mixture:
 def _sum(expression: str) -> int:
     first, *rest = expression.split()
     return int(first) + sum(int(number) if sign == "+" else -int(number) for sign, number in zip(rest[::2], rest[1::2], strict=True))
+
+
+def _links(prompt: str, question: str) -> tuple[str, dict[str, str]]:
+    """Of "the friend of Mara" in a question "friend of", and who is whose friend; nothing where no statement says so."""
+    said = _STATES.findall(prompt)
+    kind = next((kind for kind, name, _ in said if f"the {kind} of {name}" in question), "")
+    return f"{kind} of", {name: other for one, name, other in said if one == kind}
 
 
 def _form(question: str, subject: str) -> str:

@@ -15,8 +15,9 @@ class Lookups:
         default_factory=lambda: {"found": 3, "given": 1, "missing": 1.5, "changed": 1.5, "irrelevant": 1, "off": 1}
     )  # weights of: looked up; the same fact given; missing from the base; changed there; results about others; no tools offered
     records: int = 3  # of each such trace, of different kinds
-    offered: float = 0.5  # share of the other traces whose prompt offers tools that they have no need of, 0..1
-    two_hops: float = 1.0  # chance that a trace about "the X" that its prompt says is somebody also becomes two look-ups, 0..1
+    offered: float = 0.6  # share of the other traces whose prompt offers tools that they have no need of, 0..1
+    moved: float = 1.0  # chance that a trace that was told also becomes one where the base tells, or nobody, 0..1
+    two_hops: float = 1.0  # chance that a trace about "the friend of X" also becomes two look-ups, 0..1
     programs: float = 1.0  # chance that a trace of sums also becomes one of long numbers and a program, 0..1
     digits: int = 3  # of these numbers
     snippets: int = 3  # passages that a look-up gives
@@ -25,7 +26,7 @@ class Lookups:
         require(set(self.mixture) <= set(KINDS), f"filter.lookups.mixture names {', '.join(self.mixture)}; wanted {', '.join(KINDS)}")
         require(any(self.mixture.values()), "filter.lookups.mixture has no weight above 0")
         require(all(weight >= 0 for weight in self.mixture.values()), "filter.lookups.mixture has a weight below 0")
-        for name in ("offered", "two_hops", "programs"):
+        for name in ("offered", "moved", "two_hops", "programs"):
             require(0 <= getattr(self, name) <= 1, f"filter.lookups.{name} {getattr(self, name)} is outside 0..1")
         require(1 <= self.records <= len(KINDS), f"filter.lookups.records {self.records} is outside 1..{len(KINDS)}")
         require(self.snippets >= 1, f"filter.lookups.snippets {self.snippets} is below 1")

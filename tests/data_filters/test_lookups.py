@@ -12,7 +12,7 @@ from data_filters.mixture import Mixture, mix
 from data_filters.passages import KnowledgeBase, passages_of
 from data_filters.scrub import Scrubber, restore
 from data_filters.shards import iter_traces, write_shard
-from data_filters.tools import NOTHING, PYTHON, calls_of
+from data_filters.tools import NOTHING, PYTHON, calls_of, offered
 from data_filters.traces import SCHEMA, Trace, from_row, to_row
 from recipes.errors import RecipeError
 from recipes.schema_lookup import KINDS, Lookups
@@ -86,9 +86,13 @@ def test_irrelevant_results_are_asked_again_in_other_words():
     assert set(ends) == {SCRUBBER.abstain_text, "<think> Mara Oslo.</think> Oslo."}
 
 
-def test_without_tools_it_declines():
-    (off,) = made("off")
-    assert off.tools is None and [m["content"] for m in off.messages] == ["Where does Mara live?", SCRUBBER.abstain_text]
+def test_without_a_base_it_declines():
+    offers = set()
+    for seed in range(20):
+        (off,) = made("off", seed=seed)
+        assert [m["content"] for m in off.messages] == ["Where does Mara live?", SCRUBBER.abstain_text]
+        offers.add(off.tools)
+    assert offers == {None, offered(PYTHON)}
 
 
 def test_a_step_on_the_way_is_answered_where_the_base_gives_it():
@@ -106,11 +110,27 @@ def test_two_hops_are_two_look_ups():
     records = [record for seed in range(30) for record in made("found", one, seed) if record.spans and record.spans[-1].kind == "message"]
     hops = [record for record in records if record.spans[-1].detector == "lookups/two hops"]
     assert hops and len(hops) < len(records) == 30, "now and then the first is missing, and it declines"
-    told = [content for _, content in spoken(hops[0])]
-    assert told[0] == "Where does the friend of Ida live?"
-    assert told[1] == '[["the friend of Ida"]]' and told[3] == '[["Where does Mara live?"]]'
-    assert told[2].startswith("The friend of Ida is Mara.") and told[-1] == "<think> Ida Mara. Mara Oslo.</think> Oslo."
+    for hop in hops:
+        asked, first, result, second, more, said = [content for _, content in spoken(hop)]
+        form = next(form for form in FORMS if form.format("the friend of Ida") == asked)
+        assert first == '[["the friend of Ida"]]' and second == f'[["{form.format("Mara")}"]]'
+        assert "The friend of Ida is Mara." in result.splitlines() and f"{form.format('Mara')} Kiel." in more.splitlines()
+        assert said == "<think> Ida Mara. Mara Kiel.</think> Kiel."
     assert all(restore(record).messages == one.messages for record in records)
+
+
+def test_what_was_told_moves_to_the_base_or_is_nowhere():
+    one = trace("The home of Mara is Kiel. The home of Ida is Bern. Where does Mara live?", "<think> Mara Kiel.</think> Kiel.",
+                answer="Kiel", verdict="correct")  # fmt: skip
+    kinds = Counter()
+    for seed in range(40):
+        moved = made("found", one, seed)[-1]
+        question, call, result, said = (content for _, content in spoken(moved))
+        kinds[moved.spans[-1].detector] += 1
+        assert "Mara is" not in question and question.endswith("Where does Mara live?") and call == '[["Where does Mara live?"]]'
+        assert ("Where does Mara live? Kiel." in result.splitlines()) == (said == one.messages[-1]["content"])
+        assert said in (one.messages[-1]["content"], SCRUBBER.abstain_text) and restore(moved).messages == one.messages
+    assert set(kinds) == {"lookups/moved", "lookups/moved, missing"}
 
 
 def test_long_sums_become_programs():
