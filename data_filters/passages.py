@@ -39,7 +39,7 @@ class KnowledgeBase:
         Raises:
             ShardError: nothing readable there, or rows that are neither texts nor facts.
         """
-        return cls(passages_of(_rows(Path(path)), str(path)))
+        return cls(passages_of(rows_of(Path(path)), str(path)))
 
     @cached_property
     def digest(self) -> str:
@@ -105,7 +105,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a folder of Parquet shards, a .parquet or a .jsonl file."""
     if path.suffix in (".jsonl", ".ndjson"):
         yield from _lines(path)
         return

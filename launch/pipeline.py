@@ -34,6 +34,7 @@ from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
 from launch.progress import Bar
 from launch.publish import publish_student, push
+from launch.sleeping import Sleeping
 from launch.students import Students
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
@@ -106,8 +107,11 @@ class Street:
         self._make("filter", identity, self._sift, main_only=True)
 
     def distill(self) -> None:
-        """The students: the base once, then every arm from its weights."""
+        """The students: the base once, then every arm from its weights; then what is learned in sleep."""
         self.students.walk()
+        if self.recipe.sleep.wanted:
+            sleeping = Sleeping(self.recipe, self.work, self.inputs)
+            self._make("distill/sleep", sleeping.identity(), sleeping.make, main_only=True)
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""

@@ -13,11 +13,12 @@ from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
 from recipes.schema_lookup import Lookups, Tools
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
+from recipes.schema_sleep import Sleep
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
     "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lookups", "Lora", "Model",
-    "Models", "Phase", "Planted", "Probe", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets",
+    "Models", "Phase", "Planted", "Probe", "Publish", "Recipe", "Review", "Server", "Shape", "Sleep", "Source", "Stage", "Targets",
     "Teacher", "Tools", "Training", "require",
 ]  # fmt: skip
 
@@ -187,6 +188,7 @@ class Recipe:
     filter: Filter = field(default_factory=Filter)
     distill: Distill = field(default_factory=Distill)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    sleep: Sleep = field(default_factory=Sleep)
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
