@@ -2,7 +2,7 @@
 
     python -m benchmarks.lookup runs/planted_world_lookup                one run
     python -m benchmarks.lookup runs/lookup_1 runs/lookup_2 runs/lookup_3
-    python -m benchmarks.lookup --conversations 10000 runs/planted_world_lookup
+    python -m benchmarks.lookup --conversations 0 runs/planted_world_lookup      without timing anything
 
 The numbers come from each run's scorecard; the loop is measured with the first run's student: the tokens that it writes a second in
 conversations with calls, and those of one plain call with the very same prompts, so the same tokens.
@@ -13,6 +13,7 @@ import itertools
 import json
 import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 
 from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
-from distill.converse import Limits, converse
+from distill.converse import Limits, Talk, converse
 from distill.engine import LocalEngine
 from distill.models import load_model, load_tokenizer
 from distill.planted import World
@@ -36,6 +37,7 @@ COLUMNS = {
     "youden_j": "youden_j", "multi_hop": "multi_hop", "python_arithmetic": "python_arithmetic", "python_off": "python_off",
 }  # fmt: skip
 TURN = Sampling(max_new_tokens=48)
+TIMED = 2000
 
 
 class Recorder(LocalEngine):
@@ -44,10 +46,11 @@ class Recorder(LocalEngine):
     def __init__(self, *parts: Any, **how: Any) -> None:
         super().__init__(*parts, **how)
         self.asked: list[Conversation] = []
-        self.tokens = 0
+        self.tokens, self.keeps = 0, True
 
     def complete(self, conversations, sampling, **how):
-        self.asked += [list(talk) for talk in conversations]
+        if self.keeps:
+            self.asked += [list(talk) for talk in conversations]
         found = super().complete(conversations, sampling, **how)
         self.tokens += sum(one.completion_tokens for one in found)
         return found
@@ -55,7 +58,10 @@ class Recorder(LocalEngine):
 
 def row_of(run: Path) -> dict[str, Any]:
     """The numbers of a run, each with its interval and n under the same name in `intervals`."""
-    card = json.loads((run / "evaluate" / "scorecard.json").read_text())
+    path = run / "evaluate" / "scorecard.json"
+    if not path.exists():
+        raise SystemExit(f"{path}: not there; name finished runs of a recipe with evaluate.tools.contenders: [student]")
+    card = json.loads(path.read_text())
     found = {name: card["metrics"].get(metric, {}).get("student") for name, metric in COLUMNS.items()}
     seed = load_recipe(str(run / "recipe.yaml"), []).planted.seed
     known = {name: one for name, one in found.items() if one}
@@ -63,32 +69,51 @@ def row_of(run: Path) -> dict[str, Any]:
             "intervals": {name: [round(one["low"], 4), round(one["high"], 4), one["n"]] for name, one in known.items()}}  # fmt: skip
 
 
-def throughput(run: Path, conversations: int) -> dict[str, float]:
-    """Tokens a second of the loop and of plain generation with the same prompts, and the memory of the process afterwards."""
-    recipe = load_recipe(str(run / "recipe.yaml"), [])
-    spec = Model(path=str(run / "distill" / "student"))
-    engine = Recorder(load_model(spec), load_tokenizer(spec), batch_sequences=recipe.evaluate.batch_sequences)
-    full = next(settings(World(recipe.planted), recipe.evaluate))
-    prompts = itertools.islice(itertools.cycle(q.prompt for q in full.questions if q.suite not in ("reasoning", "basics")), conversations)
-    with Sandbox() as sandbox:
-        toolbox = Toolbox(base=full.passages, sandbox=sandbox)
-        began, calls, ended = time.perf_counter(), 0, 0
-        asked = ([{"role": "user", "content": prompt}] for prompt in prompts)
-        for talk in converse(engine, asked, toolbox, TURN, Limits(), at_once=2 * engine.batch):
-            calls, ended = calls + talk.calls.total(), ended + 1
-        loop_seconds = time.perf_counter() - began
-    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)  # of the loop: what follows holds all prompts
-    written, turns = engine.tokens, list(engine.asked)
-    began = time.perf_counter()
-    plain = sum(one.completion_tokens for one in LocalEngine.complete(engine, turns, TURN, tools=toolbox.schemas))
-    plain_seconds = time.perf_counter() - began
-    looped, at_once = written / loop_seconds, plain / plain_seconds
-    return {
-        "loop_tokens_per_second": round(looped, 1), "plain_tokens_per_second": round(at_once, 1),
-        "throughput_ratio": round(looped / at_once, 3),
-        "conversations": ended, "calls": calls, "loop_tokens": written, "plain_tokens": plain,
-        "peak_rss_mb": peak,
-    }  # fmt: skip
+class Loop:
+    """The loop with a run's student, in the world's whole base: closed-book and told questions, chains of look-ups, long sums."""
+
+    def __init__(self, run: Path) -> None:
+        recipe, spec = load_recipe(str(run / "recipe.yaml"), []), Model(path=str(run / "distill" / "student"))
+        self.engine = Recorder(load_model(spec), load_tokenizer(spec), batch_sequences=recipe.evaluate.batch_sequences)
+        full = next(settings(World(recipe.planted), recipe.evaluate))
+        self.base = full.passages
+        self.prompts = [q.prompt for q in full.questions if q.suite not in ("reasoning", "basics")]
+
+    def talks(self, toolbox: Toolbox, count: int) -> Iterator[Talk]:
+        asked = ([{"role": "user", "content": prompt}] for prompt in itertools.islice(itertools.cycle(self.prompts), count))
+        return converse(self.engine, asked, toolbox, TURN, Limits(), at_once=2 * self.engine.batch)
+
+    def memory(self, count: int) -> dict[str, float]:
+        """Peak memory of the process when a fifth of the conversations has ended, and at the end."""
+        self.engine.keeps, calls = False, 0
+        with Sandbox() as sandbox:
+            for number, talk in enumerate(self.talks(Toolbox(base=self.base, sandbox=sandbox), count), 1):
+                calls += talk.calls.total()
+                if number == count // 5:
+                    early = _peak_mb()
+        return {"conversations": count, "calls": calls, "peak_rss_mb_at_a_fifth": early, "peak_rss_mb": _peak_mb()}
+
+    def throughput(self, count: int) -> dict[str, float]:
+        """Tokens a second of the loop, and of plain generation behind the prompts of all its turns at once."""
+        self.engine.keeps, self.engine.asked, self.engine.tokens = True, [], 0
+        with Sandbox() as sandbox:
+            toolbox = Toolbox(base=self.base, sandbox=sandbox)
+            began = time.perf_counter()
+            ended = sum(1 for _ in self.talks(toolbox, count))
+            looped = self.engine.tokens / (time.perf_counter() - began)
+        began = time.perf_counter()
+        again = LocalEngine.complete(self.engine, self.engine.asked, TURN, tools=toolbox.schemas)
+        written = sum(one.completion_tokens for one in again)
+        plain = written / (time.perf_counter() - began)
+        return {
+            "timed_conversations": ended, "loop_tokens": self.engine.tokens, "plain_tokens": written,
+            "loop_tokens_per_second": round(looped, 1), "plain_tokens_per_second": round(plain, 1),
+            "throughput_ratio": round(looped / plain, 3),
+        }  # fmt: skip
+
+
+def _peak_mb() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
@@ -101,7 +126,7 @@ def _cell(row: dict[str, Any], name: str) -> str:
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("runs", nargs="+", type=Path, help="finished runs of recipes/planted_world_lookup.yaml")
-    made.add_argument("--conversations", type=int, default=2000, help="for the throughput; 0 leaves it out")
+    made.add_argument("--conversations", type=int, default=10_000, help="of which 2,000 are timed; 0 leaves them out")
     given = made.parse_args()
     torch.set_num_threads(1)
     rows = [row_of(run) for run in given.runs]
@@ -110,9 +135,13 @@ def main() -> None:
         print(f"{name:<22}" + "".join(f"{_cell(row, name):>26}" for row in rows))
     found = {"rows": rows}
     if given.conversations:
-        found |= throughput(given.runs[0], given.conversations)
-        speeds = f"{found['loop_tokens_per_second']:,.0f} tokens/s in the loop, {found['plain_tokens_per_second']:,.0f} plain"
-        print(f"{found['conversations']} conversations, {found['calls']} calls: {speeds}, ratio {found['throughput_ratio']}")
+        loop = Loop(given.runs[0])
+        found |= loop.memory(given.conversations)
+        found |= loop.throughput(min(given.conversations, TIMED))
+        print(f"{found['conversations']} conversations, {found['calls']} calls: peak {found['peak_rss_mb']:,.0f} MiB, "
+              f"{found['peak_rss_mb_at_a_fifth']:,.0f} when a fifth was done")  # fmt: skip
+        print(f"{found['loop_tokens_per_second']:,.0f} tokens/s in the loop, {found['plain_tokens_per_second']:,.0f} plain: "
+              f"{found['throughput_ratio']}")  # fmt: skip
     print(json.dumps(found))
 
 
