@@ -61,8 +61,10 @@ class Workplace:
         return self.out / name
 
     def close(self) -> None:
-        """What the passes left is needed no more."""
+        """What the passes left is needed no more, nor the half-written files of those that were killed."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        for partial in self.out.rglob(".*.partial"):
+            partial.unlink(missing_ok=True)
 
     def _key(self, source: str, rows: int, units: list[Unit]) -> str:
         """Settings, and size and time of every file."""

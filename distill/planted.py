@@ -35,6 +35,7 @@ QUESTIONS = {
     "pet": ("Which pet does {} have?", "What is the pet of {}?"),
     "age": ("How old is {}?", "What is the age of {}?"),
 }
+FRIEND = "Who is the friend of {}?"
 COUNTED = "apples coins books shells".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 REASONING = ("sums", "sort", "reverse", "follow", "hop", "story", "age")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from data_filters.asked import Measure, ask_about, asked_path
 from data_filters.examine import knows
+from data_filters.mixture import mix
 from data_filters.overlap import Contact
 from data_filters.shards import iter_traces, replacing
 from data_filters.sift import sift
@@ -134,9 +135,12 @@ class Filtering:
             report = sift(
                 self.inputs.traces(), folder, self.stack(), processes=processes, shard_rows=UNIT_TRACES, asked=asked, progress=bar.items
             )
+        notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
+        if self.config.untold == "lookup":
+            return notes | {"records": mix(folder, self.inputs.scrubber, self.config.lookups, self.recipe.seed)}
         if self.inputs.world is not None:
             self._score(folder)
-        return {name: report[name] for name in ("read", "kept", "dropped") if name in report}
+        return notes
 
     def _score(self, folder: Path) -> None:
         """What the world's key, which no filter sees, says of the outcome."""

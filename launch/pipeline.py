@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,22 @@ from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdo
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
-from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity, noting
+from launch.evaluation import (
+    answer_harness,
+    answer_with_tools,
+    answers_of,
+    check_apart,
+    contender_checks,
+    harness_identity,
+    noting,
+)
 from launch.filtering import ASKED, Filtering
 from launch.gates import check_gates, gate_results
 from launch.generation import Generation
 from launch.inputs import SPOKEN, Inputs, digest_source
 from launch.progress import Bar
 from launch.publish import publish_student, push
+from launch.sleeping import Sleeping
 from launch.students import Students
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
@@ -39,7 +49,7 @@ from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
 # what does not change a contender's own answers
-NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.tools", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
 
 
 class Street:
@@ -102,8 +112,11 @@ class Street:
         self._make("filter", filtering.identity(), filtering.write, main_only=True)
 
     def distill(self) -> None:
-        """The students: the base once, then every arm from its weights."""
+        """The students: the base once, then every arm from its weights; then what is learned in sleep."""
         self.students.walk()
+        if self.recipe.sleep.wanted:
+            sleeping = Sleeping(self.recipe, self.work, self.inputs)
+            self._make("distill/sleep", sleeping.identity(), sleeping.make, main_only=True)
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
@@ -120,6 +133,7 @@ class Street:
             for kind, (about, ask_all) in asking.items():
                 parts[name if kind == "answers" else f"{name}.{kind}"] = part = f"evaluate/{kind}/{name}"
                 self._make(part, about | model, partial(ask_all, name, where), owner=mine)
+        parts |= self._ask_with_tools(contenders)
         parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
         if config.ladder:
@@ -178,10 +192,26 @@ class Street:
             )  # fmt: skip
         return {"answers": count}
 
+    def _ask_with_tools(self, contenders: dict[str, Path | None]) -> dict[str, str]:
+        """Parts of the contenders that are asked with tools at hand, by name."""
+        config, parts = self.recipe.evaluate, {}
+        about = self.inputs.identity("evaluate.tools", "planted", *(f"evaluate.{name}" for name in ("seed", "items", "max_new_tokens")))
+        for number, name in enumerate(config.tools.contenders):
+            if name not in contenders:
+                raise RecipeError(f"evaluate.tools.contenders: {name!r} is not there; wanted some of {', '.join(contenders)}")
+            parts[f"{name}.tools"] = part = f"evaluate/tools/{name}"
+            mine, make = (
+                number % self.work.ranks.count == self.work.ranks.index,
+                partial(answer_with_tools, self.inputs, name, contenders[name]),
+            )
+            self._make(part, about | self.inputs.contender_identity(name), make, owner=mine)
+        return parts
+
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         shown: list[dict[str, Any]] = []
-        rows = read_answers(noting((row for name in contenders for row in answers_of(folder / "answers" / name)), shown))
+        parts = [folder / "answers" / name for name in contenders] + [folder / "tools" / name for name in config.tools.contenders]
+        rows = read_answers(noting(chain.from_iterable(map(answers_of, parts)), shown))
         card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
         add_attacks(card, self.attacks.answers(contenders))
         if config.harness:

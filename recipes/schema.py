@@ -11,14 +11,16 @@ from typing import Literal
 from recipes.gates import nearest, parse_gate
 from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
+from recipes.schema_lookup import Lookups, Tools
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
 from recipes.schema_probes import Probes
+from recipes.schema_sleep import Sleep
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
-    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lora", "Model", "Models", "Phase",
-    "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training",
-    "require",
+    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lookups", "Lora", "Model",
+    "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape", "Sleep", "Source", "Stage",
+    "Targets", "Teacher", "Tools", "Training", "require",
 ]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
@@ -51,6 +53,7 @@ class Teacher(Training):
     sources: list[Source] = field(default_factory=list)  # what it learns
     count: int = 60_000  # training sequences drawn from the sources
     vocab_size: int = 1200  # upper bound for its byte-level BPE tokenizer
+    tools: bool = False  # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it has no need of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,8 @@ class Filter:
     detectors: list[Literal["numbers", "names", "answer"]] = field(default_factory=lambda: ["numbers", "names", "answer"])
     curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
-    untold: Literal["abstain", "mask", "drop", "keep"] = "abstain"  # what to do with a trace that states an ungrounded fact
+    untold: Literal["abstain", "mask", "drop", "keep", "lookup"] = "abstain"  # what to do with a trace that states an ungrounded fact
+    lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
     abstain_text: str = "I do not know."
     duplicates: bool = True  # drop exact repetitions of prompt and answer
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
@@ -148,6 +152,7 @@ class Evaluate:
     relearn_batch_sequences: int = 32  # relearn: facts a step
     relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
     models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
+    tools: Tools = field(default_factory=Tools)  # asking with tools at hand
     harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
 
     def __post_init__(self) -> None:
@@ -198,6 +203,7 @@ class Recipe:
     filter: Filter = field(default_factory=Filter)
     distill: Distill = field(default_factory=Distill)
     evaluate: Evaluate = field(default_factory=Evaluate)
+    sleep: Sleep = field(default_factory=Sleep)
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
