@@ -20,6 +20,7 @@ from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
 from eval.ask import answer_all
 from eval.attacks import add_attacks
+from eval.edit_score import frontier_curves
 from eval.entropy import entropy_curves
 from eval.filter_score import score_filter
 from eval.harness import add_harness
@@ -27,10 +28,11 @@ from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_term
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
+from launch.editing import Editing
 from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
 from launch.gates import check_gates
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts
+from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts, part_of
 from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.students import Students
@@ -61,7 +63,7 @@ class Street:
         """Runs the wanted stages, in street order."""
         steps: dict[str, Callable[[], None]] = {
             "teacher": self.teacher, "generate": self.generate, "filter": self.filter,
-            "distill": self.distill, "evaluate": self.evaluate, "publish": self.publish,
+            "distill": self.distill, "edit": self.edit, "evaluate": self.evaluate, "publish": self.publish,
         }  # fmt: skip
         if "distill" in self.recipe.stages:
             self.students.check(early=True)  # what is known already: a fault must not wait for the hours of the stages before it
@@ -108,6 +110,11 @@ class Street:
         """The students: the base once, then every arm from its weights."""
         self.students.walk()
 
+    def edit(self) -> None:
+        """Memory taken out of one arm's weights, where the recipe says so."""
+        if self.recipe.edit is not None:
+            Editing(self.recipe, self.work, self.inputs, self.students, self._make).walk()
+
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
         contenders, config = self.inputs.contenders(), self.recipe.evaluate
@@ -135,11 +142,11 @@ class Street:
     def publish(self) -> None:
         """A hub-ready folder of one arm; pushed only where the recipe names a repository."""
         config, arm = self.recipe.publish, self.recipe.publish.student
-        if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
-            raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
+        if not self.work.done(part_of(arm)) or not self.work.done("evaluate"):
+            raise RecipeError(f"publish: {part_of(arm)} or evaluate is not finished in {self.work.root}; run those stages first")
         check_gates(config.gates, json.loads((self.work.folder("evaluate") / "scorecard.json").read_text()), arm)
         identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private", "publish.gates")) | {
-            "input.student": self.work.digest(f"distill/{arm}"),
+            "input.student": self.work.digest(part_of(arm)),
             "input.scorecard": self.work.digest("evaluate"),
         }
         self._make("publish", identity, self._publish, main_only=True)
@@ -207,17 +214,19 @@ class Street:
         if config.ladder:
             how = {"contenders": contenders, "bootstrap": config.bootstrap, "seed": config.seed}
             card["sizes"] = equivalent_sizes(rows, Ladder.read(config.ladder), **how)
-        if entropy := entropy_curves({name: self.work.folder(f"distill/{name}") for name in contenders}):
+        if entropy := entropy_curves({name: self.work.folder(part_of(name)) for name in contenders}):
             card.setdefault("curves", {})["entropy"] = entropy
+        if self.recipe.edit is not None and self.work.done("edit"):
+            card.setdefault("curves", {})["edit_frontier"] = frontier_curves(self.work.folder("edit") / "frontier.json")
         save_scorecard(card, folder, rows)
         return {"answers": len(rows)}
 
     def _publish(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.publish
         card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
-        made = json.loads((self.work.folder(f"distill/{config.student}") / "manifest.json").read_text())["notes"]
+        made = json.loads((self.work.folder(part_of(config.student)) / "manifest.json").read_text())["notes"]
         publish_student(
-            self.work.folder(f"distill/{config.student}"), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
+            self.work.folder(part_of(config.student)), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
             license=config.license, base_model=self.recipe.models.student.path, teacher_name=self.inputs.teacher_name(),
             notes={name: made[name] for name in ("written", "taught_tokens", "steps") if name in made}, repo=config.repo,
         )  # fmt: skip
