@@ -40,12 +40,15 @@ class Target:
         return self.parameter == "gate_up_proj"
 
 
-def find_targets(model: PreTrainedModel, *, layers: Sequence[int], projections: Sequence[str]) -> list[Target]:
+def find_targets(
+    model: PreTrainedModel, *, layers: Sequence[int], projections: Sequence[str], with_weights: bool = True
+) -> list[Target]:  # fmt: skip
     """The targets of some layers, in the model's order.
 
     Args:
         layers: numbers from 0; empty: all.
         projections: last names of linear modules; "experts" stands for the stacks of a mixture.
+        with_weights: False: the model has names and shapes only.
 
     Raises:
         ModelError: a layer or a projection that does not exist, or a weight that is quantised or cut up over ranks.
@@ -59,7 +62,7 @@ def find_targets(model: PreTrainedModel, *, layers: Sequence[int], projections: 
     if unknown:
         known = sorted({_last(t) for t in _all_targets(model)})
         raise ModelError(f"edit.projections: no {', '.join(unknown)} in these layers; there are {', '.join(known)}")
-    for target in found:
+    for target in found if with_weights else ():
         _refuse_uneditable(target, model)
     return found
 

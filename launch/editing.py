@@ -21,8 +21,9 @@ from distill.edit_targets import Target, find_targets
 from distill.encode import Encoded, Teaching, encode_traces
 from distill.engine import LocalEngine
 from distill.fluency import bits_per_byte, halves, read_text
-from distill.models import load_model, load_tokenizer, save_model
+from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, Packed, pack, write_encoded
+from distill.preflight import skeleton
 from distill.splits import digest_of
 from distill.student import train_arm
 from distill.targets import LiveTeacher
@@ -62,6 +63,16 @@ class Editing:
         self.spec: Model = recipe.models.student
         self.arm = work.folder(f"distill/{self.config.arm}")
         self.is_main = work.ranks.is_main
+
+    def check(self) -> str:
+        """What will be edited, from the student's config alone.
+
+        Raises:
+            ModelError: layers or projections that it does not have.
+        """
+        model = skeleton(load_config(self.spec), self.spec)
+        found = find_targets(model, layers=self.config.layers, projections=self.config.projections, with_weights=False)
+        return f"{len(found)} matrices in {len({target.layer for target in found})} layers"
 
     def walk(self) -> None:
         """Factors by all ranks, the search and the edits by the main one, the healing by all; edit/frontier.json at the end."""

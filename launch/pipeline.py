@@ -59,6 +59,11 @@ class Street:
     def students(self) -> Students:
         return Students(self.recipe, self.work, self.inputs, self._make)
 
+    @cached_property
+    def editing(self) -> Editing | None:
+        """The stage edit, where the recipe has one."""
+        return Editing(self.recipe, self.work, self.inputs, self.students, self._make) if self.recipe.edit is not None else None
+
     def walk(self) -> None:
         """Runs the wanted stages, in street order."""
         steps: dict[str, Callable[[], None]] = {
@@ -70,6 +75,8 @@ class Street:
         if "evaluate" in self.recipe.stages and not self.work.done("evaluate"):
             for _, check in contender_checks(self.recipe.evaluate):
                 check()
+        if self.editing is not None and "edit" in self.recipe.stages and not self.work.done("edit"):
+            self.editing.check()
         for name in STAGES:
             if name in self.recipe.stages:
                 steps[name]()
@@ -112,8 +119,8 @@ class Street:
 
     def edit(self) -> None:
         """Memory taken out of one arm's weights, where the recipe says so."""
-        if self.recipe.edit is not None:
-            Editing(self.recipe, self.work, self.inputs, self.students, self._make).walk()
+        if self.editing is not None:
+            self.editing.walk()
 
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
