@@ -15,6 +15,7 @@ from distill.planted import World
 from distill.teacher import own_tokenizer
 from eval.edit_score import search_questions
 from eval.relearn import relearn
+from launch.memory import main as memory
 from launch.pipeline import run
 from launch.workspace import Workspace
 from recipes.errors import PipelineError, RecipeError
@@ -146,3 +147,19 @@ def test_a_recipe_that_cannot_work_is_refused_before_any_model(tmp_path):
     facts = "[{name: world/x, path: recipes/questions/world_recall.jsonl, answer: answer}]"
     with pytest.raises(RecipeError, match=r"edit and evaluate both ask recipes/questions/world_recall.jsonl"):
         recipe_of(tmp_path, f"edit.recall_sources={facts}", f"evaluate.recall_sources={facts}")
+
+
+def test_memory_on_and_off_from_the_command_line(finished, tmp_path, capsys):
+    on, off = tmp_path / "on", tmp_path / "off"
+    assert memory([str(finished / "edit/student"), str(on)]) == 0 and memory([str(on), str(off)]) == 0
+    assert capsys.readouterr().out.split() == ["memory_on", "memory_off"]
+    assert (off / "model.safetensors").read_bytes() == (finished / "edit/student/model.safetensors").read_bytes()
+    assert (on / "model.safetensors").read_bytes() == (finished / "distill/control/model.safetensors").read_bytes()
+    for words, line in (
+        ([finished / "distill/student", tmp_path / "x", "--delta", on / "delta.safetensors"], "a delta of another model or other data"),
+        ([finished / "distill/student", tmp_path / "x"], "no such delta"),
+        ([on, off], "is there already"),
+    ):
+        assert memory([str(word) for word in words]) == 2
+        told = capsys.readouterr().err
+        assert line in told and told.count("error: ") == 1
