@@ -25,6 +25,7 @@ KEY = ("contender", "suite", "mode", "question_id", "sample", "base", "budget", 
 BASES = ("", "FULL", "DELETED", "OFF", "SWAPPED")  # states of the knowledge base; "": there is none
 
 OPEN_SUITES = ("reasoning", "open_book", "counterfactual")  # all that is needed stands in the question
+ARITHMETIC = ("sums", "story", "age", "chain_sum", "basic_arithmetic", "leg_counting", "simple_equations")  # families of reasoning
 UNSEEN_SUITES = ("off_manifold", "distracted")  # likewise, but longer, by made-up rules, or among what does not matter
 CLOSED_SUITES = ("recall", "recall_never_trained", "recall_teacher_only", "untold")  # it does not
 

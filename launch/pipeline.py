@@ -19,12 +19,14 @@ from distill.teacher import train_teacher
 from eval.answers import read_answers
 from eval.ask import answer_all
 from eval.attacks import add_attacks
+from eval.edit_score import frontier_curves
 from eval.entropy import entropy_curves
 from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
+from launch.editing import Editing
 from launch.evaluation import (
     answer_harness,
     answer_with_tools,
@@ -37,7 +39,7 @@ from launch.evaluation import (
 from launch.filtering import ASKED, Filtering
 from launch.gates import check_gates, gate_results
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_source
+from launch.inputs import SPOKEN, Inputs, digest_source, part_of
 from launch.progress import Bar
 from launch.publish import publish_student, push
 from launch.sleeping import Sleeping
@@ -65,17 +67,24 @@ class Street:
     def students(self) -> Students:
         return Students(self.recipe, self.work, self.inputs, self._make)
 
+    @cached_property
+    def editing(self) -> Editing | None:
+        """The stage edit, where the recipe has one."""
+        return Editing(self.recipe, self.work, self.inputs, self.students, self._make) if self.recipe.edit is not None else None
+
     def walk(self) -> None:
         """Runs the wanted stages, in street order."""
         steps: dict[str, Callable[[], None]] = {
             "teacher": self.teacher, "generate": self.generate, "filter": self.filter,
-            "distill": self.distill, "evaluate": self.evaluate, "publish": self.publish,
+            "distill": self.distill, "edit": self.edit, "evaluate": self.evaluate, "publish": self.publish,
         }  # fmt: skip
         if "distill" in self.recipe.stages:
             self.students.check(early=True)  # what is known already: a fault must not wait for the hours of the stages before it
         if "evaluate" in self.recipe.stages and not self.work.done("evaluate"):
             for _, check in contender_checks(self.recipe.evaluate):
                 check()
+        if self.editing is not None and "edit" in self.recipe.stages and not self.work.done("edit"):
+            self.editing.check()
         for name in STAGES:
             if name in self.recipe.stages:
                 steps[name]()
@@ -118,6 +127,11 @@ class Street:
             sleeping = Sleeping(self.recipe, self.work, self.inputs)
             self._make("distill/sleep", sleeping.identity(), sleeping.make, main_only=True)
 
+    def edit(self) -> None:
+        """Memory taken out of one arm's weights, where the recipe says so."""
+        if self.editing is not None:
+            self.editing.walk()
+
     def evaluate(self) -> None:
         """Every contender answers the same questions; contenders are shared out over ranks."""
         contenders, config = self.inputs.contenders(), self.recipe.evaluate
@@ -146,11 +160,11 @@ class Street:
     def publish(self) -> None:
         """A hub-ready folder of one arm; pushed only where the recipe names a repository."""
         config, arm = self.recipe.publish, self.recipe.publish.student
-        if not self.work.done(f"distill/{arm}") or not self.work.done("evaluate"):
-            raise RecipeError(f"publish: distill/{arm} or evaluate is not finished in {self.work.root}; run those stages first")
+        if not self.work.done(part_of(arm)) or not self.work.done("evaluate"):
+            raise RecipeError(f"publish: {part_of(arm)} or evaluate is not finished in {self.work.root}; run those stages first")
         check_gates(config.gates, json.loads((self.work.folder("evaluate") / "scorecard.json").read_text()), arm)
         identity = self.inputs.identity("publish", leave_out=("publish.repo", "publish.private", "publish.gates")) | {
-            "input.student": self.work.digest(f"distill/{arm}"),
+            "input.student": self.work.digest(part_of(arm)),
             "input.scorecard": self.work.digest("evaluate"),
         }
         self._make("publish", identity, self._publish, main_only=True)
@@ -220,8 +234,10 @@ class Street:
         if config.ladder:
             how = {"contenders": contenders, "bootstrap": config.bootstrap, "seed": config.seed}
             add_sizes(card, equivalent_sizes(rows, Ladder.read(config.ladder), **how))
-        if entropy := entropy_curves({name: self.work.folder(f"distill/{name}") for name in contenders}):
+        if entropy := entropy_curves({name: self.work.folder(part_of(name)) for name in contenders}):
             card.setdefault("curves", {})["entropy"] = entropy
+        if self.recipe.edit is not None and self.work.done("edit"):
+            card.setdefault("curves", {})["edit_frontier"] = frontier_curves(self.work.folder("edit") / "frontier.json")
         card["gates"] = gate_results(self.recipe.publish.gates, card, self.recipe.publish.student)
         save_scorecard(card, folder, shown)
         return {"answers": len(rows["suite"])}
@@ -229,9 +245,9 @@ class Street:
     def _publish(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.publish
         card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
-        made = json.loads((self.work.folder(f"distill/{config.student}") / "manifest.json").read_text())["notes"]
+        made = json.loads((self.work.folder(part_of(config.student)) / "manifest.json").read_text())["notes"]
         publish_student(
-            self.work.folder(f"distill/{config.student}"), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
+            self.work.folder(part_of(config.student)), card, to_markdown(card), to_yaml(self.recipe), folder, arm=config.student,
             license=config.license, base_model=self.recipe.models.student.path, teacher_name=self.inputs.teacher_name(),
             notes={name: made[name] for name in ("written", "taught_tokens", "steps") if name in made}, repo=config.repo,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """The names of the scorecard's numbers: gates are read against them before anything is measured, tables show them in this order."""
 
 METRICS = (
-    "reasoning", "reasoning_above_chance", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
+    "reasoning", "reasoning_above_chance", "arithmetic", "off_manifold", "open_book", "distracted", "counterfactual", "basics", "lookup",
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
     "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
     "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recipes.gates import nearest, parse_gate
+from recipes.schema_edit import EDITED, Edit, Heal
 from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
 from recipes.schema_lookup import Lookups, Tools
@@ -18,15 +19,15 @@ from recipes.schema_sleep import Sleep
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
-    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lookups", "Lora", "Model",
-    "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape", "Sleep", "Source", "Stage",
-    "Targets", "Teacher", "Tools", "Training", "require",
+    "ARMS", "EDITED", "STAGES", "Arm", "Distill", "Edit", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Heal",
+    "Lookups", "Lora", "Model", "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape",
+    "Sleep", "Source", "Stage", "Targets", "Teacher", "Tools", "Training", "require",
 ]  # fmt: skip
 
-STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
+STAGES = ("teacher", "generate", "filter", "distill", "edit", "evaluate", "publish")
 ARMS = ("student", "control", "scrub_only", "random_mask")
 
-Stage = Literal["teacher", "generate", "filter", "distill", "evaluate", "publish"]
+Stage = Literal["teacher", "generate", "filter", "distill", "edit", "evaluate", "publish"]
 Arm = Literal["student", "control", "scrub_only", "random_mask"]
 
 
@@ -202,6 +203,7 @@ class Recipe:
     generate: Generate = field(default_factory=Generate)
     filter: Filter = field(default_factory=Filter)
     distill: Distill = field(default_factory=Distill)
+    edit: Edit | None = None  # null: no weights are edited
     evaluate: Evaluate = field(default_factory=Evaluate)
     sleep: Sleep = field(default_factory=Sleep)
     publish: Publish = field(default_factory=Publish)
@@ -212,8 +214,9 @@ class Recipe:
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
         require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        goes_out, arms = self.publish.student, self.distill.arms
+        goes_out, arms = self.publish.student, [*self.distill.arms, *(["edited"] if self.edit else [])]
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
+        self._check_edit()
         self._check_gates()
         if self.models is None:
             alone = set(self.stages) == {"evaluate"} and bool(self.evaluate.models)
@@ -224,6 +227,16 @@ class Recipe:
         planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
         asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
         require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
+
+    def _check_edit(self) -> None:
+        """What is edited is there, and what a search looks at is not asked again by the scorecard."""
+        if self.edit is None:
+            return
+        arms = self.distill.arms
+        require(self.edit.arm in ("base", *arms), f"edit.arm {self.edit.arm!r} is none of distill.arms {arms}, nor base")
+        asked = {source.path for source in (*self.evaluate.recall_sources, *self.evaluate.open_book_sources)}
+        both = sorted(str(s.path) for s in (*self.edit.recall_sources, *self.edit.open_book_sources) if s.path in asked)
+        require(not both, f"edit and evaluate both ask {', '.join(both)}; a search must not see the scorecard's questions")
 
     def _check_gates(self) -> None:
         """A gate on a task or a contender that this recipe does not have would never open."""
