@@ -128,7 +128,8 @@ def _keys(seen: Sequence[Looked], stack: Stack) -> Keys:
             stays = [s for s in one.spans if s.grounding == "given" or stack.scrubber.action(s) == "keep"]
             left = facts_of(stays)
             found["fact"].append((row, np.array(fact_keys(left), np.uint64)))
-    return Keys.gather([hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found)
+    ids = [one.trace.id for one in seen]
+    return Keys.gather(ids, [hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found)
 
 
 def knows(curriculum: Curriculum, word: str) -> bool:

@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 from data_filters.canaries import plant
@@ -18,7 +17,7 @@ from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.verify import verify
 from data_filters.workplace import Workplace
 
-Strike = tuple[str, int, int]  # filter, unit and row of the first of its kind
+Strike = tuple[str, str]  # filter, id of the first of its kind
 _SAID = {
     "duplicates": "said before, word for word: {}",
     "near_duplicates": "asks nearly the same of the same values: {}",
@@ -32,11 +31,11 @@ def settle(folder: Path, number: int) -> int:
     job = load_job(folder)
     work = Workplace(job.out, "")
     seen: list[Looked] = pickle.loads(work.looked(number).read_bytes())
-    strikes: dict[int, Strike] = pickle.loads(work.strikes(number).read_bytes())
+    strikes = work.struck_rows(number)
     sketch, ledger, facts = Sketch(), Ledger(), []
     kept, dropped = [], []
     for row, one in enumerate(seen):
-        fault = fate(one, strikes.get(row), work)
+        fault = fate(one, strikes.get(row))
         trace, fault = _out(one, fault, job.stack, sketch, ledger)
         if fault and (fault[0] == "read" or not job.stack.report_only):
             dropped.append(to_row(trace, dropped_by=fault[0], reason=fault[1]))
@@ -55,13 +54,13 @@ def settle(folder: Path, number: int) -> int:
     return len(seen)
 
 
-def fate(one: Looked, strike: Strike | None, work: Workplace) -> Fault | None:
+def fate(one: Looked, strike: Strike | None) -> Fault | None:
     """The first filter, in their order, that drops the trace, and why."""
     if one.fault:
         return one.fault
     found = [one.late] if one.late else []
     if strike:
-        found.append((strike[0], _SAID[strike[0]].format(_id_of(work, strike[1], strike[2]))))
+        found.append((strike[0], _SAID[strike[0]].format(strike[1])))
     return min(found, key=lambda fault: ORDER.index(fault[0]), default=None)
 
 
@@ -106,12 +105,3 @@ def _count_facts(spans: Sequence[Span], done: Trace, fault: Fault | None, ledger
 
 def _said(trace: Trace) -> str:
     return "\n".join(m["content"] for m in trace.messages if m["role"] == "assistant")
-
-
-def _id_of(work: Workplace, unit: int, row: int) -> str:
-    return _ids(work.looked(unit))[row]
-
-
-@lru_cache(maxsize=32)
-def _ids(path: Path) -> list[str]:
-    return [one.trace.id for one in pickle.loads(path.read_bytes())]

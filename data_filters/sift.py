@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from data_filters.duplicates import beyond
+from data_filters.duplicates import beyond, by_unit, names_of
 from data_filters.examine import look
 from data_filters.exposure import merge_ledgers
 from data_filters.knowledge import Ledger
@@ -91,7 +91,7 @@ def sift(
 
 
 def _strike(work: Workplace, stack: Stack, count: int) -> None:
-    """Pass 2: rows that repeat others or state a fact too often, each with the filter and the first of its kind."""
+    """Pass 2: rows that repeat others or state a fact too often, each with the filter and the name of the first."""
     paths = [work.keys(number) for number in range(count)]
     struck = []
     for path in paths:
@@ -106,13 +106,13 @@ def _strike(work: Workplace, stack: Stack, count: int) -> None:
         steps.append(("skeleton", "skeleton", stack.per_skeleton, False))
     if stack.exposure_cap:
         steps.append(("exposure", "fact", max(1, int(stack.exposure_cap / stack.epochs)), False))
-    found: list[dict[int, tuple[str, int, int]]] = [{} for _ in paths]
+    for number in range(count):
+        work.strike(number, {})
     for name, kind, most, among_problems in steps:
-        for rows, more in zip(found, beyond(paths, kind, most, struck, among_problems=among_problems), strict=True):
-            rows.update({row: (name, *first) for row, first in more.items()})
-    for number, rows in enumerate(found):
-        with replacing(work.strikes(number)) as partial:
-            partial.write_bytes(pickle.dumps(dict(sorted(rows.items()))))
+        places, firsts = beyond(paths, kind, most, struck, among_problems=among_problems)
+        names = iter(names_of(paths, firsts))
+        for unit, rows in by_unit(places):
+            work.strike(unit, work.struck_rows(unit) | {row: (name, str(next(names))) for row in rows.tolist()})
     with replacing(work.struck) as partial:
         partial.write_text("done")
 

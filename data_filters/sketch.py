@@ -25,13 +25,14 @@ class Sketch:
         """Counts a trace that was right before scrubbing, and whether it could still be verified as it goes out."""
         if before.verdict != "correct":
             return
-        last = next(m["content"] for m in reversed(after.messages) if m["role"] == "assistant")
+        old, new = (next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant") for trace in (before, after))
+        broken = old != new and verify(old, reference)[0] == "correct" and verify(new, reference)[0] != "correct"
         edited = before.messages != after.messages
         self.damage.update(
             {
                 "right before": 1, "edited": int(edited), "edits undone": int(undone),
                 "declined": int(any(span.action == "abstain" for span in after.spans)),
-                "no longer right": int(edited and verify(last, reference)[0] == "wrong"),
+                "no longer right": int(broken),
             }
         )  # fmt: skip
 

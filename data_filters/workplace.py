@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -49,6 +50,14 @@ class Workplace:
     def strikes(self, number: int) -> Path:
         return self.folder / f"strikes-{number:05d}.pickle"
 
+    def strike(self, number: int, rows: dict[int, tuple[str, str]]) -> None:
+        """Notes which rows of a unit go: by which filter, and the name of the first of their kind."""
+        with replacing(self.strikes(number)) as partial:
+            partial.write_bytes(pickle.dumps(rows))
+
+    def struck_rows(self, number: int) -> dict[int, tuple[str, str]]:
+        return dict(pickle.loads(self.strikes(number).read_bytes()))
+
     def settled(self, number: int) -> Path:
         return self.folder / f"settled-{number:05d}.pickle"
 
@@ -61,7 +70,11 @@ class Workplace:
         return self.out / name
 
     def close(self) -> None:
-        """What the passes left is needed no more, nor the half-written files of those that were killed."""
+        """What the passes left is needed no more, nor the half-written files of those that were killed.
+
+        The plan goes first: nobody may go on from a folder that is half gone.
+        """
+        (self.folder / "plan.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         for partial in self.out.rglob(".*.partial"):
             partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data_filters.curriculum import stem
-from data_filters.duplicates import KINDS, Keys, beyond, fingerprint, question_keys
+from data_filters.duplicates import KINDS, Keys, beyond, fingerprint, names_of, question_keys
 from data_filters.exposure import Ledger, facts_of, merge_ledgers
 from data_filters.facts import load_curriculum
 from data_filters.minhash import BANDS, ROWS, SHINGLE_WORDS, band_keys
@@ -90,7 +90,7 @@ def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(tmp
 
 def keys(numbers: list[int], owners: list[int]) -> Keys:
     found = {kind: [] for kind in KINDS} | {"same": [(row, np.array([n], np.uint64)) for row, n in enumerate(numbers)]}
-    return Keys.gather(owners, found)
+    return Keys.gather([f"id{n}" for n in range(len(numbers))], owners, found)
 
 
 @pytest.mark.parametrize("at_once", [10**6, 7])
@@ -104,15 +104,19 @@ def test_merging_in_parts_finds_what_a_list_finds(tmp_path: Path, at_once: int) 
     for most in (1, 3):
         struck = [np.zeros(30, bool) for _ in paths]
         struck[0][0] = True  # counts no more
-        found = beyond(paths, "same", most, struck, at_once=at_once)
+        places, firsts = beyond(paths, "same", most, struck, at_once=at_once)
+        found = {(place >> 32, place & 0xFFFFFFFF): first for place, first in zip(places.tolist(), firsts.tolist(), strict=True)}
+        assert names_of(paths, firsts).tolist() == [f"id{first & 0xFFFFFFFF}" for first in firsts.tolist()]
+        first_of: dict[int, int] = {}
         seen: Counter[int] = Counter()
         for unit, numbers in enumerate(units):
             for row, number in enumerate(numbers):
                 if (unit, row) == (0, 0):
                     continue
-                assert (row in found[unit]) == (seen[number] >= most)
+                first = first_of.setdefault(number, unit << 32 | row)
+                assert found.get((unit, row)) == (first if seen[number] >= most else None)
                 seen[number] += 1
-        assert all(struck[unit][row] for unit, rows in enumerate(found) for row in rows)
+        assert all(struck[unit][row] for unit, row in found)
 
 
 def test_fingerprints_tell_roles_and_texts_apart() -> None:
