@@ -30,8 +30,8 @@ Fact = tuple[str, str, str]
 class Ledger:
     """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and are merged at the end.
 
-    The relation is the question that was asked. A trace counts once for a fact, however often it states it; numbers
-    that arithmetic made from a recalled number are no facts of their own.
+    The relation is the question that was asked, none where the fact was only a step on the way to its answer. A trace counts once for a
+    fact, however often it states it; numbers that arithmetic made from a recalled number are no facts of their own.
 
     Args:
         folder: receives part-*.parquet, sorted by fact.
@@ -48,8 +48,11 @@ class Ledger:
         """Records the ungrounded spans of one trace."""
         untold = [span for span in spans if span.grounding == "ungrounded"]
         computed = {(span.relation, span.original) for span in untold if span.kind == "result"}
+        steps = {relation for relation, _ in computed}
         facts = {
-            (span.subject, span.relation, span.original): span.kind for span in untold if (span.relation, span.original) not in computed
+            (span.subject, "" if span.relation in steps else span.relation, span.original): span.kind
+            for span in untold
+            if (span.relation, span.original) not in computed
         }
         for fact, kind in sorted(facts.items()):
             count, first, kind = self._counts.get(fact, (0, trace_id, kind))

@@ -50,9 +50,8 @@ def _spans(document: Any) -> list[Found]:
 def _check(model: str, folder: Path) -> None:
     wanted = _DIGESTS.get(model)
     if wanted is not None and (found := files_digest(folder)) != wanted:
-        raise RecipeError(
-            f"filter.ner: the files of {model} are not those that were checked ({found[:12]}, wanted {wanted[:12]}); install 3.8.0 again"
-        )
+        said = f"{found[:12]}, wanted {wanted[:12]}"
+        raise RecipeError(f"filter.ner: the files of {model} are not those that were checked ({said}); install 3.8.0 again")
 
 
 def files_digest(folder: Path) -> str:

@@ -14,6 +14,7 @@ from data_filters.found import Detector, Found
 from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
 from data_filters.kinds import is_year, kind_of
+from data_filters.lookups import without_calls
 from data_filters.surrogates import Surrogates
 from data_filters.told import read_prompt
 from data_filters.traces import Span, Trace
@@ -30,9 +31,9 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text), mask (text stays, facts carry no loss), hide (a placeholder), rename (a
-            fictional name), generalise ("some place"), drop (nothing here: the caller leaves the trace out) or keep (facts are
-            recorded only).
+        untold: abstain (the message becomes abstain_text; so also for lookup, until data_filters/mixture.py gives it calls), mask (text
+            stays, facts carry no loss), hide (a placeholder), rename (a fictional name), generalise ("some place"), drop (nothing
+            here: the caller leaves the trace out) or keep (facts are recorded only).
         by_kind: actions for kinds of spans, where they differ from `untold`.
         abstain_text: what the student says instead.
         gazetteer: known names; None: the places that ship with the room.
@@ -120,7 +121,8 @@ class Scrubber:
 
     def action(self, span: Span) -> str:
         """What the recipe does with an ungrounded span of this kind."""
-        return self.by_kind.get(span.kind, self.untold)
+        wanted = self.by_kind.get(span.kind, self.untold)
+        return "abstain" if wanted == "lookup" else wanted
 
     def drops(self, spans: Iterable[Span]) -> Span | None:
         """The first ungrounded span for which the whole trace goes."""
@@ -201,6 +203,7 @@ def by_place(spans: Iterable[Span]) -> list[Span]:
 
 def restore(trace: Trace) -> Trace:
     """The trace with the teacher's own text and full weights; spans of edits that were undone are gone."""
+    trace = without_calls(trace)
     messages, spans = [dict(message) for message in trace.messages], []
     shift = dict.fromkeys(range(len(messages)), 0)
     for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):

@@ -71,6 +71,9 @@ KINDS = {
     "accuracy_by_distractors": Kind(
         "Accuracy by distractors", "Good: flat; what does not matter is passed over.", "distractors", "correct"
     ),
+    "edit_frontier": Kind(
+        "Edit frontier", "Good: high at the left: much is kept where little is recalled. Select split.", "recall", "kept", x_share=True
+    ),
     "entropy": Kind(
         "Entropy over training",
         "Good: comes down to the teacher (dashed), no further. Shade: range of steps.",

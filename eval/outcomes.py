@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from eval.answers import CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
+from eval.answers import ARITHMETIC, CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
 from eval.recall import GENERATED
 from eval.scores import (
     Entry,
@@ -44,7 +44,8 @@ def accuracies(main: Columns) -> Entries:
     for suite in ("reasoning", "off_manifold"):
         rows = select(free, suite=suite)
         entries |= {f"{suite}/{family}": share(select(rows, family=family), "correct") for family in sorted(set(rows["family"]))}
-    return entries | {"reasoning_above_chance": above_chance(reasoning)}
+    counted = share(select(reasoning, family=ARITHMETIC), "correct")
+    return entries | {"reasoning_above_chance": above_chance(reasoning), "arithmetic": counted}
 
 
 def above_chance(rows: Columns) -> Entry | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, Columns, main_answers, read_answers, select
+from eval.answers import ARITHMETIC, OPEN_SUITES, Columns, main_answers, read_answers, select
 from eval.calibration import Curve, calibration
 from eval.calibration import curves as confidence_curves
 from eval.effort import curves as effort_curves
@@ -23,9 +23,9 @@ from eval.report import to_html
 from eval.sampling import several_tries, template_collapse
 from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
 from eval.tables import to_markdown, to_terminal
-from recipes.schema import ARMS
+from recipes.schema import ARMS, EDITED
 
-__all__ = ["build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
+__all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
 
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
 
@@ -87,6 +87,18 @@ def build_scorecard(
         "headline_by_contender": headlines,
         "statistics": {"bootstrap": bootstrap, "seed": seed, "confidence": 0.95, "reasoning_chance": chance},
     }
+
+
+def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
+    """Puts equivalent sizes into a scorecard; the headline is how many octaves farther apart the student is than the reference.
+
+    Args:
+        card: from build_scorecard.
+        sizes: from equivalent_sizes.
+    """
+    change = sizes["octaves"].get("student", {}).get("change")
+    card["sizes"] = sizes
+    card["headline"]["separation_octaves"] = change and change["value"]
 
 
 def save_scorecard(card: Scorecard, folder: str | os.PathLike[str], samples: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -163,18 +175,23 @@ def _generated_minus_never(sheet: Columns, bootstrap: int, seed: int) -> Entry |
 
 
 def pairs(contenders: list[str]) -> list[tuple[str, str]]:
-    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of them), student with control."""
-    outside = [name for name in contenders if name not in ("teacher", "base", *ARMS)]
+    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of them), student with control,
+    what was edited with arms and with its own controls.
+    """
+    outside = [name for name in contenders if name not in ("teacher", "base", *ARMS, *EDITED)]
     reference, compared = ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
     against = [(name, reference) for name in compared if name != reference]
-    return against + [("student", "control")] * ({"student", "control"} <= set(contenders))
+    further = [("student", "control"), ("edited", "student"), ("edited", "control"), *(("edited", one) for one in EDITED[1:])]
+    return against + [pair for pair in further if set(pair) <= set(contenders)]
 
 
 def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> Entries:
     """Paired differences on the questions that both answered."""
     free = {suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)] for suite in (*OPEN_SUITES, "basics")}
     recall = [_best_elicitation(sheet) for sheet in (first, second)]
-    return {name: difference(*both, bootstrap, stream(seed, name)) for name, both in {**free, "recall_generated": recall}.items()}
+    counted = [select(sheet, family=ARITHMETIC) for sheet in free["reasoning"]]
+    compared = {**free, "arithmetic": counted, "recall_generated": recall}
+    return {name: difference(*both, bootstrap, stream(seed, name)) for name, both in compared.items()}
 
 
 def _best_elicitation(sheet: Columns) -> Columns:

@@ -28,7 +28,7 @@ from eval.suites import TOLD, all_questions
 from launch.identity import Identity, content_digest, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
-from recipes.schema import ARMS, Model, Recipe, Source
+from recipes.schema import ARMS, EDITED, Model, Recipe, Source
 
 SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))  # where and how fast, not what is said
 Attempt = Callable[[str, Callable[[], Any]], Any]
@@ -92,7 +92,7 @@ class Inputs:
         return digest_source(outside) if outside else self.work.digest("filter")
 
     def contenders(self) -> dict[str, Path | None]:
-        """teacher, base, then every arm found, then evaluate.models; a teacher behind a server cannot answer here and stays out.
+        """teacher, base, then every arm and edit found, then evaluate.models; a teacher behind a server cannot answer here and stays out.
 
         Where evaluate.models names others, a teacher that is still to be built stays out too.
         """
@@ -101,7 +101,8 @@ class Inputs:
         if has_teacher and outside and models.teacher.path is None:
             has_teacher = self.work.done("teacher")
         names = ("base", *sorted(ARMS, key=("control", "student", "scrub_only", "random_mask").index))
-        trained = {name: self.work.folder(f"distill/{name}") for name in names if self.work.done(f"distill/{name}")}
+        parts = {name: part_of(name) for name in (*names, *(EDITED if self.recipe.edit else ()))}
+        trained = {name: self.work.folder(part) for name, part in parts.items() if self.work.done(part)}
         return ({"teacher": None} if has_teacher else {}) | trained | outside
 
     def spec(self, name: str) -> Model:
@@ -113,7 +114,7 @@ class Inputs:
     def contender_identity(self, name: str) -> Identity:
         """Which model a contender is: a local folder by content, a hub model by name."""
         if name not in self.recipe.evaluate.models:
-            return {"contender": name, "input.model": self.teacher_digest() if name == "teacher" else self.work.digest(f"distill/{name}")}
+            return {"contender": name, "input.model": self.teacher_digest() if name == "teacher" else self.work.digest(part_of(name))}
         spec, key = self.spec(name), f"evaluate.models.{name}"
         source = Path(resolve(spec))
         content = content_digest(source) if source.is_dir() else str(spec.path)
@@ -237,6 +238,13 @@ class Inputs:
     def engine(self, name: str, batch: int, where: Path | None = None) -> LocalEngine:
         tokenizer = self.teacher_tokenizer() if name == "teacher" else load_tokenizer(self.spec(name), where)
         return LocalEngine(self.open_model(name, where), tokenizer, batch_sequences=batch)
+
+
+def part_of(name: str) -> str:
+    """Where the model of a contender that was trained or edited here lies in the run."""
+    if name not in EDITED:
+        return f"distill/{name}"
+    return "edit/student" if name == "edited" else f"edit/{name.removeprefix('edit_')}"
 
 
 def digest_texts(texts: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
         prog="python -m launch.run", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Runs the stages of a recipe: teacher, generate, filter, distill, evaluate, publish.",
+        description="Runs the stages of a recipe: teacher, generate, filter, distill, edit, evaluate, publish.",
     )  # fmt: skip
     made.add_argument("recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/planted_world.yaml")
     made.add_argument("overrides", metavar="key=value", nargs="*", help="laid on the recipe, e.g. distill.steps=300 name=short")

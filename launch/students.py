@@ -68,8 +68,7 @@ class Students:
     def walk(self) -> None:
         """Base, probe, then each arm with its targets."""
         self.check()
-        base = self.inputs.identity("models.student") | self._teacher(always=False)
-        self.make("distill/base", base, self._make_base, main_only=True)
+        self.make_base()
         if self.config.probe.every_steps and self.recipe.models.teacher.engine == "transformers":
             asked = ("planted", "distill.probe.items", "generate.system", *(f"evaluate.{x}" for x in ("seed", "sources", "max_new_tokens")))
             self.make("distill/probe", self.inputs.identity(*asked) | self._teacher(), self._probe_teacher, main_only=True)
@@ -77,6 +76,11 @@ class Students:
             found = {"arm": arm, "input.traces": self.inputs.kept_digest()} | self._targets(arm)
             identity = self.inputs.identity("models.student", "distill", leave_out=ASIDE) | self._teacher(always=False) | found
             self.make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
+
+    def make_base(self) -> None:
+        """The student before training; all arms start from it."""
+        base = self.inputs.identity("models.student") | self._teacher(always=False)
+        self.make("distill/base", base, self._make_base, main_only=True)
 
     # --- parts --------------------------------------------------------------------------------------------------
 
@@ -143,9 +147,9 @@ class Students:
 
     def _encode(self, arm: str, path: Path) -> dict[str, int]:
         how = {"label": arm, "is_main": self.is_main, "wait": self.work.wait_for}
-        return encode_arm(self.spec, self.config, self.base, self._traces(arm), path, **how)
+        return encode_arm(self.spec, self.config, self.base, self.traces_of(arm), path, **how)
 
-    def _traces(self, arm: str) -> Iterator[Trace]:
+    def traces_of(self, arm: str) -> Iterator[Trace]:
         """Kept traces as an arm sees them; arms differ in nothing else."""
         report = self.work.folder("filter") / "report.json"
         masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0

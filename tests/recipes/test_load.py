@@ -214,7 +214,7 @@ def test_a_fault_gets_one_line(tmp_path: Path, text: str, line: str | None) -> N
         ("seed=[1", "command line: broken YAML: expected ',' or ']', but got '<stream end>' in 'seed=[1'"),
         (
             "stages=generate,filtr",
-            "command line: stages[1] is 'filtr', wanted one of teacher, generate, filter, distill, evaluate, publish; "
+            "command line: stages[1] is 'filtr', wanted one of teacher, generate, filter, distill, edit, evaluate, publish; "
             "did you mean 'filter'?",
         ),
         ("generate.sources=[{nam: a}]", None),

@@ -1,0 +1,197 @@
+"""Which layers, and how much of their curvature: a frontier of single layers, then layers joined greedily, under a time limit.
+
+Every point that was looked at is a line of a journal, so that a search that was killed goes on behind its last line.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from distill.curvature import Factors
+from distill.edit import Method, Spectrum, edited_weight
+from distill.edit_targets import Target
+from recipes.errors import TrainingError
+
+Cuts = tuple[tuple[int, float], ...]  # (layer, curvature taken out), by layer
+Scores = Mapping[str, float]  # recall, and each suite that is to stay, 0..1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One edit that was looked at; no cuts: the model as it is."""
+
+    method: str
+    cuts: Cuts
+    kept_fraction: float  # of the numbers in the weights of the edited layers
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Editor:
+    """A model whose targets can be edited and put back.
+
+    Args:
+        factors: of each target by name.
+    """
+
+    def __init__(self, model: PreTrainedModel, targets: Sequence[Target], factors: Mapping[str, Factors]) -> None:
+        self.model, self.targets = model, list(targets)
+        self._factors, self._spectra = factors, dict[str, Spectrum]()
+        self._whole = {target.name: target.weight().clone() for target in self.targets}
+
+    @torch.no_grad()
+    def apply(self, method: Method, cuts: Cuts) -> float:
+        """Edits in place, from the weights as they were; gives the fraction of numbers kept in the layers that it touches."""
+        self.restore()
+        kept = size = 0
+        for layer, taken in cuts:
+            for number, target in enumerate(t for t in self.targets if t.layer == layer):
+                whole = self._whole[target.name]
+                edited, count = edited_weight(whole, self._spectrum(target), method, 1 - taken, seed=1000 * layer + number)
+                target.weight().copy_(edited)
+                kept, size = kept + count, size + whole.numel()
+        return kept / size if size else 1.0
+
+    def restore(self) -> None:
+        for target in self.targets:
+            target.weight().copy_(self._whole[target.name])
+
+    @contextmanager
+    def edited(self, method: Method, cuts: Cuts) -> Iterator[float]:
+        try:
+            yield self.apply(method, cuts)
+        finally:
+            self.restore()
+
+    def _spectrum(self, target: Target) -> Spectrum:
+        """Eigenvectors are found when first asked for."""
+        if target.name not in self._spectra:
+            parts, device = self._factors[target.name], self.model.device
+            self._spectra[target.name] = Spectrum.of(Factors(parts.inputs_DD.to(device), parts.outputs_EE.to(device), parts.tokens))
+        return self._spectra[target.name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Which point of a frontier is taken, and what a greedy combination works toward."""
+
+    keep: Sequence[str]
+    recall_at_most: float
+    keep_at_least: float
+    prefer: str = "keep_most"  # or recall_least
+
+    def kept(self, point: Point, before: Scores) -> float:
+        """The worst of the suites that are to stay, as a share of what it was."""
+        return min(point.scores[suite] / before[suite] if before[suite] else 1.0 for suite in self.keep)
+
+    def worth(self, point: Point, before: Scores) -> float:
+        """What is kept less the recall that is too much: the quantity a combination climbs."""
+        return min(1.0, self.kept(point, before)) - max(0.0, point.scores["recall"] - self.recall_at_most)
+
+    def choose(self, points: Iterable[Point], before: Scores) -> Point:
+        """keep_most: of the points that recall little enough the one that keeps most; recall_least: of those that keep enough the one
+        that recalls least. Where no point is within the limit, the one nearest to it.
+        """
+
+        def order(point: Point) -> tuple[float, float, float]:
+            kept, recall = self.kept(point, before), point.scores["recall"]
+            over, short = max(0.0, recall - self.recall_at_most), max(0.0, self.keep_at_least - kept)
+            return (over, -kept, recall) if self.prefer == "keep_most" else (short, recall, -kept)
+
+        return min(points, key=order)
+
+
+class Search:
+    """Looks at points for each method, within its share of the time.
+
+    Args:
+        score: what the edited model does on the select split.
+        taken: fractions of curvature that a layer may lose.
+        combine: layers that are joined at most.
+        journal: of all points; what stands in it is not looked at again.
+        seconds: for each method, of this process.
+        progress: called with the point at hand.
+    """
+
+    def __init__(
+        self, editor: Editor, score: Callable[[PreTrainedModel], Scores], rule: Rule, *, taken: Sequence[float], combine: int,
+        journal: Path, seconds: float, progress: Callable[[Point], None] = lambda point: None, clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self.editor, self.score, self.rule, self.taken, self.combine = editor, score, rule, taken, combine
+        self.journal, self.seconds, self.progress, self.clock = journal, seconds, progress, clock
+        self.known = {(point.method, point.cuts): point for point in read_journal(journal)}
+
+    def before(self) -> Point:
+        """The model as it is.
+
+        Raises:
+            TrainingError: it does nothing on a suite that is to stay, so that nothing could be kept.
+        """
+        point = self._look("none", ())
+        nothing = [suite for suite in self.rule.keep if not point.scores.get(suite)]
+        if nothing:
+            raise TrainingError(f"edit.keep: the model scores 0 on {', '.join(nothing)} (or is not asked it); name suites that it can do")
+        return point
+
+    def frontier(self, method: Method) -> list[Point]:
+        """All points of one method: every layer alone with every fraction, then greedy combinations from the best of them."""
+        end, layers = self.clock() + self.seconds, sorted({target.layer for target in self.editor.targets})
+        before, found = self.before().scores, []
+        # fractions outermost: a search that runs out of time has looked at every layer with some, not at some layers with all
+        for taken in self.taken:
+            for layer in layers:
+                found += self._within(end, method, ((layer, taken),))
+        best = max(found, key=lambda point: self.rule.worth(point, before), default=None)
+        while best is not None and len(best.cuts) < self.combine:
+            joined = [point for cuts in self._wider(best, found, before) for point in self._within(end, method, cuts)]
+            found += joined
+            better = max(joined, key=lambda point: self.rule.worth(point, before), default=best)
+            if self.rule.worth(better, before) <= self.rule.worth(best, before):
+                break
+            best = better
+        return found
+
+    def _wider(self, best: Point, found: Sequence[Point], before: Scores) -> list[Cuts]:
+        """The best cuts with one more layer, also where a layer that is cut already is cut less; promising ones first."""
+        alone = [point for point in found if len(point.cuts) == 1]
+        order = sorted(alone, key=lambda point: -self.rule.worth(point, before))
+        used = {layer for layer, _ in best.cuts}
+        return [tuple(sorted((*best.cuts, *point.cuts))) for point in order if point.cuts[0][0] not in used]
+
+    def _within(self, end: float, method: Method, cuts: Cuts) -> list[Point]:
+        return [self._look(method, cuts)] if (method, cuts) in self.known or self.clock() < end else []
+
+    def _look(self, method: str, cuts: Cuts) -> Point:
+        if (point := self.known.get((method, cuts))) is None:
+            with self.editor.edited(method, cuts) as kept:
+                point = Point(method, cuts, kept, dict(self.score(self.editor.model)))
+            self.known[method, cuts] = point
+            with self.journal.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(point)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        self.progress(point)
+        return point
+
+
+def read_journal(path: Path) -> list[Point]:
+    """The points of a journal; a last line that a kill left half written is cut off."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    return [point_of(json.loads(line)) for line in whole.splitlines()]
+
+
+def point_of(row: Mapping[str, object]) -> Point:
+    """A point as JSON gives it back."""
+    cuts = tuple((int(layer), float(taken)) for layer, taken in row["cuts"])
+    return Point(str(row["method"]), cuts, float(row["kept_fraction"]), dict(row["scores"]))
