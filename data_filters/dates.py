@@ -36,6 +36,8 @@ _DATE = re.compile(
     | \((?P<bracketed>{_YEAR})\)""",
     re.VERBOSE,
 )  # fmt: skip
+_HINT = re.compile(r"\d+|[Cc]entur")
+_REACH = 48  # characters; no form is longer
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?")
 
@@ -53,19 +55,34 @@ class Date(NamedTuple):
 
 def find_dates(text: str) -> Iterator[Date]:
     """Dates in order; a plain year counts behind a word such as "in", or alone in brackets."""
-    for match in _DATE.finditer(text):
-        form = match.lastgroup if match.lastgroup != "mark" else "figures"
-        start, end = match.span(form)
-        yield _date(form, text[start:end], start, end)
+    at = 0
+    for start, end in _windows(text):
+        for match in _DATE.finditer(text, max(start, at), end):
+            form = match.lastgroup if match.lastgroup != "mark" else "figures"
+            first, last = match.span(form)
+            at = last
+            yield _date(form, text[first:last], first, last)
+
+
+def _windows(text: str) -> Iterator[tuple[int, int]]:
+    """The surroundings of what every date has in it, a figure or the word century: the rest need not be searched."""
+    start = end = -1
+    for hint in _HINT.finditer(text):
+        if hint.start() - _REACH > end:
+            if end >= 0:
+                yield start, end
+            start = max(hint.start() - _REACH, 0)
+        end = hint.end() + _REACH
+    if end >= 0:
+        yield start, end
 
 
 def _date(form: str, said: str, start: int, end: int) -> Date:
     numbers = [int(found) for found in _NUMBER.findall(said)]
     months = frozenset(stem(MONTHS[_MONTH_OF[word[:3].lower()] - 1]) for word in _WORD.findall(said) if _is_month(word))
     if form == "century":
-        number = (
-            numbers[0] if numbers else next(i for i, word in enumerate(ORDINALS, 1) if word in said.lower().replace("ies", "y").split())
-        )
+        spelled = (number for number in range(len(ORDINALS), 0, -1) if ORDINALS[number - 1] in said.lower())
+        number = numbers[0] if numbers else next(spelled)
         return Date(start, end, months, frozenset((number,)), frozenset(), range(number * 100 - 100, number * 100 + 1))
     if form == "decade":
         return Date(start, end, months, frozenset(numbers), frozenset(), range(numbers[0], numbers[0] + 10))

@@ -32,10 +32,10 @@ class Excuses:
         words = _WORD.findall(said)
         if self._symbols is None:
             self._symbols = symbols(self._text)
-            self._letters = Letters(self._prompt, self._told.words)
+            self._letters = Letters(self._prompt, self._told.words, self._text)
         assert self._letters is not None
         if said.split() and all(part in self._symbols for part in said.split()):
             return "derived"
-        if self._letters.make(words):
+        if self._letters.make(said):
             return "derived"
         return "common" if self._least is not None and is_common(words, self._least) else "ungrounded"

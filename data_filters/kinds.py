@@ -22,6 +22,15 @@ _TITLE = re.compile(r"^(?:The|A|An|On|Of)\s|\s(?:of|the|in|for|a|without)\s")
 _WHERE = re.compile(r"\b(?:in|at|near|from|to|between|around|through|towards?|off|of)\s$")
 
 
+_YEAR = re.compile(r"(?:1\d{3}|20\d\d)")
+_TIME = re.compile(r"\b(?:from|to|between|and|until|by|or|of)\s$|\d{4}[\u2013-]$|[,(]\s?$")
+
+
+def is_year(text: str, start: int, end: int) -> bool:
+    """Whether a plain number reads like a year: four figures behind a word such as "from"."""
+    return _YEAR.fullmatch(text, start, end) is not None and _TIME.search(text, max(0, start - 10), start) is not None
+
+
 def kind_of(text: str, start: int, end: int, gazetteer: Gazetteer) -> str:
     """person, place, organisation, title, or name where nothing tells; a guess, for reports and for actions by kind."""
     said = text[start:end]

@@ -11,6 +11,7 @@ from data_filters.reading import Sentence, Token
 from data_filters.told import Told
 
 SHORT_ANSWER_WORDS = 4
+_MAX_WORDS = 12  # of a phrase that is looked for in the prompt
 _COPULAS = frozenset("is was are were".split())
 _PARTICLES = (
     "van|von|der|den|dem|de|del|della|delle|di|da|das|do|dos|du|des|la|le|les|el|al|ter|ten|zu|zum|zur|am|an|im|auf|bei|sur|sous|y|e|bin|"
@@ -23,11 +24,14 @@ _ENDING = re.compile(
     r"(?:\.?,?\s(?:and|&|e|y|et|und|i|och)\s(?:Sons|Co\.?|Partners|Associates|Brothers|Daughters|Company)\b\.?"
     r"|\sand\s[A-Z]\w+(?=\s(?:Ltd|Inc|LLC|PLC|plc)\b)"
     r"|\.?,?\s(?:Inc|Ltd|LLC|LLP|PLC|plc|GmbH|AG|KG|KGaA|OHG|mbH|Co|Corp|AB|Oy|Oyj|NV|BV|N\.V|B\.V|SA|SAS|SARL|SpA|SE|S/A|S\.r\.l|s\.r\.o|a\.s|k\.s"
-    r"|v\.o\.s|z\.s|S\.A|S\.L|S\.p\.A|S\.A\.S|s\.r\.l|S\.C|e\.V|e\.G|Sp\.\sz\so\.o|sp\.\sz\so\.o|sp\.j|p\.l|S\.Coop|A\.\u015e|Ltd\.\s\u015eti|Jr|Sr|"
+    r"|v\.o\.s|z\.s|S\.A|S\.L|S\.p\.A|S\.A\.S|S\.A\.R\.L|s\.r\.l|ry|S\.C|e\.V|e\.G|Sp\.\sz\so\.o|sp\.\sz\so\.o|sp\.j|p\.l|S\.Coop|A\.\u015e|Ltd\.\s\u015eti|Jr|Sr|"
     r"Ph\.?D|MD|II|III|IV)(?![\w])\.?(?:\s&\sCo\.?(?:\sKG|\sKGaA|\sOHG)?)?"
     r"|\s(?:e\sfigli|i\ssyn|et\sFils|s\.c\.|Sp\.[kj]\.|Ltda\.?|Group|Holdings?|-\sME|S/S)(?!\w)"
     r"|\s&\s(?:Co|Cie|Sons|Partner)\b\.?|-on-[A-Z]\w+|\sam\s[A-Z]\w+)+"
 )
+_HEADLINE = re.compile(r"#+\s(?!(?:The|A|An|Of|On|No)\s)")  # of a section; with an article it may be a title
+_LABELLED = re.compile(r"\**:(?!\s(?:A|An|The)\s[A-Z])")  # a colon, but not the one before a subtitle
+_CLOSES = re.compile(r"\s*\Z|\s+[A-Z<\n]|\n")  # behind a period: it ends the sentence
 _NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")
 _HONORIFIC = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|Sir|Lady|Lord|Dame|Queen|King|Prince|Princess|Pope|Saint|St)\.?\s)+$")
 _LEADING = re.compile(
@@ -53,7 +57,8 @@ def find_names(text: str, sentences: Sequence[Sentence], told: Told, curriculum:
         if not sentence.names:
             continue
         words = sentence.words
-        counting = [place for place in range(len(words)) if _counts(text, words, place, known, told, curriculum, gazetteer)]
+        capitals = [place for place, token in enumerate(words) if token.name or token.text.isupper()]
+        counting = [place for place in capitals if _counts(text, words, place, known, told, curriculum, gazetteer)]
         run: list[int] = []
         for place in counting:
             if run and not _joined(text, words, run[-1], place, curriculum):
@@ -66,10 +71,12 @@ def find_names(text: str, sentences: Sequence[Sentence], told: Told, curriculum:
 
 def _joined(text: str, words: list[Token], one: int, other: int, curriculum: Curriculum) -> bool:
     """Whether two words that count are parts of one name; a tool of thought counts only as part of one, so small words do not part them."""
-    if _BETWEEN.fullmatch(text, words[one].end, words[other].start):
-        return True
     between = text[words[one].end : words[other].start]
-    return curriculum.knows(words[other].key) and between[:1] == between[-1:] == " " and all(word in _SMALL for word in between.split())
+    if _BETWEEN.fullmatch(between):
+        return " of " not in between or words[one].key in _HEADS or is_ordinary(words[other].key)  # not "Ida Wells of Oslo"
+    title_case = curriculum.knows(words[other].key) or (is_ordinary(words[one].key) and is_ordinary(words[other].key))
+    title_case = title_case and words[other].text.lower() not in KIND_WORDS
+    return title_case and between[:1] == between[-1:] == " " and all(word in _SMALL for word in between.split())
 
 
 def _evidence(sentences: Sequence[Sentence], told: Told, curriculum: Curriculum) -> frozenset[str]:
@@ -112,7 +119,7 @@ def _counts(
     """
     token = words[place]
     if not token.name:
-        return token.end - token.start == 1 and token.text.isupper() and _initial(text, words, place)
+        return token.end - token.start == 1 and _initial(text, words, place)
     if curriculum.knows(token.key):
         return token.key not in curriculum.proper and _beside_name(text, words, place, curriculum)
     if not token.first or token.key in known or token.text.isupper():
@@ -130,15 +137,21 @@ def _beside_name(text: str, words: list[Token], place: int, curriculum: Curricul
     token = words[place]
     before, after = _neighbour(text, words, place, -1), _neighbour(text, words, place, 1)
     if token.first:
-        follows = after is not None and after.key not in curriculum.proper
-        return follows and token.key not in curriculum.ordinary - curriculum.epithets and after is words[place + 1]
+        if after is None or after.key in curriculum.proper or after is not words[place + 1]:
+            return False
+        plain = (
+            token.text not in ("The", "A", "An") and is_ordinary(after.key) and not curriculum.knows(after.key)
+        )  # "No Kingdom ...": a plain word is capitalised in titles only
+        return plain or token.key not in curriculum.ordinary - curriculum.epithets
     if token.text.isupper():
         return False
+    if token.key not in curriculum.ordinary and _NUMBERED.match(text, token.end):
+        return True  # "Winter 3"
     if before is not None and not (before.first and curriculum.knows(before.key)) and before.key not in curriculum.proper:
         return True
     if _HONORIFIC.search(text, max(0, token.start - 12), token.start):
         return True
-    return after is not None and after is words[place + 1] and after.key not in curriculum.proper
+    return after is not None and after.key not in curriculum.proper and (after is words[place + 1] or is_ordinary(after.key))
 
 
 def _neighbour(text: str, words: list[Token], place: int, step: int) -> Token | None:
@@ -174,7 +187,8 @@ def _goes_on(text: str, words: list[Token], place: int, told: Told) -> bool:
     last = words[place + 3] if last is not None and last.text == "the" and place + 3 < len(words) else last
     if last is None or not last.name:
         return False
-    return following.text in _FOREIGN or (following.text in ("of", "for") and word.key in _HEADS)
+    title_case = following.text in ("the", "a", "and", "in") and is_ordinary(last.key) and last is words[place + 2]
+    return title_case or following.text in _FOREIGN or (following.text in ("of", "for") and word.key in _HEADS)
 
 
 def _initial(text: str, words: list[Token], place: int) -> bool:
@@ -191,14 +205,16 @@ def _initial(text: str, words: list[Token], place: int) -> bool:
 def _pieces(text: str, words: list[Token], places: list[int], told: Told, curriculum: Curriculum) -> Iterator[Found]:
     """The run cut into the longest phrases that stand in the prompt; words between them stay together."""
     run = words[places[0] : places[-1] + 1]
-    if not any(token.name for token in run) or _is_heading(run, curriculum):
+    if not any(token.name for token in run) or _is_heading(text, run, curriculum):
         return  # an initial alone, or "Final Answer"
     if len(run) == 1:
         yield _name(text, run, told=run[0].key in told.words)
         return
     place, unknown = 0, -1
     while place < len(run):
-        size = next((n for n in range(len(run) - place, 0, -1) if told.has_phrase(t.key for t in run[place : place + n])), 0)
+        size = next(
+            (n for n in range(min(len(run) - place, _MAX_WORDS), 0, -1) if told.has_phrase(t.key for t in run[place : place + n])), 0
+        )
         if size and all(not token.name or token.text.lower() in KIND_WORDS for token in run[place : place + size]):
             size = 0  # "van", "Sir", "Bay" alone are nobody
         if size:
@@ -213,8 +229,14 @@ def _pieces(text: str, words: list[Token], places: list[int], told: Told, curric
         yield _name(text, run[unknown:])
 
 
-def _is_heading(run: list[Token], curriculum: Curriculum) -> bool:
-    """Tools of thought in title case; with an article that is capitalised inside a sentence ("The Letter") they are a title."""
+def _is_heading(text: str, run: list[Token], curriculum: Curriculum) -> bool:
+    """Plain words in title case that head a line or a paragraph: "### Relative Speed", "Major Premise: ...", "Final Answer".
+
+    With an article that is capitalised inside a sentence ("The Letter") tools of thought are a title.
+    """
+    heads = _HEADLINE.match(text, text.rfind("\n", 0, run[0].start) + 1) or _LABELLED.match(text, run[-1].end)
+    if heads and all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
+        return True
     if run[0].text in ("The", "A", "An") and not run[0].first:
         return False
     return all(token.key in curriculum.ordinary and token.key not in curriculum.epithets for token in run)
@@ -234,6 +256,7 @@ def _name(text: str, words: Sequence[Token], told: bool = False) -> Found:
     ending = _ENDING.match(text, end) or (_NUMBERED.match(text, end) if not told and all(is_ordinary(word.key) for word in words) else None)
     if ending:
         end = ending.end()
+        end -= text[end - 1] == "." and _CLOSES.match(text, end) is not None
     before = _LEADING.search(text, max(0, start - 10), start) or _HONORIFIC.search(text, max(0, start - 12), start)
     honour = _HONORIFIC.search(text, max(0, before.start() - 12), before.start()) or before if before else None
     return Found(honour.start() if honour else start, end, "name", "names")

@@ -25,7 +25,7 @@ _FIGURES = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _SMALL = rf"(?:(?:{'|'.join(_TENS)})(?:-(?:{'|'.join(_ONES[1:10])}))?|{'|'.join(sorted(_ONES, key=len, reverse=True))})"
 _BIG = r"(?:hundred|thousand|million|billion|trillion)"
 _QUANTITY = re.compile(
-    rf"""(?<![\w.,$\u20ac\u00a3])(?:
+    rf"""(?<![\w.,$\u20ac\u00a3])(?=[\d$\u20ac\u00a3\u00a5UECGJAHNaofstnezOFSTZ])(?:
         (?P<money>(?:\bUS)?{_SIGN}{_FIGURES}(?:\s?(?:thousand|million|billion|trillion|bn|[mk])\b|(?!\w)))
         | (?P<percent>{_FIGURES}(?:\s?%|\sper\s?cent\b|\spercentage\spoints?\b))
         | (?P<scaled>{_FIGURES}[ -](?:thousand|million|billion|trillion)\b(?:\s{_UNIT}(?![\w-]))?)

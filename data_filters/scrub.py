@@ -13,7 +13,7 @@ from data_filters.facts import find_facts
 from data_filters.found import Detector, Found
 from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
-from data_filters.kinds import kind_of
+from data_filters.kinds import is_year, kind_of
 from data_filters.lookups import without_calls
 from data_filters.surrogates import Surrogates
 from data_filters.told import read_prompt
@@ -87,6 +87,7 @@ class Scrubber:
             if grounding == "ungrounded":
                 grounding = excused.grounding(said, kind)
                 kind = kind_of(text, one.start, one.end, gazetteer) if kind == "name" and grounding == "ungrounded" else kind
+                kind = "date" if kind == "number" and is_year(text, one.start, one.end) else kind
             spans.append(
                 Span(
                     message=number, start=one.start, end=one.end, kind="result" if decision.computed else kind, grounding=grounding,

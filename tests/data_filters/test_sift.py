@@ -69,9 +69,9 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
 def test_facts_taken_out_become_knowledge(source: Path, tmp_path: Path) -> None:
     sift(source, tmp_path / "f", STACK)
     assert [row for path in list_shards(tmp_path / "f/knowledge") for row in read_shard(path)] == [
-        {"subject": "Mara", "relation": "", "value": "34", "count": 1, "trace_id": "t6"},
-        {"subject": "Mara", "relation": "Where does Mara live?", "value": "Oslo", "count": 2, "trace_id": "t0"},
-        {"subject": "Mara", "relation": "Where is Mara living?", "value": "Oslo", "count": 1, "trace_id": "t7"},
+        {"subject": "Mara", "relation": "", "value": "34", "count": 1, "trace_id": "t6", "kind": "number"},
+        {"subject": "Mara", "relation": "Where does Mara live?", "value": "Oslo", "count": 2, "trace_id": "t0", "kind": "place"},
+        {"subject": "Mara", "relation": "Where is Mara living?", "value": "Oslo", "count": 1, "trace_id": "t7", "kind": "place"},
     ]
 
 

@@ -208,7 +208,10 @@ KINDS = {
     "gpt_oss": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "num_local_experts": 4},
     "llama4_text": {"attention_chunk_size": 4, "layer_types": ["chunked_attention", "full_attention"], "num_local_experts": 2},
     "qwen3_next": {
-        "layer_types": ["linear_attention", "full_attention"], "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
     },
 }
 
