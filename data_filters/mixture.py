@@ -52,6 +52,9 @@ class Mixture:
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
+        if any(message["role"] == "tool" for message in trace.messages):  # its teacher has tools of its own
+            yield trace
+            return
         rng = random.Random(f"lookups/{self.seed}/{trace.id}")
         if any(span.action == "abstain" for span in trace.spans):
             yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(rng, restore(trace))])
