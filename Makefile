@@ -30,7 +30,7 @@ test-slow: setup
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
-	.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
+	VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 test-browser: .venv-browser/.installed  ## the report in Chromium, without a network (250 MB of downloads the first time)
 	.venv-browser/bin/python -m pytest -m browser tests/eval/test_browser.py $(ARGS)

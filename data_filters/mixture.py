@@ -41,15 +41,20 @@ class Mixture:
         self.base, self.scrubber, self.config, self.seed = base, scrubber, config, seed
         self.counts: Counter[str] = Counter()
         self._alike: dict[str, list[str]] = defaultdict(list)  # question without its subject -> values
+        self._stated: dict[str, list[str]] = defaultdict(list)  # the same -> passages
         self._same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
         for fact in facts:
             self._alike[_form(fact["relation"], fact["subject"])].append(fact["value"])
+            self._stated[_form(fact["relation"], fact["subject"])].append(passage(fact["subject"], fact["relation"], fact["value"]))
             self._same[fact["subject"], fact["value"]].append(fact["relation"])
         self._forms = [form for form, values in self._alike.items() if form.count("{}") == 1 and len(values) >= _USUAL]
         self._kindred: dict[str, list[str]] = {}
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
+        if any(message["role"] == "tool" for message in trace.messages):  # its teacher has tools of its own
+            yield trace
+            return
         rng = random.Random(f"lookups/{self.seed}/{trace.id}")
         if any(span.action == "abstain" for span in trace.spans):
             yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(rng, restore(trace))])
@@ -168,9 +173,9 @@ class Mixture:
         left = [text for text in told if not re.search(rf"\b{subject}\b", text)] if rng.random() < 0.5 else []
         prompt = " ".join([*left, question])
         if rng.random() < _FOUND:
-            step = lookup(question, self._around(rng, question, asks, subject, value, stated))
+            step = lookup(question, self._around(rng, asks, subject, value, stated))
             return with_calls(trace, [step], said["content"], "moved", prompt=prompt)
-        step = lookup(question, self._around(rng, question, asks, subject, None, stated))
+        step = lookup(question, self._around(rng, asks, subject, None, stated))
         return with_calls(trace, [step], self.scrubber.abstain_text, "moved, missing", prompt=prompt)
 
     def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
@@ -190,28 +195,36 @@ class Mixture:
         first = lookup(link, self._linked(rng, kind, who, links, lost == "first"))
         if lost == "first":
             return with_calls(trace, [first], self.scrubber.abstain_text, "two hops, missing", prompt=question)
-        found = self._around(rng, form.format(subject), asks, subject, None if lost else value, stated)
+        found = self._around(rng, asks, subject, None if lost else value, stated)
         text, how = (self.scrubber.abstain_text, "two hops, missing") if lost else (said["content"], "two hops")
         return with_calls(trace, [first, lookup(form.format(subject), found)], text, how, prompt=question)
 
-    def _around(
-        self, rng: random.Random, question: str, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]
-    ) -> list[str]:
+    def _around(self, rng: random.Random, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]) -> list[str]:
         """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.
 
-        The other facts have values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
+        What stands beside an answer is drawn as what stands in its place, or a reader would learn to look at that alone. Other facts have
+        values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
 
         Args:
-            asks: forms that ask for the value; the first is always there.
+            asks: forms that ask for the value; the first is the one that is looked up.
             value: None: the base does not have it.
             others: what is told of others.
         """
-        same = [asks[0], *(form for form in asks[1:] if rng.random() < 0.7)] if value is not None else []
-        texts = [passage(subject, form.format(subject), str(value)) for form in same]
-        texts += [passage(name, form.format(name), other) for name, other in others.items() for form in asks if rng.random() < 0.7]
-        texts += self._facts_about(rng, subject, without=asks)
-        texts += [text for text in rng.sample(self.base.passages, min(6, len(self.base))) if subject not in text]
-        return self._ranked(rng, question, texts)
+        mine = self._facts_about(rng, subject, without=asks)
+        theirs = [passage(name, form.format(name), other) for name, other in others.items() for form in asks]
+        theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
+        if value is not None:
+            mine += [passage(subject, form.format(subject), value) for form in asks[1:] if rng.random() < 0.7]
+        results, share = [], rng.choice((0.1, 0.5, 0.9))
+        for pool in (mine, theirs):
+            rng.shuffle(pool)
+        while len(results) < self.config.snippets and (mine or theirs):
+            results.append((mine if mine and (not theirs or rng.random() < share) else theirs).pop())
+        if value is not None:
+            results.insert(0 if rng.random() < 0.9 else 1, passage(subject, asks[0].format(subject), value))
+        elif rng.random() < 0.1:
+            return []
+        return results[: self.config.snippets]
 
     def _facts_about(self, rng: random.Random, subject: str, without: Sequence[str] = ()) -> list[str]:
         """A few facts of a subject, with values drawn from the base."""
@@ -224,7 +237,7 @@ class Mixture:
     def _linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
         """What a base gives for "the friend of Mara": who is whose friend, also the other way round, and facts of Mara."""
         texts = [f"The {kind} {one} is {other}." for one, other in links.items() if one != who or not lost]
-        texts += [f"The {kind} {other} is {who}." for one, other in links.items() if one != who and rng.random() < 0.5]
+        texts += [f"The {kind} {one} is {who}." for one in links if one != who and rng.random() < 0.7]  # the other way round
         return self._ranked(rng, f"the {kind} {who}", [*texts, *self._facts_about(rng, who)])
 
     def _ranked(self, rng: random.Random, query: str, passages: list[str]) -> list[str]:

@@ -5,13 +5,14 @@ take no more memory than those that are at work.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from data_filters.toolbox import Toolbox
+from data_filters.tools import calls_of
 from distill.calls import Call, as_message, parse
-from distill.speech import Completion, Conversation, Engine, Sampling
+from distill.speech import Completion, Conversation, Engine, Sampling, TopLogprobs
 
 ENOUGH = "Error: no more calls are run; answer now."
 
@@ -139,6 +140,45 @@ def _answer(talk: Talk, call: Call, toolbox: Toolbox, limits: Limits) -> str:
     if result.cut:
         talk.events["result cut"] += 1
     return result.text
+
+
+class Conversing:
+    """An engine whose completions are whole conversations with tools: it stands in for the engine that it drives.
+
+    Args:
+        at_once: conversations at work.
+        limits: of each.
+    """
+
+    def __init__(self, engine: Engine, toolbox: Toolbox, limits: Limits, *, at_once: int) -> None:
+        self.engine, self.toolbox, self.limits, self.at_once = engine, toolbox, limits, at_once
+
+    def complete(
+        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
+    ) -> list[Completion]:  # fmt: skip
+        """As Engine.complete, with the tools of the box; an answer that is begun for the model cannot call."""
+        if any(prefixes or ()):
+            return self.engine.complete(conversations, sampling, prefixes=prefixes, seeds=seeds, progress=progress, finished=finished)
+        done: list[Completion | None] = [None] * len(conversations)
+        how = {"at_once": self.at_once, "progress": progress or (lambda *_: None)}
+        for talk in converse(self.engine, conversations, self.toolbox, sampling, self.limits, **how):
+            more = talk.messages[len(conversations[talk.number]) :]
+            said = more[:-1] if more and more[-1]["role"] == "assistant" and not calls_of(more[-1]) else more
+            done[talk.number] = Completion(
+                text=talk.text, prompt_tokens=talk.prompt_tokens, completion_tokens=talk.completion_tokens,
+                finish_reason=talk.finish_reason, said=tuple(said), mean_logprob=talk.mean_logprob,
+            )  # fmt: skip
+            if finished:
+                finished(talk.number, done[talk.number])
+        return done  # type: ignore[return-value]
+
+    def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
+        return self.engine.score(rows, top_k)
+
+    def close(self) -> None:
+        self.engine.close()
 
 
 def totals(talks: Iterable[Talk]) -> dict[str, int]:

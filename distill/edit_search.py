@@ -1,4 +1,4 @@
-"""Which layers, and how much of their curvature: a frontier of single layers, then layers joined greedily, under a time limit.
+"""Which layers, and how much of their curvature: layers alone and together, then greedy steps from the best, under a time limit.
 
 Every point that was looked at is a line of a journal, so that a search that was killed goes on behind its last line.
 """
@@ -140,29 +140,45 @@ class Search:
         return point
 
     def frontier(self, method: Method) -> list[Point]:
-        """All points of one method: every layer alone with every fraction, then greedy combinations from the best of them."""
+        """All points of one method: with every fraction the layers alone and together, then the best of them made better step by step."""
         end, layers = self.clock() + self.seconds, sorted({target.layer for target in self.editor.targets})
         before, found = self.before().scores, []
+        together = [tuple(layers)] if 1 < len(layers) <= self.combine else []
         # fractions outermost: a search that runs out of time has looked at every layer with some, not at some layers with all
         for taken in self.taken:
-            for layer in layers:
-                found += self._within(end, method, ((layer, taken),))
+            for group in [*together, *((layer,) for layer in layers)]:
+                found += self._within(end, method, tuple((layer, taken) for layer in group))
         best = max(found, key=lambda point: self.rule.worth(point, before), default=None)
-        while best is not None and len(best.cuts) < self.combine:
-            joined = [point for cuts in self._wider(best, found, before) for point in self._within(end, method, cuts)]
-            found += joined
-            better = max(joined, key=lambda point: self.rule.worth(point, before), default=best)
-            if self.rule.worth(better, before) <= self.rule.worth(best, before):
-                break
+        while best is not None:
+            better, seen = self._climb(best, found, before, lambda cuts: self._within(end, method, cuts))
+            found += [point for point in seen if point not in found]
+            if better is best:
+                return found
             best = better
         return found
 
-    def _wider(self, best: Point, found: Sequence[Point], before: Scores) -> list[Cuts]:
-        """The best cuts with one more layer, also where a layer that is cut already is cut less; promising ones first."""
-        alone = [point for point in found if len(point.cuts) == 1]
-        order = sorted(alone, key=lambda point: -self.rule.worth(point, before))
-        used = {layer for layer, _ in best.cuts}
-        return [tuple(sorted((*best.cuts, *point.cuts))) for point in order if point.cuts[0][0] not in used]
+    def _climb(
+        self, best: Point, found: Sequence[Point], before: Scores, look: Callable[[Cuts], list[Point]]
+    ) -> tuple[Point, list[Point]]:
+        """The first neighbour that is worth more, or the point itself; and what was looked at."""
+        seen: list[Point] = []
+        for cuts in self._neighbours(best, found, before):
+            seen += look(cuts)
+            if seen and self.rule.worth(seen[-1], before) > self.rule.worth(best, before):
+                return seen[-1], seen
+        return best, seen
+
+    def _neighbours(self, best: Point, found: Sequence[Point], before: Scores) -> Iterator[Cuts]:
+        """One more layer (as it did best alone first), then a layer that is cut by a step more, less, or not at all."""
+        cut, steps = dict(best.cuts), sorted(self.taken)
+        alone = sorted((p for p in found if len(p.cuts) == 1), key=lambda point: -self.rule.worth(point, before))
+        if len(cut) < self.combine:
+            yield from (tuple(sorted((*best.cuts, *point.cuts))) for point in alone if point.cuts[0][0] not in cut)
+        for layer, taken in best.cuts:
+            at = steps.index(taken)
+            yield from (tuple(sorted((cut | {layer: other}).items())) for other in (*steps[at + 1 : at + 2], *steps[max(0, at - 1) : at]))
+        if len(cut) > 1:
+            yield from (tuple(pair for pair in best.cuts if pair[0] != layer) for layer in cut)
 
     def _within(self, end: float, method: Method, cuts: Cuts) -> list[Point]:
         return [self._look(method, cuts)] if (method, cuts) in self.known or self.clock() < end else []

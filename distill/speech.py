@@ -33,6 +33,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str  # stop; length: cut off; refused: the server would not take the prompt (text says why)
+    said: Sequence[dict[str, str]] = ()  # messages before the text, where it called tools: calls and results in turn
     mean_logprob: float | None = None  # of the tokens written, nats, under the model without temperature; None: not known
 
 

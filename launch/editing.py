@@ -39,7 +39,7 @@ DELTA = "delta.safetensors"
 SEARCHED = tuple(
     f"edit.{name}"
     for name in (
-        "ranking", "controls", "taken", "combine", "seconds", "items", "keep", "rule", "recall_at_most", "keep_at_least",
+        "ranking", "controls", "taken", "combine", "items", "keep", "rule", "recall_at_most", "keep_at_least",
         "recall_sources", "open_book_sources",
     )
 )

@@ -60,6 +60,10 @@ def curves():
             name: curve([1, 4, 16, 64], lambda x, a=a: a[0] + a[1] * math.log(x), 0.03)
             for name, a in {"teacher": (0.99, 0), "control": (0.85, 0.03), "base": (0, 0), "student": (0.01, 0.005)}.items()
         },
+        "edit_frontier": {
+            "control": [{"x": 0.3, "y": 0.4}, {"x": 0.5, "y": 0.9}, {"x": 0.85, "y": 1.0}],
+            "student": [{"x": 0.3, "y": 0.1}, {"x": 0.6, "y": 0.5}, {"x": 0.85, "y": 1.0}],
+        },
         "entropy": {
             "student": curve(range(5, 1000, 5), lambda x: 7 * math.exp(-x / 90) + 0.02 + 0.01 * math.sin(x), 0.01, big),
             "student/teacher": curve(range(5, 1000, 5), lambda x: 0.013 + 0.004 * math.sin(x / 3), 0.004, big),
