@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from distill.models import build_model, save_model
 from distill.planted import World
 from distill.teacher import own_tokenizer
@@ -11,6 +13,7 @@ from recipes.load import load_recipe, to_yaml
 from tests.launch.street import ROOT, environment
 
 
+@pytest.mark.slow
 def test_it_reads_runs_and_times_the_loop(tmp_path):
     recipe = load_recipe(str(ROOT / "recipes/smoke.yaml"), ["teacher.tools=true", "evaluate.items=4", "name=run", f"runs={tmp_path}"])
     run = tmp_path / "run"
