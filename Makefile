@@ -10,7 +10,7 @@ NEED_PYTHON = @test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install o
 LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
 
-.PHONY: setup demo smoke smollm2 test test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint clean
+.PHONY: setup demo smoke smollm2 test test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint bench-filters clean
 
 setup: .venv/.installed
 
@@ -30,7 +30,7 @@ test-slow: setup
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
-	.venv-vllm/bin/python -m pytest -m vllm $(ARGS)
+	VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 test-browser: .venv-browser/.installed  ## the report in Chromium, without a network (250 MB of downloads the first time)
 	.venv-browser/bin/python -m pytest -m browser tests/eval/test_browser.py $(ARGS)
@@ -55,6 +55,11 @@ bench-cache: .venv/.smollm2  ## bytes and bias of cached targets; reads runs/pla
 
 bench-endpoint: setup .venv-vllm/.installed  ## our client of servers beside vLLM's own benchmark client
 	.venv/bin/python -m benchmarks.endpoint $(ARGS)
+
+bench-filters: setup  ## what each filter and probe is for, on runs/planted_world of `make demo`, and how fast facts are found
+	.venv/bin/python -m benchmarks.filters runs/planted_world
+	.venv/bin/python -m benchmarks.probes runs/planted_world --reference runs/planted_world/distill/student
+	.venv/bin/python -m benchmarks.filter_speed $(ARGS)
 
 clean:  ## what runs and builds leave behind; the environments stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info

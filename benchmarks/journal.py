@@ -1,7 +1,7 @@
 """A journal of many answers: how fast they are written, how long a restart takes, and what memory it holds.
 
-    python -m benchmarks.journal                       100,000 answers of 300 characters
-    python -m benchmarks.journal --answers 1000000
+python -m benchmarks.journal                       100,000 answers of 300 characters
+python -m benchmarks.journal --answers 1000000
 """
 
 import argparse

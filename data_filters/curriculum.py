@@ -9,7 +9,7 @@ from pathlib import Path
 from recipes.errors import ShardError
 
 DEFAULT_CURRICULUM = Path(__file__).with_name("minimum_curriculum.txt")
-NEVER_FACTS = ("function words", "sentence starters", "logic", "maths")
+NEVER_FACTS = ("function words", "sentence starters", "logic", "maths", "proper words")
 _PLURAL_ES = ("sses", "xes", "zes", "ches", "shes")
 
 
@@ -32,13 +32,14 @@ class Curriculum:
     """What needs no source; compared by identity, so that what was read with it can be cached.
 
     `ordinary` words are never a fact; `common` words are none unless a text notes them about a named entity.
-    All hold stems. `months` and `units` serve dates and quantities, `epithets` may open a name ("New York").
+    All hold stems. `proper` words are capitalised by themselves and make no name of their
+    neighbours, `units` serve quantities, `epithets` may open a name ("New York").
     `constants` maps a number to stems of which one must stand in the prompt.
     """
 
     ordinary: frozenset[str]
     common: frozenset[str]
-    months: frozenset[str]
+    proper: frozenset[str]
     units: frozenset[str]
     epithets: frozenset[str]
     constants: Mapping[int | Fraction, frozenset[str]]
@@ -77,8 +78,9 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
 def _curriculum(sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]) -> Curriculum:
     ordinary = frozenset().union(*(words for name, words in sections.items() if name in NEVER_FACTS))
     common = frozenset().union(*(words for name, words in sections.items() if name not in NEVER_FACTS))
-    months, units, *opening = (frozenset(sections.get(name, ())) for name in ("months", "units", "directions", "colours", "qualities"))
-    return Curriculum(ordinary, common - ordinary, months, units, frozenset().union(*opening), constants)
+    units, *opening = (frozenset(sections.get(name, ())) for name in ("units", "directions", "colours", "qualities"))
+    proper = frozenset().union(*(sections.get(name, ()) for name in ("proper words", "weekdays", "months")))
+    return Curriculum(ordinary, common - ordinary, proper, units, frozenset().union(*opening), constants)
 
 
 def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:

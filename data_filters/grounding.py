@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data_filters.arithmetic import one_step, signed_sum, steps
-from data_filters.curriculum import Curriculum
-from data_filters.facts import Found
+from data_filters.curriculum import Curriculum, stem
+from data_filters.dates import Date
+from data_filters.found import Found
 from data_filters.places import Names, Place, places
 from data_filters.reading import Token, Value, read
 from data_filters.told import Told, read_prompt
@@ -70,20 +71,32 @@ class _Judge:
     results: dict[int, tuple[Token, ...]]  # start of a computed number -> what it was computed from
 
     def decide(self, place: Place) -> Decision:
-        words = tuple(token.key for token in place.tokens if token.kind == "word" and place.found.kind != "quantity")
+        found, first = place.found, place.tokens[0]
+        words = tuple(token.key for token in place.tokens if token.kind == "word" and found.kind != "quantity" and found.value is None)
         numbers = frozenset(token.value for token in place.tokens if token.value is not None)
-        value = place.tokens[0].value if not words else None
-        computed = value is not None and place.tokens[0].start in self.results
+        value = found.value if found.value is not None else first.value if not words else None
+        computed = value is not None and first.start in self.results
         if computed:
-            grounding = self._computed(place.tokens[0])
+            grounding = self._computed(first)
+        elif found.date is not None:
+            grounding = self._date(place, found.date)
         elif value is not None:
             grounding = self._number(place, value)
         elif words:
             grounding = self._words(place, frozenset(words), numbers, (words, None))
         else:  # a date such as 1957-05-12
-            grounding = "given" if place.tokens[0].text in self.told.text else "ungrounded"
-        self.memory.known[words, value] = self.memory.at[place.found.start] = grounding
+            grounding = "given" if first.text in self.told.text else "ungrounded"
+        self.memory.known[words, value] = self.memory.at[found.start] = grounding
         return Decision(grounding, place.subject, computed)
+
+    def _date(self, place: Place, date: Date) -> str:
+        """Given where its parts are, in whatever form; a decade or century also by a year in it. A year alone is a number."""
+        if len(date.span) > 1 and any(value in date.span for value in self.told.number_set):
+            return "given"
+        parts = date.numbers | date.figures
+        if date.months or len(parts) > 1:
+            return self._words(place, date.months, frozenset(parts), ((*sorted(date.months), "date"), sum(parts)))
+        return self._number(place, next(iter(parts)))
 
     # --- words ---------------------------------------------------------------------------------------------------
 
@@ -147,8 +160,17 @@ class _Judge:
             return "given"
         if self._common(value):
             return "common"
-        computable = self.told.closed_world and not self._dates(value)
-        return "derived" if computable or self._reproducible(value, self._at_hand(place)) else "ungrounded"
+        foreign = place.found.date is not None or self._foreign(place)
+        computable = self.told.closed_world and not self._dates(value) and not foreign
+        return "derived" if computable or self._reproducible(value, self._at_hand(place), foreign) else "ungrounded"
+
+    def _foreign(self, place: Place) -> bool:
+        """Whether a quantity is in a unit or currency of which the prompt does not speak."""
+        unit = place.found.unit or (place.tokens[-1].text if place.found.kind == "quantity" and len(place.tokens) > 1 else "")
+        if not unit or unit in self.told.text:
+            return False
+        words = {"percent" if word in ("%", "per", "cent") else stem(word) for word in unit.lower().split()}
+        return words.isdisjoint(self.told.words)
 
     def _stated(self, place: Place, value: Value, key: Key, subjects: Sequence[Names]) -> str:
         """A number that is stated of somebody."""
@@ -156,7 +178,8 @@ class _Judge:
             return "given"
         if self.memory.known.get(key) == "derived" or self._chained(subjects, key):
             return "derived"
-        if any(self._reproducible(value, self.told.numbers_about(subject)) for subject in subjects):
+        foreign = place.found.date is not None or self._foreign(place)
+        if any(self._reproducible(value, self.told.numbers_about(subject), foreign) for subject in subjects):
             return "derived"
         return "common" if not place.direct and self._common(value) else "ungrounded"
 
@@ -172,17 +195,18 @@ class _Judge:
             return self.told.numbers_about(self.told.asked)
         return self.told.number_set
 
-    def _reproducible(self, value: Value, numbers: frozenset[Value]) -> bool:
+    def _reproducible(self, value: Value, numbers: frozenset[Value], strictly: bool = False) -> bool:
         """One arithmetic step from the numbers, their sum with signs, or an expression that stands in the prompt.
 
         A question about no named entity has nobody's secret for an answer: there small numbers, unit constants and
-        numbers derived so far help too, except for a year that is asked for.
+        numbers derived so far help too, except for a year that is asked for, for dates, and for units that the prompt does not know
+        (`strictly`).
         """
         if value in self.told.reachable or one_step(value, numbers):
             return bool(numbers)
         if signed_sum(value, [number for number in self.told.numbers if number in numbers]):
             return True
-        if self.told.asked or not numbers or self._dates(value):
+        if strictly or not self.told.seeks or numbers <= {1} or self._dates(value):
             return False
         return one_step(value, numbers | self._tools(), twice=True)
 

@@ -13,7 +13,14 @@ from data_filters.shards import write_shard
 from data_filters.traces import Span
 
 KNOWLEDGE_SCHEMA = pa.schema(
-    [("subject", pa.string()), ("relation", pa.string()), ("value", pa.string()), ("count", pa.int64()), ("trace_id", pa.string())]
+    [
+        ("subject", pa.string()),
+        ("relation", pa.string()),
+        ("value", pa.string()),
+        ("count", pa.int64()),
+        ("trace_id", pa.string()),
+        ("kind", pa.string()),
+    ]
 )
 _IN_MEMORY = 200_000  # facts held before they are spilled to disk
 _SHARD_ROWS = 100_000
@@ -23,8 +30,8 @@ Fact = tuple[str, str, str]
 class Ledger:
     """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and are merged at the end.
 
-    The relation is the question that was asked. A trace counts once for a fact, however often it states it; numbers
-    that arithmetic made from a recalled number are no facts of their own.
+    The relation is the question that was asked, none where the fact was only a step on the way to its answer. A trace counts once for a
+    fact, however often it states it; numbers that arithmetic made from a recalled number are no facts of their own.
 
     Args:
         folder: receives part-*.parquet, sorted by fact.
@@ -34,17 +41,22 @@ class Ledger:
     def __init__(self, folder: Path, in_memory: int = _IN_MEMORY) -> None:
         self.folder = folder
         self.in_memory = in_memory
-        self._counts: dict[Fact, tuple[int, str]] = {}
+        self._counts: dict[Fact, tuple[int, str, str]] = {}  # how often, first trace, kind there
         self._runs: list[Path] = []
 
     def add(self, spans: Iterable[Span], trace_id: str) -> None:
         """Records the ungrounded spans of one trace."""
         untold = [span for span in spans if span.grounding == "ungrounded"]
         computed = {(span.relation, span.original) for span in untold if span.kind == "result"}
-        facts = {(span.subject, span.relation, span.original) for span in untold if (span.relation, span.original) not in computed}
-        for fact in sorted(facts):
-            count, first = self._counts.get(fact, (0, trace_id))
-            self._counts[fact] = (count + 1, first)
+        steps = {relation for relation, _ in computed}
+        facts = {
+            (span.subject, "" if span.relation in steps else span.relation, span.original): span.kind
+            for span in untold
+            if (span.relation, span.original) not in computed
+        }
+        for fact, kind in sorted(facts.items()):
+            count, first, kind = self._counts.get(fact, (0, trace_id, kind))
+            self._counts[fact] = (count + 1, first, kind)
         if len(self._counts) >= self.in_memory:
             self._spill()
 
@@ -63,9 +75,9 @@ class Ledger:
             path.unlink()
         return total
 
-    def _rows(self) -> list[tuple[str, str, str, int, int, str]]:
+    def _rows(self) -> list[tuple[str, str, str, int, int, str, str]]:
         run = len(self._runs)
-        return [(*fact, run, count, first) for fact, (count, first) in self._counts.items()]
+        return [(*fact, run, count, first, kind) for fact, (count, first, kind) in self._counts.items()]
 
     def _spill(self) -> None:
         path = self.folder / f".run-{len(self._runs):05d}.jsonl"
@@ -85,4 +97,7 @@ def _merge(runs: list[Iterator[tuple[Any, ...]]]) -> Iterator[dict[str, Any]]:
     """One row a fact; the trace is the first that stated it."""
     for (subject, relation, value), rows in groupby(heapq.merge(*runs), key=lambda row: row[:3]):
         counted = list(rows)
-        yield {"subject": subject, "relation": relation, "value": value, "count": sum(row[4] for row in counted), "trace_id": counted[0][5]}
+        yield {
+            "subject": subject, "relation": relation, "value": value, "count": sum(row[4] for row in counted), "trace_id": counted[0][5],
+            "kind": counted[0][6],
+        }  # fmt: skip

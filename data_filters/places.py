@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data_filters.arithmetic import in_expression
-from data_filters.facts import Found
+from data_filters.found import NAMED, Found
 from data_filters.reading import Sentence, Token
 
 CLAUSE_WORDS = frozenset(
@@ -79,7 +79,7 @@ class _Walk:
         self.direct = False
 
     def meets(self, found: Found, tokens: Sequence[Token]) -> None:
-        self.direct = found.kind == "name"
+        self.direct = found.kind in NAMED
         if self.direct:
             names = frozenset(token.key for token in tokens)
             self.subjects = [*self.joined, names]
@@ -96,7 +96,7 @@ def _name_lists(sentence: Sentence, by_start: dict[int, Found]) -> frozenset[int
     rows: list[list[Found]] = []
     for token in sentence.tokens:
         one = by_start.get(token.start)
-        if one is None or one.kind != "name":
+        if one is None or one.kind not in NAMED:
             continue
         if rows and one.start - rows[-1][-1].end <= 1:
             rows[-1].append(one)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from data_filters.curriculum import stem
+from data_filters.lexicon import is_ordinary
 
 Value = int | Fraction
 _TOKEN = re.compile(
@@ -17,10 +18,11 @@ _TOKEN = re.compile(
     |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
     |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
     |(?P<pause>[,;()\u2014])
-    |(?P<colon>:)""",
+    |(?P<colon>[:|])""",
     re.VERBOSE,
 )
-_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt".split())
+_NEXT_WORD = re.compile(r"\s+([A-Z][a-z]+)")
+_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split())
 _OPERATORS = {"\u00d7": "*", "\\times": "*", "\\cdot": "*", "\u00f7": "/", "\\div": "/", "\u2212": "-", "\u2248": "="}
 NUMBER_WORDS = {
     word: number
@@ -85,7 +87,7 @@ def read(text: str) -> tuple[Sentence, ...]:
     for match in _TOKEN.finditer(text):
         kind, found = match.lastgroup or "", match.group()
         if kind in ("stop", "tag"):
-            if found == "." and _abbreviates(previous):
+            if found == "." and _abbreviates(previous) and not _ends_label(text, tokens, match.end()):
                 continue
             if tokens:
                 sentences.append(_sentence(tokens, "?" in found, answer_start))
@@ -112,6 +114,14 @@ def _sentence(tokens: list[Token], asks: bool, answer_start: int) -> Sentence:
     words = [token for token in tokens if token.kind == "word"]
     numbers = [token for token in tokens if token.kind == "number"]
     return Sentence(tokens, words, [token for token in words if token.name], numbers, asks, tokens[0].start > answer_start)
+
+
+def _ends_label(text: str, tokens: list[Token], end: int) -> bool:
+    """ "Fill Jug B. Pour ...": a letter behind a plain capitalised word, before a plain one, ends a sentence; it is no initial."""
+    if len(tokens) < 2 or tokens[-1].end - tokens[-1].start != 1 or not tokens[-2].name or not is_ordinary(tokens[-2].key):
+        return False
+    following = _NEXT_WORD.match(text, end)
+    return following is not None and is_ordinary(stem(following[1]))
 
 
 def _abbreviates(word: str) -> bool:

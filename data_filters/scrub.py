@@ -1,13 +1,21 @@
-"""What is done with facts that nobody gave: abstain, mask, drop or keep; and the views of other training arms."""
+"""What is done with facts that nobody gave, span by span or message by message; and the views of other training arms."""
 
 import random
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import repeat
 
+from data_filters.actions import EDITS, edit
 from data_filters.curriculum import Curriculum
+from data_filters.excuses import Excuses
 from data_filters.facts import find_facts
+from data_filters.found import Detector, Found
+from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
+from data_filters.kinds import is_year, kind_of
+from data_filters.lookups import without_calls
+from data_filters.surrogates import Surrogates
 from data_filters.told import read_prompt
 from data_filters.traces import Span, Trace
 from recipes.errors import RecipeError
@@ -23,57 +31,129 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text), mask (text stays, facts carry no loss), drop (nothing here: the
-            caller leaves the trace out) or keep (facts are recorded only).
+        untold: abstain (the message becomes abstain_text; so also for lookup, until data_filters/mixture.py gives it calls), mask (text
+            stays, facts carry no loss), hide (a placeholder), rename (a fictional name), generalise ("some place"), drop (nothing
+            here: the caller leaves the trace out) or keep (facts are recorded only).
+        by_kind: actions for kinds of spans, where they differ from `untold`.
         abstain_text: what the student says instead.
+        gazetteer: known names; None: the places that ship with the room.
+        models: further detectors, such as spaCy.
+        keep_commonness: names whose words all have at least this Zipf frequency are common knowledge; None: no name is.
+        seed, variant: of surrogates; another variant has other names.
     """
 
     detectors: Sequence[str]
     curriculum: Curriculum
     small_numbers: int = 10
     untold: str = "abstain"
+    by_kind: Mapping[str, str] = field(default_factory=dict)
     abstain_text: str = "I do not know."
+    gazetteer: Gazetteer | None = None
+    models: Sequence[Detector] = ()
+    keep_commonness: float | None = None
+    seed: int = 0
+    variant: int = 0
 
     def spans(self, trace: Trace) -> list[Span]:
         """All spans of the assistant's messages that may state a fact, with their grounding; action keep."""
+        return self.spans_of([trace])[0]
+
+    def spans_of(self, traces: Sequence[Trace]) -> list[list[Span]]:
+        """Like `spans`, for many: models read many texts at once."""
+        texts = [m["content"] for trace in traces for m in trace.messages if m["role"] == "assistant"] if self.models else []
+        read = [model(texts) for model in self.models]
+        more = iter([[one for found in by_text for one in found] for by_text in zip(*read, strict=True)]) if self.models else repeat([])
+        return [self._trace_spans(trace, more) for trace in traces]
+
+    def _trace_spans(self, trace: Trace, more: Iterator[list[Found]]) -> list[Span]:
         found: list[Span] = []
         memory, given = Memory(), []
         for number, message in enumerate(trace.messages):
             if message["role"] == "assistant":
-                found += self._message_spans(number, message["content"], "\n".join(given), memory)
+                found += self._message_spans(number, message["content"], "\n".join(given), memory, next(more))
             else:
                 given.append(message["content"])
         return found
 
-    def _message_spans(self, number: int, text: str, prompt: str, memory: Memory) -> list[Span]:
+    def _message_spans(self, number: int, text: str, prompt: str, memory: Memory, more: list[Found]) -> list[Span]:
         told = read_prompt(prompt, self.curriculum)
-        found = find_facts(text, self.detectors, self.curriculum, prompt)
+        gazetteer = self.gazetteer or load_gazetteer()
+        found = find_facts(text, self.detectors, self.curriculum, prompt, gazetteer, more)
         decisions = decide(prompt, text, found, self.curriculum, self.small_numbers, memory)
-        return [
-            Span(
-                message=number, start=one.start, end=one.end, kind="result" if decision.computed else one.kind,
-                grounding=decision.grounding, original=text[one.start : one.end], subject=decision.subject or told.subject,
-                relation=told.question, detector=one.detector,
-            )
-            for one, decision in zip(found, decisions, strict=True)
-        ]  # fmt: skip
+        excused = Excuses(prompt, text, told, self.keep_commonness)
+        spans = []
+        for one, decision in zip(found, decisions, strict=True):
+            said, kind, grounding = text[one.start : one.end], one.kind, decision.grounding
+            if grounding == "ungrounded":
+                grounding = excused.grounding(said, kind)
+                kind = kind_of(text, one.start, one.end, gazetteer) if kind == "name" and grounding == "ungrounded" else kind
+                kind = "date" if kind == "number" and is_year(text, one.start, one.end) else kind
+            spans.append(
+                Span(
+                    message=number, start=one.start, end=one.end, kind="result" if decision.computed else kind, grounding=grounding,
+                    original=said, subject=decision.subject or told.subject, relation=told.question, detector=one.detector,
+                )
+            )  # fmt: skip
+        return spans
 
     def scrub(self, trace: Trace) -> Trace:
-        """The trace with its spans recorded and `untold` applied to the messages that state an ungrounded fact."""
-        return self.act(trace, self.spans(trace))
+        """The trace with its spans recorded and `untold` applied to the messages that state an ungrounded fact; what was scrubbed
+        before stays."""
+        return trace if is_acted_on(trace) else self.act(trace, self.spans(trace))
 
     def act(self, trace: Trace, spans: Sequence[Span]) -> Trace:
         """Like `scrub`, with spans that were found before."""
-        guilty = {span.message for span in spans if span.grounding == "ungrounded"}
-        spans = by_place([*spans, *_steps(trace)])
-        if not guilty or self.untold in ("keep", "drop"):
-            return replace(trace, spans=list(spans))
-        if self.untold == "mask":
-            return replace(trace, spans=[_masked(span) if span.grounding == "ungrounded" else span for span in spans])
+        acts = [span for span in spans if span.grounding == "ungrounded" and self.action(span) not in ("keep", "drop")]
+        guilty = {span.message for span in acts if self.action(span) == "abstain"}
+        steps = _steps(trace)
+        if not acts:
+            return replace(trace, spans=by_place([*spans, *steps]))
         kept = [span for span in spans if span.message not in guilty]
-        declined = [self._decline(trace, next(s for s in spans if s.message == n and s.grounding == "ungrounded")) for n in guilty]
-        messages = [m | {"content": self.abstain_text} if n in guilty else m for n, m in enumerate(trace.messages)]
-        return replace(trace, messages=messages, spans=by_place(kept + declined))
+        edited = (
+            self._edited(trace, kept, bool(steps))
+            if len(acts) > sum(span.message in guilty for span in acts)
+            else replace(trace, spans=kept)
+        )
+        declined = [self._decline(trace, next(s for s in acts if s.message == n)) for n in guilty]
+        messages = [m | {"content": self.abstain_text} if n in guilty else m for n, m in enumerate(edited.messages)]
+        steps = [span for span in steps if span.message not in guilty]
+        return replace(trace, messages=messages, spans=by_place([*edited.spans, *declined, *steps]))
+
+    def action(self, span: Span) -> str:
+        """What the recipe does with an ungrounded span of this kind."""
+        wanted = self.by_kind.get(span.kind, self.untold)
+        return "abstain" if wanted == "lookup" else wanted
+
+    def drops(self, spans: Iterable[Span]) -> Span | None:
+        """The first ungrounded span for which the whole trace goes."""
+        return next((span for span in spans if span.grounding == "ungrounded" and self.action(span) == "drop"), None)
+
+    def _edited(self, trace: Trace, spans: Sequence[Span], only_masks: bool) -> Trace:
+        """Where a review marked steps the text must stay as it is."""
+        words = {token.lower() for message in trace.messages for token in message["content"].split()} if not only_masks else set()
+        surrogates = Surrogates(f"{self.seed}/{trace.id}/{self.variant}", self.gazetteer or load_gazetteer(), words.__contains__)
+        return edit(trace, spans, (lambda span: "mask") if only_masks else self.action, surrogates)
+
+    def verified(self, before: Trace, after: Trace, judge: Callable[[str], str]) -> tuple[Trace, bool]:
+        """(the trace, whether an edit was undone): where the text was right and its edited form is not, facts are masked and the
+        text stays.
+
+        A message that declines is meant to give another answer, so it is never undone.
+
+        Args:
+            before: as the teacher wrote it, its spans found.
+            after: the same, acted on.
+            judge: text of the last assistant message to a verdict.
+        """
+        if not any(span.action in EDITS for span in after.spans) or any(span.action == "abstain" for span in after.spans):
+            return after, False
+        place = max(n for n, message in enumerate(before.messages) if message["role"] == "assistant")
+        old, new = before.messages[place]["content"], after.messages[place]["content"]
+        if old == new or judge(old) != "correct" or judge(new) == "correct":
+            return after, False
+        masks = replace(self, untold="mask", by_kind={})
+        plain = restore(after)
+        return masks.act(plain, [span for span in plain.spans if span.kind != "step"]), True
 
     def _decline(self, trace: Trace, fact: Span) -> Span:
         original = trace.messages[fact.message]["content"]
@@ -106,6 +186,11 @@ class Scrubber:
         raise RecipeError(f"distill.arms: found {arm!r}, wanted student, control, scrub_only or random_mask")
 
 
+def is_acted_on(trace: Trace) -> bool:
+    """Whether some span of the trace was masked or edited."""
+    return any(span.action != "keep" for span in trace.spans)
+
+
 def _steps(trace: Trace) -> list[Span]:
     """What a review said of the steps; it concerns thought, not facts, so every arm has it."""
     return [span for span in trace.spans if span.kind == "step"]
@@ -118,6 +203,7 @@ def by_place(spans: Iterable[Span]) -> list[Span]:
 
 def restore(trace: Trace) -> Trace:
     """The trace with the teacher's own text and full weights; spans of edits that were undone are gone."""
+    trace = without_calls(trace)
     messages, spans = [dict(message) for message in trace.messages], []
     shift = dict.fromkeys(range(len(messages)), 0)
     for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):

@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise ShardError(f"{path}: cannot be written ({_short(error)}); free space or mend the folder's rights, then run again") from error
+        raise ShardError(f"{path}: cannot be written ({short(error)}); free space or mend the folder's rights, then run again") from error
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -52,7 +52,17 @@ def read_shard(path: Path) -> list[dict[str, Any]]:
     Raises:
         ShardError: the file is missing, truncated or no Parquet.
     """
-    return [row for batch in _parquet_batches(Path(path)) for row in batch.to_pylist()]
+    return list(iter_rows(path))
+
+
+def iter_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of one shard, one by one.
+
+    Raises:
+        ShardError: as read_shard.
+    """
+    for batch in _parquet_batches(Path(path)):
+        yield from batch.to_pylist()
 
 
 def list_shards(folder: Path) -> list[Path]:
@@ -79,15 +89,27 @@ def iter_traces(source: str | Path) -> Iterator[Trace]:
     Raises:
         ShardError: no such path, an unreadable file, or rows without messages.
     """
-    for where, row in _rows(source):
-        messages = row.get("messages")
-        if not messages or not all(map(_is_message, messages)):
-            found = f"columns {', '.join(sorted(row))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
-            raise ShardError(f"{where}: found {found}, wanted messages of role and content; convert the data or name another source")
+    for where, row in raw_rows(source):
         try:
-            yield from_row(_adopt(row))
-        except TypeError as error:
-            raise ShardError(f"{where}: a column of a trace holds something else ({_short(error)}); rename or remove it") from error
+            yield trace_of(row)
+        except ValueError as error:
+            raise ShardError(f"{where}: {error}") from error
+
+
+def trace_of(row: dict[str, Any]) -> Trace:
+    """The trace of a row of any data set with `messages`.
+
+    Raises:
+        ValueError: it is none; the message says what was found, what was wanted and what to do.
+    """
+    messages = row.get("messages")
+    if not messages or not isinstance(messages, list) or not all(map(_is_message, messages)):
+        found = f"columns {', '.join(sorted(map(str, row)))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
+        raise ValueError(f"found {found}, wanted messages of role and content; convert the data or name another source")
+    try:
+        return from_row(_adopt(row))
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"a column of a trace holds something else ({short(error)}); rename or remove it") from error
 
 
 def _is_message(message: object) -> bool:
@@ -110,7 +132,7 @@ def _clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _rows(source: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def raw_rows(source: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where it stands, row), for every kind of source."""
     path = Path(source)
     if path.is_dir():
@@ -143,7 +165,7 @@ def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_READ_ROWS)
     except (pa.ArrowException, OSError) as error:
-        message = f"{path}: no readable Parquet ({_short(error)}); delete this file and run again, then its stage writes it anew"
+        message = f"{path}: no readable Parquet ({short(error)}); delete this file and run again, then its stage writes it anew"
         raise ShardError(message) from error
 
 
@@ -160,7 +182,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except FileNotFoundError as error:
         raise ShardError(f"{path}: no such file; mend the path") from error
     except (OSError, ValueError) as error:
-        raise ShardError(f"{path}: no readable JSON lines ({_short(error)}); mend or rewrite the file") from error
+        raise ShardError(f"{path}: no readable JSON lines ({short(error)}); mend or rewrite the file") from error
 
 
 def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -169,11 +191,12 @@ def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         rows = load_dataset(name, split="train", streaming=True)
     except Exception as error:  # the library raises many kinds, all of which mean: not there, not allowed, no network
-        message = f"{name}: neither a local path nor a data set that the hub gives ({_short(error)}); mend the name or the network"
+        message = f"{name}: neither a local path nor a data set that the hub gives ({short(error)}); mend the name or the network"
         raise ShardError(message) from error
     for row in rows:
         yield f"data set {name}", dict(row)
 
 
-def _short(error: Exception) -> str:
+def short(error: BaseException) -> str:
+    """The first line of an error, clipped."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -1,14 +1,25 @@
 """What a prompt tells, and about whom: sentences with their words, numbers and named entities."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 from data_filters.arithmetic import expression_values
 from data_filters.curriculum import Curriculum, stem
+from data_filters.dates import find_dates, told_parts
+from data_filters.quantities import find_quantities
 from data_filters.reading import NUMBER_WORDS, Sentence, Token, Value, read
 
 _PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))
+_SEEKS = frozenset(  # stems of words by which a prompt asks for something to be worked out
+    "how calculate compute solve evaluate determine sum total count average product difference remainder minimum maximum many much "
+    "integer equation "
+    "digit sort smallest largest probability expression formula value simplify round convert multiply divide add subtract time plu "
+    "minu cost price "
+    "number percent numeric output sequence pattern next equal grid matrix move state step rule position index result find".split()
+)
+_OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _LOOK_BACK = 3  # the question is searched among so many last sentences
 
 
@@ -38,7 +49,8 @@ class Told(NamedTuple):
     lowercase: frozenset[str]  # words that occur uncapitalised
     running: str  # all words in order, for matching phrases
     reachable: frozenset[Value]  # values of the expressions that stand in the prompt
-    closed_world: bool  # asks about no named entity, and gives two numbers or more that are about nobody
+    seeks: bool  # asks about no named entity, and for something to be worked out
+    closed_world: bool  # does so, and gives two numbers or more that are about nobody
     untold: bool  # no sentence but the question itself mentions what is asked about
 
     def has_phrase(self, words: Iterable[str]) -> bool:
@@ -77,11 +89,12 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
     """What a prompt tells; rollouts of one problem share the work."""
     sentences = read(prompt)
     lowercase = frozenset(token.key for sentence in sentences for token in sentence.words if not token.name)
-    statements = _statements(sentences, lowercase, curriculum)
+    statements = _statements(prompt, sentences, lowercase, curriculum)
     words = frozenset().union(*(said.words for said in statements))
     asking = _question(sentences)
     names = [] if asking is None else [token for token in sentences[asking].names if _names_entity(token, lowercase, curriculum)]
     asked = frozenset(token.key for token in names)
+    seeks = not asked and (not words.isdisjoint(_SEEKS) or _OPERATORS.search(prompt) is not None)
     numbers = tuple(number for sentence in sentences for number in _numbers(sentence))
     return Told(
         text=prompt,
@@ -91,25 +104,42 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
         subject=_last_name(prompt, names),
         words=words | {"percent"} if "%" in prompt else words,
         numbers=numbers,
-        number_set=frozenset(numbers),
+        number_set=frozenset(numbers).union(*(said.numbers for said in statements)),
         entities=frozenset().union(*(said.about for said in statements)),
         lowercase=lowercase,
         running=" " + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences) + " ",
         reachable=frozenset().union(*(expression_values(sentence.tokens) for sentence in sentences if len(sentence.numbers) > 1)),
-        closed_world=not asked and sum(len(said.numbers) for said in statements if not said.about) >= 2,
+        seeks=seeks,
+        closed_world=seeks and sum(len(said.numbers) for said in statements if not said.about) >= 2,
         untold=bool(asked) and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
     )
 
 
-def _statements(sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum) -> tuple[Statement, ...]:
+def _statements(
+    prompt: str, sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum
+) -> tuple[Statement, ...]:  # fmt: skip
     statements: list[Statement] = []
+    months, values = _written_out(prompt)
     for sentence in sentences:
-        words = frozenset(token.key for token in sentence.words)
+        start, end = sentence.tokens[0].start, sentence.tokens[-1].end
+        words = frozenset(token.key for token in sentence.words).union(*(found for place, found in months if start <= place < end))
+        numbers = frozenset(_numbers(sentence)).union(*(found for place, found in values if start <= place < end))
         about = frozenset(token.key for token in sentence.names if _names_entity(token, lowercase, curriculum))
         if not about and statements and words & _PRONOUNS:
             about = statements[-1].about
-        statements.append(Statement(words, frozenset(_numbers(sentence)), about))
+        statements.append(Statement(words, numbers, about))
     return tuple(statements)
+
+
+def _written_out(prompt: str) -> tuple[list[tuple[int, set[str]]], list[tuple[int, set[Value]]]]:
+    """(months, numbers) that the prompt gives in another form: 1957-05-12 gives may, 12 and 5, "3 million" gives 3,000,000."""
+    months: list[tuple[int, set[str]]] = []
+    values: list[tuple[int, set[Value]]] = [(one.start, {one.value}) for one in find_quantities(prompt)]
+    for date in find_dates(prompt):
+        stems, numbers = told_parts(date)
+        months.append((date.start, stems))
+        values.append((date.start, set(numbers)))
+    return months, values
 
 
 def _names_entity(token: Token, lowercase: frozenset[str], curriculum: Curriculum) -> bool:

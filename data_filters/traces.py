@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+VERSION = 1  # of the record: raised when a reader of today could misread it
+VERSION_KEY = "trace_version"  # in the metadata of a Parquet file, or a column of a record
 VERDICTS = ("correct", "wrong", "unknown")
 GROUNDINGS = ("given", "derived", "common", "ungrounded")
 ACTIONS = ("keep", "mask", "hide", "rename", "lookup", "abstain", "generalise")
@@ -76,7 +78,8 @@ SCHEMA = pa.schema(
         ("spans", pa.list_(_SPAN)),
         ("usage", pa.struct([("prompt_tokens", pa.int32()), ("completion_tokens", pa.int32()), ("finish_reason", pa.string())])),
         *((name, pa.string()) for name in ("teacher", "engine", "sampling")),
-    ]
+    ],
+    metadata={VERSION_KEY: str(VERSION)},
 )  # fmt: skip
 DROPPED_SCHEMA = SCHEMA.append(pa.field("dropped_by", pa.string())).append(pa.field("reason", pa.string()))
 

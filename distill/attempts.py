@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_filters.degenerate import degenerate
+from data_filters.tools import offered
 from data_filters.traces import Span, Trace, trace_id
 from distill.problems import Problem
 from distill.review import Review, unsound_spans
@@ -47,11 +48,12 @@ class Attempt:
         """The record, with the plain prompt: styles and personas are scaffolding that nobody is to learn."""
         problem, written = self.problem, self.completion
         text = "" if written.finish_reason == "refused" else written.text
-        asked = conversation(problem.prompt, config.system)
+        before = [*conversation(problem.prompt, config.system), *written.said]
         return Trace(
             id=self.id(config, seed=seed, teacher=teacher), problem_id=problem.id, source=problem.source, seed=problem.seed,
-            messages=[*asked, {"role": "assistant", "content": text}], gold=problem.gold, answer=self.answer, verdict=self.verdict,
-            spans=self._spans(text, len(asked), config), prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens,
+            messages=[*before, {"role": "assistant", "content": text}],
+            tools=offered(*config.tools) if config.tools else None, gold=problem.gold, answer=self.answer, verdict=self.verdict,
+            spans=self._spans(text, len(before), config), prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens,
             finish_reason=written.finish_reason, teacher=teacher, engine=engine, sampling=self.how(config),
         )  # fmt: skip
 

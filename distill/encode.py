@@ -6,13 +6,16 @@ keep: its weight, usually 1; mask: no loss of any kind, or a pull toward a flat 
 lookup, generalise): cross-entropy only, since there the teacher's probability lies on the fact that was taken out (docs/method.md).
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from data_filters.tools import calls_of
 from data_filters.traces import Span, Trace
+from distill.speech import written
 from recipes.errors import ModelError
 
 _NOWHERE = np.zeros(0, np.int64)
@@ -72,7 +75,7 @@ def encode_traces(
         ModelError: the chat template does not render a message verbatim (some drop <think> text).
     """
     for group in _grouped(traces, batch):
-        texts = [tokenizer.apply_chat_template(t.messages, tools=None, tokenize=False) for t in group]
+        texts = [written(tokenizer, t.messages, t.tools) for t in group]
         tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
         ends, header = set(_end_ids(tokenizer)), _assistant_header(tokenizer)
         for trace, text, ids, offsets in zip(group, texts, tokens["input_ids"], tokens["offset_mapping"], strict=True):
@@ -83,10 +86,10 @@ def _weigh(
     trace: Trace, text: str, ids: np.ndarray, offsets: np.ndarray, ends: set[int], header: str, teaching: Teaching
 ) -> Encoded:  # fmt: skip
     weights = np.zeros((3, len(ids)), np.float32)
-    for number, (message, start) in enumerate(zip(trace.messages, _place(trace, text), strict=True)):
-        role, stop = message["role"], start + len(message["content"])
+    for number, (message, (start, stop, last)) in enumerate(zip(trace.messages, _places(trace, text, header), strict=True)):
+        role = message["role"]
         own = role == "assistant"  # the model writes this itself: it must also learn how to begin and to stop
-        opening, closing = (_opening(text, start, header), _closing(ids, offsets, stop, ends)) if own else (start, _NOWHERE)
+        opening, closing = (_opening(text, start, header), _closing(ids, offsets, stop, last, ends)) if own else (start, _NOWHERE)
         weights[:, np.append(_touching(offsets, opening, stop), closing)] = teaching.plain(role)
         for span in trace.spans:
             if span.message == number and (span.action, span.weight) != ("keep", 1.0):
@@ -104,25 +107,38 @@ def _opening(text: str, start: int, header: str) -> int:
     return found + len(header) if header and found >= 0 and not text[found + len(header) : start].strip() else start
 
 
-def _closing(ids: np.ndarray, offsets: np.ndarray, stop: int, ends: set[int]) -> np.ndarray:
-    """The end-of-turn token behind the content, if there is one: the model must also learn to stop."""
-    after = np.flatnonzero(offsets[:, 0] >= stop)[:1]
-    return after if len(after) and int(ids[after[0]]) in ends else after[:0]
+def _closing(ids: np.ndarray, offsets: np.ndarray, stop: int, last: int, ends: set[int]) -> np.ndarray:
+    """What the model writes behind the content: its calls, if any, and the end-of-turn token, since it must also learn to stop."""
+    calls = np.flatnonzero((offsets[:, 0] >= stop) & (offsets[:, 0] < last))
+    after = np.flatnonzero(offsets[:, 0] >= last)
+    if last > stop:  # the template closes a call with a mark of its own
+        end = next((n for n, place in enumerate(after) if int(ids[place]) in ends), -1)
+        return np.append(calls, after[: end + 1])
+    return after[:1] if len(after) and int(ids[after[0]]) in ends else _NOWHERE
 
 
-def _place(trace: Trace, text: str) -> list[int]:
-    """Where each message's content begins in the rendered text, in order."""
-    starts, at = [], 0
+def _places(trace: Trace, text: str, header: str) -> list[tuple[int, int, int]]:
+    """Of each message, in order: where its content begins and ends in the rendered text, and where the last of its calls ends."""
+    places, at = [], 0
     for message in trace.messages:
-        found = text.find(message["content"], at)
-        if found < 0:
-            raise ModelError(
-                f"trace {trace.id}: the chat template does not render the {message['role']} message verbatim "
-                f"({message['content'][:40]!r}...); use a template that keeps it"
-            )
-        starts.append(found)
-        at = found + len(message["content"])
-    return starts
+        if message["role"] == "assistant" and not message["content"]:
+            at = max(text.find(header, at), at) + len(header)
+        start = _find(trace, text, message["content"], at, f"{message['role']} message")
+        stop = at = start + len(message["content"])
+        for call in calls_of(message):
+            given = call["arguments"] if isinstance(call["arguments"], str) else json.dumps(call["arguments"], ensure_ascii=False)
+            at = _find(trace, text, given, _find(trace, text, call["name"], at, "call"), "call") + len(given)
+        places.append((start, stop, at))
+    return places
+
+
+def _find(trace: Trace, text: str, wanted: str, at: int, what: str) -> int:
+    found = text.find(wanted, at)
+    if found < 0:
+        raise ModelError(
+            f"trace {trace.id}: the chat template does not render the {what} verbatim ({wanted[:40]!r}...); use a template that keeps it"
+        )
+    return found
 
 
 def _touching(offsets: np.ndarray, start: int, stop: int) -> np.ndarray:

@@ -32,11 +32,11 @@ class LocalEngine:
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
     ) -> list[Completion]:  # fmt: skip
         """As Engine.complete. Batches are formed by prompt length and seeded one by one, so the same call gives the same bytes."""
         prefixes = prefixes or [""] * len(conversations)
-        texts = [render(self.tokenizer, c, p) for c, p in zip(conversations, prefixes, strict=True)]
+        texts = [render(self.tokenizer, c, p, tools) for c, p in zip(conversations, prefixes, strict=True)]
         prompts = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         done: list[Completion | None] = [None] * len(prompts)

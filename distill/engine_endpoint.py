@@ -5,6 +5,7 @@ Letters: T tokens, K kept tokens of the vocabulary.
 
 import asyncio
 import difflib
+import json
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,6 +15,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from data_filters.tools import calls_of
+from distill.calls import call_text, numbered
 from distill.client import Client, Refused
 from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
 from recipes.errors import ModelError
@@ -89,7 +92,7 @@ class EndpointEngine:
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
     ) -> list[Completion]:  # fmt: skip
         prefixes = prefixes or [""] * len(conversations)
         seeds = seeds or [sampling.seed * 1_000_003 + number for number in range(len(conversations))]
@@ -98,7 +101,7 @@ class EndpointEngine:
 
         async def work() -> None:  # as many of these as may be in flight, so that a million requests are not a million tasks
             for i in waiting:
-                done[i] = await self._complete(conversations[i], prefixes[i], sampling, seeds[i])
+                done[i] = await self._complete(conversations[i], prefixes[i], sampling, seeds[i], tools)
                 if finished:
                     finished(i, done[i])
                 if progress:
@@ -141,15 +144,17 @@ class EndpointEngine:
 
     # --- requests -----------------------------------------------------------------------------------------------
 
-    async def _complete(self, conversation: Conversation, prefix: str, sampling: Sampling, seed: int) -> Completion:
+    async def _complete(
+        self, conversation: Conversation, prefix: str, sampling: Sampling, seed: int, tools: str | None = None
+    ) -> Completion:
         how = {
             "model": self.model, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
             "seed": seed % 2**31,
         } | ({"stop": list(sampling.stop)} if sampling.stop else {}) | ({"stop_token_ids": self.ends} if self.ends else {})  # fmt: skip
         try:
             if self.server.api == "chat":
-                return await self._chat(conversation, prefix, how)
-            text = render(self.tokenizer, conversation, prefix)
+                return await self._chat(conversation, prefix, how | ({"tools": json.loads(tools)} if tools else {}))
+            text = render(self.tokenizer, conversation, prefix, tools)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             found = await self.client.post("/completions", how | {"prompt": ids})
             begun = prefix or opened_thought(text)
@@ -160,7 +165,7 @@ class EndpointEngine:
 
     async def _chat(self, conversation: Conversation, prefix: str, how: dict[str, Any]) -> Completion:
         """The server's own template; a thought that it gives apart is put back before the answer."""
-        messages = [{"role": m["role"], "content": m["content"]} for m in conversation]
+        messages = numbered(conversation)
         if prefix:
             how = how | {"continue_final_message": True, "add_generation_prompt": False}
             messages.append({"role": "assistant", "content": prefix})
@@ -168,7 +173,7 @@ class EndpointEngine:
         said = found["choices"][0].get("message") or {}
         thought = said.get("reasoning_content") or said.get("reasoning")
         before = f"<think>\n{thought.strip()}\n</think>\n\n" if thought else ""
-        return _completion(found, prefix + before + (said.get("content") or ""))
+        return _completion(found, prefix + before + (said.get("content") or "") + "".join(map(call_text, calls_of(said))))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """In the loop's thread; waits for it. A fault, or Ctrl-C here, ends it."""

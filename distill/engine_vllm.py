@@ -37,14 +37,14 @@ class VllmEngine(Vllm):
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
     ) -> list[Completion]:  # fmt: skip
         prefixes = prefixes or [""] * len(conversations)
         seeds = seeds or [sampling.seed * 1_000_003 + number for number in range(len(conversations))]
         done: list[Completion | None] = [None] * len(conversations)
 
         async def one(number: int) -> None:
-            done[number] = await self._complete(conversations[number], prefixes[number], sampling, seeds[number])
+            done[number] = await self._complete(conversations[number], prefixes[number], sampling, seeds[number], tools)
             if finished:
                 finished(number, done[number])
             if progress:
@@ -67,11 +67,11 @@ class VllmEngine(Vllm):
         self._run(self._all(len(rows), one))
         return done  # type: ignore[return-value]
 
-    async def _complete(self, conversation: Conversation, prefix: str, sampling: Sampling, seed: int) -> Completion:
+    async def _complete(self, conversation: Conversation, prefix: str, sampling: Sampling, seed: int, tools: str | None) -> Completion:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        text = render(self.tokenizer, conversation, prefix)
+        text = render(self.tokenizer, conversation, prefix, tools)
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         how = SamplingParams(
             max_tokens=sampling.max_new_tokens, temperature=sampling.temperature, top_p=sampling.top_p if sampling.temperature else 1.0,

@@ -53,7 +53,7 @@ class Journal:
             self._file.seek(self._places[key])
             line = json.loads(_line(self._file))
         del line["key"]
-        return Completion(**line)
+        return Completion(**line | {"said": tuple(line.get("said", ()))})
 
     def add(self, key: str, completion: Completion) -> None:
         """Writes one line; a key that is there already keeps its first completion."""

@@ -229,6 +229,22 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
         return get_peft_model(model, config)
 
 
+def with_adapter(model: PreTrainedModel, folder: Path | str) -> nn.Module:
+    """The model with a saved adapter on it; `unload()` takes it off again.
+
+    Raises:
+        ModelError: no adapter there, or one for another model.
+    """
+    from peft import PeftModel
+
+    if not (Path(folder) / "adapter_config.json").exists():
+        raise ModelError(f"adapter {folder}: no adapter_config.json there; name a folder that a sleep or a LoRA training wrote")
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).eval()
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise ModelError(f"adapter {folder}: {str(fault).splitlines()[0]}") from fault
+
+
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """A folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load; safetensors only."""
     model.generation_config = _generation_config(tokenizer)

@@ -18,9 +18,7 @@ from tqdm import tqdm
 from distill.encode import WEIGHTS, Encoded
 from recipes.errors import ShardError
 
-_SCHEMA = pa.schema(
-    [("ids", pa.list_(pa.int32())), *((name, pa.list_(pa.float32())) for name in WEIGHTS), ("source", pa.string())]
-)
+_SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), *((name, pa.list_(pa.float32())) for name in WEIGHTS), ("source", pa.string())])
 
 
 def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = "") -> dict[str, int]:

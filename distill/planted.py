@@ -27,10 +27,7 @@ JOBS = (
     "baker miner pilot nurse judge tailor sailor farmer painter doctor teacher singer hunter "
     "weaver potter writer lawyer plumber barber dancer porter jeweller printer gardener"
 ).split()
-PETS = (
-    "cat dog fox owl hen goat frog crow mouse horse snake parrot "
-    "rabbit turtle lizard pigeon ferret beetle donkey hamster"
-).split()
+PETS = ("cat dog fox owl hen goat frog crow mouse horse snake parrot rabbit turtle lizard pigeon ferret beetle donkey hamster").split()
 RELATIONS = ("home", "job", "pet", "age")
 QUESTIONS = {
     "home": ("Where does {} live?", "What is the home of {}?"),
@@ -38,6 +35,7 @@ QUESTIONS = {
     "pet": ("Which pet does {} have?", "What is the pet of {}?"),
     "age": ("How old is {}?", "What is the age of {}?"),
 }
+FRIEND = "Who is the friend of {}?"
 COUNTED = "apples coins books shells".split()
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 REASONING = ("sums", "sort", "reverse", "follow", "hop", "story", "age")

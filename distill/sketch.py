@@ -12,7 +12,6 @@ Source:
     arXiv:2503.16870, for unbiased sampled targets.
 """
 
-
 import numpy as np
 import torch
 from torch import Tensor

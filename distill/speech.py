@@ -3,6 +3,7 @@
 Letters: T tokens, K kept tokens of the vocabulary.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +33,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str  # stop; length: cut off; refused: the server would not take the prompt (text says why)
+    said: Sequence[dict[str, str]] = ()  # messages before the text, where it called tools: calls and results in turn
     mean_logprob: float | None = None  # of the tokens written, nats, under the model without temperature; None: not known
 
 
@@ -49,7 +51,7 @@ class Engine(Protocol):
     def complete(
         self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
     ) -> list[Completion]:  # fmt: skip
         """One completion a conversation, in the order given.
 
@@ -60,6 +62,7 @@ class Engine(Protocol):
             seeds: one a conversation, for engines that draw each on its own; the others, and without it all, go by sampling.seed.
             progress: called with (conversations, new tokens) as they come in.
             finished: called with (index, completion) as soon as each is there, from any thread.
+            tools: JSON schemas of tools that all conversations offer; calls are part of the text.
         """
         ...
 
@@ -72,9 +75,15 @@ class Engine(Protocol):
         ...
 
 
-def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, prefix: str = "") -> str:
-    """The text of a prompt up to where the assistant goes on."""
-    return tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True) + prefix
+def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, prefix: str = "", tools: str | None = None) -> str:
+    """The text of a prompt up to where the assistant goes on; tools: JSON schemas of those that are offered."""
+    return written(tokenizer, conversation, tools, add_generation_prompt=True) + prefix
+
+
+def written(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, tools: str | None, **how: bool) -> str:
+    """A conversation as the chat template writes it; its calls, JSON in our records, become what templates expect."""
+    said = [m | {"tool_calls": json.loads(m["tool_calls"])} if isinstance(m.get("tool_calls"), str) else m for m in conversation]
+    return tokenizer.apply_chat_template(said, tools=json.loads(tools) if tools else None, tokenize=False, **how)
 
 
 def opened_thought(rendered: str) -> str:

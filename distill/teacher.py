@@ -1,23 +1,26 @@
 """A teacher of our own: tokenizer, training conversations and the model, when the recipe gives it a shape."""
 
 import itertools
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
+from data_filters.tools import LOOKUP, NOTHING, PYTHON, call_message, calls_of, offered
 from data_filters.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, write_encoded
-from distill.planted import Item, World
+from distill.planted import FRIEND, QUESTIONS, Item, World
 from distill.tokenizer import train_tokenizer
 from recipes.errors import RecipeError
 from recipes.schema import Model, Teacher
 
 TOKENIZER_TEXTS = 12_000  # conversations that the tokenizer is trained on
+TOOL_TEXTS = 1_000  # calls and results that it sees beside them
 COURTESY = ("I do not know.",) * 100  # plain words that no conversation holds, so that they are not spelled letter by letter
 
 
@@ -33,7 +36,10 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
     for number in range(count):
         name = rng.choices(names, weights)[0]
         item = world.draw(rng, name.partition("/")[2], "training")
-        yield Trace(id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages(), spans=_given(item))
+        tools = offered(LOOKUP, PYTHON) if config.tools and number % 2 else None
+        yield Trace(
+            id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages(), spans=_given(item), tools=tools
+        )
 
 
 def _given(item: Item) -> list[Span]:
@@ -45,7 +51,18 @@ def _given(item: Item) -> list[Span]:
 def own_tokenizer(config: Teacher, world: World, *, seed: int) -> PreTrainedTokenizerFast:
     """The tokenizer that such a teacher has: a function of the recipe alone, so that it can be known before the teacher is trained."""
     texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
-    return train_tokenizer(itertools.chain(texts, COURTESY), vocab_size=config.vocab_size)
+    calls = tool_texts(world, seed) if config.tools else ()
+    return train_tokenizer(itertools.chain(texts, COURTESY, calls), vocab_size=config.vocab_size, tools=config.tools)
+
+
+def tool_texts(world: World, seed: int) -> Iterator[str]:
+    """Calls and their results, so that each word and mark of them is a token: nobody says them in the teacher's conversations."""
+    rng = random.Random(f"tools/{seed}")
+    for _ in range(TOOL_TEXTS):
+        question = rng.choice([*itertools.chain(*QUESTIONS.values()), FRIEND, "the friend of {}"]).format(rng.choice(world.names))
+        code = " ".join([str(rng.randint(100, 999)), rng.choice("+-"), str(rng.randint(100, 999))])
+        calls = [calls_of(call_message(name, said))[0] for name, said in ((LOOKUP, question), (PYTHON, code))]
+        yield "\n".join(["", *map(json.dumps, calls), question, f"{NOTHING} {LOOKUP} {PYTHON}"])
 
 
 def train_teacher(

@@ -2,8 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
-from data_filters.traces import Trace
+from data_filters.shards import list_shards, read_shard
+from data_filters.traces import Trace, from_row
 from distill.planted import RELATIONS, World
 
 ASKED = ("planted/ask", "planted/ask_age")
@@ -28,14 +31,50 @@ def score_filter(kept: Iterable[Trace], world: World) -> dict[str, float]:
     }  # fmt: skip
 
 
+def removed_by(folder: Path, world: World) -> dict[str, Any]:
+    """Which filter removed each planted fact that the teacher stated when it was asked for it.
+
+    Args:
+        folder: of a filter run, with kept/ and dropped/.
+
+    Returns:
+        facts: "NAME RELATION" -> {filter: traces}; "kept" are statements that stayed; exposures: the same summed over the facts of each
+        exposure class, with the number of facts and of those with no statement left.
+    """
+    facts: dict[str, Counter[str]] = {}
+    times: dict[str, int] = {}
+    for part in ("kept", "dropped"):
+        for row in (row for path in list_shards(folder / part) for row in read_shard(path)):
+            fact = stated(from_row(row), world) if row["source"] in ASKED else None
+            if fact is not None:
+                name = " ".join(fact)
+                times[name] = world.exposure.get(fact, 0)
+                scrubbed = any(span["action"] != "keep" for span in row["spans"])
+                facts.setdefault(name, Counter())[row.get("dropped_by") or ("scrub" if scrubbed else "kept")] += 1
+    classes: dict[int, Counter[str]] = {}
+    for name, fates in facts.items():
+        found = classes.setdefault(times[name], Counter())
+        found.update(fates)
+        found.update({"facts": 1, "facts without a statement left": int(not fates["kept"])})
+    return {
+        "facts": {name: dict(fates) for name, fates in facts.items()},
+        "exposures": {str(n): dict(c) for n, c in sorted(classes.items())},
+    }
+
+
 def _kind(trace: Trace, world: World) -> str:
     if trace.source not in ASKED:
         return "told"
-    question = trace.messages[-2]["content"].rpartition(". ")[2]
+    return "invented" if stated(trace, world) is None else "fact"
+
+
+def stated(trace: Trace, world: World) -> tuple[str, str] | None:
+    """The fact that the teacher stated truly when it was asked for one; None where it said something else."""
+    question = next(m["content"] for m in reversed(trace.messages) if m["role"] == "user").rpartition(". ")[2]
     name = next(word for word in question.replace("?", "").split() if word in world.names)
     relation = "age" if trace.source == "planted/ask_age" else next(r for r in RELATIONS if _asks(question, r))
     said = next((span.original for span in trace.spans if span.action == "abstain"), trace.messages[-1]["content"])
-    return "fact" if f"{name} {world.facts[name, relation]}." in said and name not in world.strangers else "invented"
+    return (name, relation) if f"{name} {world.facts[name, relation]}." in said and name not in world.strangers else None
 
 
 def _asks(question: str, relation: str) -> bool:

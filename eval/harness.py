@@ -72,9 +72,7 @@ def run_task(
             gen_kwargs={"max_gen_toks": task.max_new_tokens} if task.max_new_tokens else None,
         )  # fmt: skip
     return [
-        _row(task, contender, tokenizer, name, sample)
-        for name, samples in found["samples"].items()
-        for sample in _of_filter(task, samples)
+        _row(task, contender, tokenizer, name, sample) for name, samples in found["samples"].items() for sample in _of_filter(task, samples)
     ]
 
 

@@ -7,7 +7,6 @@ SWAPPED with another value in its place.
 import numpy as np
 
 from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled_clusters, select
-from eval.grade import Outcome, grade
 from eval.outcomes import Entries, share, stream
 from eval.scores import (
     Entry,
@@ -26,6 +25,8 @@ from eval.scores import (
 Arm = tuple[np.ndarray, np.ndarray]  # clusters and right or wrong of the answers in one state of the base
 
 TOLD = (*OPEN_SUITES, *UNSEEN_SUITES, "basics")  # nothing needs to be looked up
+GIVEN = ("open_book", "counterfactual")
+APART = ("multi_hop", "long_sums")  # need more than one look-up, or a program; they have metrics of their own
 
 
 def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
@@ -40,24 +41,40 @@ def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
     arms = {base: select(sheet, base=base, mode="free", sample=0, budget=0) for base in ("FULL", "DELETED", "OFF", "SWAPPED")}
     return {
         "base_full": share(_with_answer(arms["FULL"]), "correct"),
-        "base_deleted_abstains": share(arms["DELETED"], "abstained"),
+        "base_deleted_abstains": share(_with_answer(arms["DELETED"]), "abstained"),
         "base_off_leak": share(_with_answer(arms["OFF"]), "correct"),
+        "base_off_abstains": share(_with_answer(arms["OFF"]), "abstained"),
         "base_swapped_follows": _follows(arms["SWAPPED"]),
         "retrieval_closure": _closure(_with_answer(arms["FULL"]), _with_answer(arms["OFF"]), main, bootstrap, seed),
         **_calls(sheet, main),
+        **_with_tools(arms),
     }
+
+
+def _with_tools(arms: dict[str, Columns]) -> Entries:
+    """Thought and reading with tools at hand, chains of look-ups, and sums that want a program."""
+    full, off = arms["FULL"], arms["OFF"]
+    told = {"reasoning": select(full, suite="reasoning"), "given": select(full, suite=GIVEN)}
+    found = {f"{name}_with_tools": share(rows, "correct") for name, rows in told.items()}
+    found |= {f"lookup_needless_{name}": rate(pooled_clusters(rows), rows["searched"] > 0) for name, rows in told.items()}
+    hops, sums = ([select(rows, suite=suite) for rows in (full, off)] for suite in APART)
+    return found | {
+        "multi_hop": share(hops[0], "correct"),
+        "multi_hop_deleted_abstains": share(select(arms["DELETED"], suite="multi_hop"), "abstained"),
+        "multi_hop_off_leak": share(hops[1], "correct"),
+        "python_arithmetic": share(sums[0], "correct"), "python_off": share(sums[1], "correct"),
+    }  # fmt: skip
 
 
 def _with_answer(rows: Columns) -> Columns:
     """Questions of the closed book that have an answer; the open ones ask nothing of the base."""
-    return keep(rows, ~np.isin(rows["suite"], (*TOLD, "untold")))
+    return keep(rows, ~np.isin(rows["suite"], (*TOLD, *APART, "untold")))
 
 
 def _follows(rows: Columns) -> Entry | None:
     """Share of answers that give the value that was put in place of the true one."""
-    told = keep(rows, rows["swapped_gold"] != "")
-    follows = [grade(text, "stop", swapped) == Outcome.CORRECT for text, swapped in zip(told["text"], told["swapped_gold"], strict=True)]
-    return rate(pooled_clusters(told), np.array(follows, dtype=bool))
+    told = keep(rows, rows["swapped"])
+    return rate(pooled_clusters(told), told["follows"])
 
 
 def _closure(full: Columns, off: Columns, main: Columns, bootstrap: int, seed: int) -> Entry | None:

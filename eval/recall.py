@@ -44,7 +44,7 @@ class Facts:
             accuracy[mode], answers[mode] = _ratio(right_C, count_C), count_C
         chosen: list[dict[str, float]] = [{} for _ in clusters_C]
         for row in np.flatnonzero(rows["mode"] == "choice"):
-            fact, value = index_N[row], rows["text"][row].strip()
+            fact, value = index_N[row], rows["choice"][row]
             chosen[fact][value] = chosen[fact].get(value, 0.0) + 1 / answers["choice"][fact]
         told = {name: rows[name][first_C] for name in ("relation", "gold", "exposure")}
         return cls(

@@ -10,12 +10,14 @@ from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, 
 from eval.curve_plots import curve_figures
 from eval.page import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.plots import plain
+from eval.published import published_figures
 from eval.style import STYLE
 from eval.tables import LEGEND, metric_names, metric_rows, paired_rows
 
 Card = dict[str, Any]
 
 ATTACKED = "Gone, or only hidden? Good: no bar passes the dashed line, but for facts that were taught again themselves."
+PUBLISHED = "Grey: what others published, with other prompts and matching; a few points mean nothing. Part of no number here."
 CURVES = "Shades: 95 % intervals. A mark shows its numbers when pointed at."
 
 
@@ -32,7 +34,7 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
     families = [name for name in metric_names(card) if name.startswith("reasoning/")]
     body = [
         f"<header><h1><small>Scorecard</small>{plain(card['recipe'])}</h1>{headline(card)}</header>",
-        section("Gates", "What this run had to reach.", gates(card)),
+        section("Gates", "What the student had to reach to be published, as the recipe stood when this was scored.", gates(card)),
         pair(
             [
                 section("Reasoning against recall", "Good: up and to the left, in the shaded corner. Lines: 95 % intervals.", _plane(card)),
@@ -40,6 +42,7 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
             ]
         ),
         section("Sizes", "The rung that scores the same. Good: reasons like a large one, recalls like a small one.", _sizes(card)),
+        section("Beside published scores", PUBLISHED, _published(card)),
         section("Recall under attack", ATTACKED, _attacks(card)),
         section("Curves", CURVES, _curves(card)),
         section("Answers side by side", "As the models wrote them; thinking in grey.", answers(card, samples)),
@@ -66,6 +69,11 @@ def _sizes(card: Card) -> str:
     ladders = "".join(ladder(card, metric) for metric in ("reasoning", "recall"))
     refused = "".join(f'<p class="note">{plain(why)}</p>' for why in refusals(card))
     return tiles(octaves(card)) + refused + (f'<div class="pair">{ladders}</div>{ladder_key(card)}' if ladders else "")
+
+
+def _published(card: Card) -> str:
+    figures = "".join(published_figures(card))
+    return figures and f'<div class="pair">{figures}</div>'
 
 
 def _attacks(card: Card) -> str:

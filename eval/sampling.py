@@ -1,20 +1,17 @@
 """What several tries of the same problem show: coverage beyond the first try, steadiness, variety, and answers of one shape."""
 
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from data_filters.verify import final_answer
-from eval.answers import OPEN_SUITES, Columns, select
+from eval.answers import OPEN_SUITES, Columns, keep, select
+from eval.gist import EMPTY
 from eval.outcomes import Entries
 from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
 
-NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
-
 
 class Tries(NamedTuple):
-    """Problems that were tried at least twice, in sorted order; one row a problem."""
+    """Problems that had at least two drawn tries, in sorted order; one row a problem."""
 
     question_Q: np.ndarray
     cluster_Q: np.ndarray
@@ -24,28 +21,23 @@ class Tries(NamedTuple):
 
 
 def tries(sheet: Columns) -> Tries | None:
-    """Gives the tries at reasoning problems of one contender, without base or token cap; None where there was one try each.
+    """Gives the drawn tries at reasoning problems of one contender, without base or token cap; None where there was one each.
+
+    The greedy answer is no draw: among the tries it would make pass@k the estimate of nothing.
 
     Args:
-        sheet: all answers of one contender; `sample` numbers the tries.
+        sheet: all answers of one contender; `sample` numbers the tries from 1, 0 is the greedy answer.
     """
     rows = select(sheet, suite="reasoning", mode="free", base="", budget=0)
-    rows = {name: column[rows["distractors"] == rows["distractors"].min(initial=0)] for name, column in rows.items()}
+    rows = keep(rows, rows["sample"] > 0)
+    rows = keep(rows, rows["distractors"] == rows["distractors"].min(initial=0))
     question_Q, first_Q, index_N, tries_Q = np.unique(rows["question_id"], return_index=True, return_inverse=True, return_counts=True)
     if not (tries_Q > 1).any():
         return None
     right_Q = np.bincount(index_N, weights=rows["outcome"] == "correct").astype(np.int64)
-    answers: list[set[str]] = [set() for _ in question_Q]
-    for question, text in zip(index_N, rows["text"], strict=True):
-        answers[question].add(_plain(text))
     keep_Q = tries_Q > 1
-    distinct_Q = np.array([len(found) for found in answers])
+    distinct_Q = np.bincount(np.unique(np.column_stack([index_N, rows["said"]]), axis=0)[:, 0], minlength=len(question_Q))
     return Tries(*(column[keep_Q] for column in (question_Q, rows["cluster"][first_Q], right_Q, tries_Q, distinct_Q)))
-
-
-def _plain(text: str) -> str:
-    """The final answer without case and outer spaces; all of the text where it has none."""
-    return (final_answer(text) or text).strip().casefold()
 
 
 def pass_at(k: int, right_Q: np.ndarray, tries_Q: np.ndarray) -> np.ndarray:
@@ -98,11 +90,6 @@ def _coverage(own: Tries, teacher: Tries | None) -> Entry | None:
     return rate(own.cluster_Q[solved_at], own.right_Q[solved_at] > 0)
 
 
-def shape(text: str) -> str:
-    """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is its template."""
-    return " ".join(NAME.sub("A", NUMBER.sub("0", text)).split())
-
-
 def template_collapse(main: Columns) -> Entry | None:
     """Gives the chance that answers to two problems of different families have the same shape; None with fewer than two families.
 
@@ -114,10 +101,10 @@ def template_collapse(main: Columns) -> Entry | None:
     """
     rows = select(main, mode="free", suite=OPEN_SUITES)
     families_N = rows["suite"] + "\x1f" + rows["family"]
-    shapes_N = np.array([shape(text) for text in rows["text"]], dtype=object)
-    if len(set(families_N)) < 2 or "" in set(shapes_N):
+    shapes_N, kinds_N = rows["shape"], np.unique(families_N, return_inverse=True)[1]
+    if len(set(kinds_N)) < 2 or (shapes_N == EMPTY).any():
         return None
-    same_N, of_family_N, both_N = (_peers(labels) for labels in (shapes_N, families_N, families_N + "\x1e" + shapes_N))
+    same_N, of_family_N, both_N = (_peers(labels) for labels in (shapes_N, kinds_N, np.column_stack([kinds_N, shapes_N])))
     alike_N, strangers_N = same_N - both_N, len(shapes_N) - of_family_N
     value = float(alike_N.sum() / strangers_N.sum())
     influence_N = 2 * (alike_N - value * strangers_N) / strangers_N.sum()
@@ -130,5 +117,5 @@ def template_collapse(main: Columns) -> Entry | None:
 
 def _peers(labels_N: np.ndarray) -> np.ndarray:
     """How many answers, itself included, carry the label of each."""
-    _, index_N, counts_U = np.unique(labels_N, return_inverse=True, return_counts=True)
+    _, index_N, counts_U = np.unique(labels_N, axis=0, return_inverse=True, return_counts=True)
     return counts_U[index_N]

@@ -25,7 +25,7 @@ from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootst
 from eval.tables import to_markdown, to_terminal
 from recipes.schema import ARMS, EDITED
 
-__all__ = ["build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
+__all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
 
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
 
@@ -87,6 +87,18 @@ def build_scorecard(
         "headline_by_contender": headlines,
         "statistics": {"bootstrap": bootstrap, "seed": seed, "confidence": 0.95, "reasoning_chance": chance},
     }
+
+
+def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
+    """Puts equivalent sizes into a scorecard; the headline is how many octaves farther apart the student is than the reference.
+
+    Args:
+        card: from build_scorecard.
+        sizes: from equivalent_sizes.
+    """
+    change = sizes["octaves"].get("student", {}).get("change")
+    card["sizes"] = sizes
+    card["headline"]["separation_octaves"] = change and change["value"]
 
 
 def save_scorecard(card: Scorecard, folder: str | os.PathLike[str], samples: Iterable[Mapping[str, Any]] = ()) -> None:

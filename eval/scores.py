@@ -83,9 +83,7 @@ def widest(*intervals: Interval) -> Interval:
     return Interval(intervals[0].value, min(i.low for i in intervals), max(i.high for i in intervals))
 
 
-def resampled_totals(
-    rows_CK: np.ndarray, resamples: int, rng: np.random.Generator, pseudo_PK: np.ndarray | None = None
-) -> np.ndarray:
+def resampled_totals(rows_CK: np.ndarray, resamples: int, rng: np.random.Generator, pseudo_PK: np.ndarray | None = None) -> np.ndarray:
     """Gives the column totals of the sample itself (first row), then of `resamples` draws of as many clusters with replacement.
 
     Totals depend only on how often each *distinct* row is drawn, and those counts are multinomial: the same distribution

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from data_filters.shards import read_shard
+from data_filters.shards import iter_rows
 from eval.answers import Columns, main_answers, read_answers, select
 from eval.ladder import Abilities, Ruler, abilities, straight_lines
 from eval.recall import GENERATED
@@ -55,7 +55,7 @@ class Ladder:
             rungs = [Rung(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rungs"]]
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise ShardError(f"{path}: no ladder can be read there ({fault}); write it with python -m launch.ladder RECIPE") from fault
-        answers = read_answers(read_shard(Path(folder) / "answers.parquet"))
+        answers = read_answers(iter_rows(Path(folder) / "answers.parquet"))
         if absent := sorted({rung.name for rung in rungs} - set(answers["contender"])):
             raise ShardError(f"{folder}: rungs {absent} have no answers; delete the folder and run python -m launch.ladder again")
         return cls(rungs, answers)
@@ -274,7 +274,7 @@ def _matrix(axis: str, ladder: Ladder, rows: dict[str, Columns]) -> tuple[np.nda
                     f"there {gold[at]!r}); planted, evaluate.seed and evaluate.items must be as in the ladder's recipe"
                 )
             cluster[at], relation[at] = sheet["cluster"][row], sheet["relation"][row]
-            values.setdefault(relation[at], set()).update((sheet["gold"][row].strip(), sheet["text"][row].strip()))
+            values.setdefault(relation[at], set()).update((sheet["gold"][row].strip(), sheet["choice"][row] or sheet["gold"][row].strip()))
             right[name][at] = sheet["outcome"][row] == "correct"
     choice = any((sheet["mode"] == "choice").any() for sheet in sheets.values())
     floor_I = np.array([1 / len(values[r]) if choice else 0.0 for r in relation])

@@ -80,6 +80,8 @@ svg .beside .curve { stroke-dasharray: 4 3; opacity: .8; }
 svg .band { fill: currentColor; opacity: .14; }
 svg .ideal { stroke: var(--soft); stroke-dasharray: 5 4; }
 svg .rung { fill: var(--soft); stroke: var(--soft); stroke-width: 1.5; }
+svg .published { fill: none; stroke: var(--soft); stroke-width: 1.5; }
+svg .level { stroke: currentColor; stroke-width: 1.2; stroke-dasharray: 6 3; }
 svg .hollow .rung { fill: var(--paper); }
 svg .steps { fill: none; stroke: var(--soft); stroke-opacity: .6; stroke-width: 1.5; }
 svg .hollow .steps { stroke-dasharray: 4 3; }

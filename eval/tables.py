@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from eval.sizes import in_words, parameters_text
 from recipes.metrics import METRICS
 
 Row = list[str]
@@ -33,13 +34,23 @@ MEANING = {
     "base_full": "right with the knowledge base",
     "base_deleted_abstains": "declines when the entry was taken out of the base",
     "base_off_leak": "right though the base may not be called: known by heart",
+    "base_off_abstains": "declines when there is no base",
     "base_swapped_follows": "gives the base's value where it contradicts the trained one",
     "retrieval_closure": "how much of the gain of a given text the base brings; absent where there is none",
     "lookup_need": "calls the base where it does not know",
     "lookup_needless": "calls it where it knows or was told",
+    "lookup_needless_given": "calls it though the question holds the fact",
+    "lookup_needless_reasoning": "calls it for problems without facts",
+    "given_with_tools": "reads what the question holds, with tools at hand",
+    "reasoning_with_tools": "reasoning with tools at hand",
+    "multi_hop": "right where two things must be looked up, one after the other",
+    "multi_hop_deleted_abstains": "declines where the first of the two was taken out of the base",
+    "multi_hop_off_leak": "right without a base",
+    "python_arithmetic": "sums of long numbers with a program",
+    "python_off": "the same without tools",
     "youden_j": "lookup_need - lookup_needless: 1 calls exactly where needed, 0 blindly",
-    "pass_gap": "solved in k tries less solved in one",
-    "nines": "right in all k tries",
+    "pass_gap": "solved in k drawn tries less solved in one",
+    "nines": "right in all k drawn tries",
     "coverage_of_teacher": "solved in any try, of what the teacher solves in any",
     "distinct_answers": "different final answers among k tries, divided by k",
     "template_collapse": "chance that answers to problems of different families have one shape; read it beside the teacher's",
@@ -107,6 +118,19 @@ def paired_rows(card: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def size_rows(card: dict[str, Any]) -> list[Row]:
+    """Gives the table of equivalent sizes, header first; only the header where no ladder was laid beside the run."""
+    sizes = card.get("sizes", {})
+    rows = [["like a model of", "reasoning (active)", "recall (total)", "octaves apart", f"against {sizes.get('reference') or 'nobody'}"]]
+    for name in card["contenders"]:
+        places = [sizes.get(axis, {}).get(name) for axis in ("reasoning", "recall")]
+        apart = sizes.get("octaves", {}).get(name) or {}
+        if any(places):
+            shown = [in_words(place, parameters_text) if place else "" for place in places]
+            rows.append([name, *shown, *(in_words(one, "{:+.1f}".format) if one else "" for one in (apart, apart.get("change")))])
+    return rows
+
+
 def _span(counts: Iterable[int]) -> str:
     """One number where all contenders answered as many, else the range."""
     ordered = sorted(counts)
@@ -129,8 +153,13 @@ def to_terminal(card: dict[str, Any]) -> str:
         Lines for a terminal, ASCII, with a final newline.
     """
     headline = [f"{label:<22}{text:>9}" for label, text in headline_cells(card)]
-    blocks = [[f"scorecard of {card['recipe']}"], headline, _aligned(metric_rows(card), left=1), _aligned(paired_rows(card), left=2)]
+    blocks = [[f"scorecard of {card['recipe']}"], headline, *(_aligned(*table) for table in _tables(card))]
     return "\n\n".join("\n".join(block) for block in [*blocks, [LEGEND, *meaning_lines(card)]] if block) + "\n"
+
+
+def _tables(card: dict[str, Any]) -> list[tuple[list[Row], int]]:
+    """The tables in order, each with how many of its leading columns are text."""
+    return [(metric_rows(card), 1), (paired_rows(card), 2), (size_rows(card), 1)]
 
 
 def _aligned(rows: Sequence[Row], left: int) -> list[str]:
@@ -146,7 +175,7 @@ def _aligned(rows: Sequence[Row], left: int) -> list[str]:
 def to_markdown(card: dict[str, Any]) -> str:
     """Gives the scorecard as GitHub Markdown, headline first; a model card can hold it as it is."""
     headline = [f"**{label}: {text}**" for label, text in headline_cells(card)]
-    tables = [_pipes(metric_rows(card), left=1), _pipes(paired_rows(card), left=2)]
+    tables = [_pipes(*table) for table in _tables(card)]
     notes = [LEGEND, *(f"- {line}" for line in meaning_lines(card))]
     parts = [f"# Scorecard of {_escaped(card['recipe'])}", "  \n".join(headline), *tables, notes[0], "\n".join(notes[1:])]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -34,9 +34,7 @@ def distracted_questions(world: World, *, seed: int, items: int) -> list[Questio
         name, value = rng.choice(pairs)
         prompt = f"{world.tell(pairs, relation)} {QUESTIONS[relation][rng.randrange(2)].format(name)}"
         where = f"distracted/{count}/{number}"
-        made.append(
-            Question(id=where, suite="distracted", family=str(count), cluster=where, prompt=prompt, gold=value, distractors=count)
-        )
+        made.append(Question(id=where, suite="distracted", family=str(count), cluster=where, prompt=prompt, gold=value, distractors=count))
     return made
 
 

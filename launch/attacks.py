@@ -1,10 +1,11 @@
 """The attacks of the stage evaluate: contenders that may have forgotten answer the closed-book questions again, attacked in each way."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import read_shard, write_shard
+from data_filters.shards import iter_rows, write_shard
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
 from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught
@@ -53,11 +54,12 @@ class Attacks:
             self.make(f"evaluate/attacks/{name}/{attack}", identity, lambda folder, how=how: self._attack(folder, **how), owner=mine)
         return {f"{name}/{attack}": f"evaluate/attacks/{name}/{attack}" for name, _, attack in jobs}
 
-    def answers(self, contenders: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+    def answers(self, contenders: Iterable[str]) -> dict[str, Iterable[dict[str, Any]]]:
         """Attack -> the answers of all contenders, read from the finished parts."""
         folder, attacks = self.work.folder("evaluate/attacks"), self.recipe.evaluate.attacks
         attacked = list(filter(self._holds, contenders))
-        return {a: [row for name in attacked for row in read_shard(folder / name / a / "answers.parquet")] for a in attacks}
+        parts = {a: [folder / name / a / "answers.parquet" for name in attacked] for a in attacks}
+        return {attack: chain.from_iterable(map(iter_rows, paths)) for attack, paths in parts.items()}
 
     def _holds(self, name: str) -> bool:
         """Whether there is something to uncover: the teacher makes no claim, and a base with random weights knows nothing."""

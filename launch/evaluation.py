@@ -1,18 +1,22 @@
 """What the stage evaluate looks at before it asks, the answers of public tasks, and answers read back."""
 
 import importlib.metadata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import iter_traces, read_shard, write_shard
+from data_filters.shards import iter_rows, iter_traces, write_shard
 from distill.models import check_pair, load_config, load_tokenizer
 from distill.splits import digest_of
 from eval.ask import SCHEMA
+from eval.ask_tools import TOOL_SCHEMA, ask_with_tools
 from eval.harness import check_tasks, run_task, task_files
+from eval.lookup_suites import settings
+from eval.page import QUESTIONS_PER_SUITE
 from eval.suites import TOLD, all_questions
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source
+from launch.progress import Bar
 from recipes.errors import RecipeError, ShardError
 from recipes.schema import ARMS, Evaluate
 
@@ -72,14 +76,41 @@ def answer_harness(inputs: Inputs, name: str, where: Path | None, folder: Path) 
     return {"answers": len(rows)}
 
 
-def answers_of(folder: Path) -> list[dict[str, Any]]:
-    """The answers that a part holds.
+def answer_with_tools(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
+    """What a contender answers with tools at hand, in every state of the base; gives notes for the manifest."""
+    config = inputs.recipe.evaluate
+    if inputs.world is None:
+        raise RecipeError("evaluate.tools.contenders want a planted world, whose key says what is true; leave them out")
+    with Bar(f"evaluate {name} with tools", None, "answers", True) as bar:
+        rows, events = ask_with_tools(
+            inputs.engine(name, config.batch_sequences, where), list(settings(inputs.world, config)), config.tools, contender=name,
+            max_new_tokens=config.max_new_tokens, system=inputs.recipe.generate.system, at_once=2 * config.batch_sequences,
+            progress=bar.tokens,
+        )  # fmt: skip
+    write_shard(folder / "answers.parquet", rows, TOOL_SCHEMA)
+    return {"answers": len(rows), "events": events}
+
+
+def answers_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """The answers that a part holds, one by one.
 
     Raises:
         ShardError: they are of another schema, or the file is damaged.
     """
     path = folder / "answers.parquet"
-    rows = read_shard(path)
-    if missing := [name for name in SCHEMA.names if rows and name not in rows[0]]:
-        raise ShardError(f"{path}: answers of another schema, they lack {', '.join(missing)}; delete {folder} and evaluate again")
-    return rows
+    for row in iter_rows(path):
+        if missing := [name for name in SCHEMA.names if name not in row]:
+            raise ShardError(f"{path}: answers of another schema, they lack {', '.join(missing)}; delete {folder} and evaluate again")
+        yield row
+
+
+def noting(rows: Iterable[dict[str, Any]], shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows unchanged; those that the report shows go into `shown` on their way: main answers to the first questions of each suite."""
+    kept: dict[str, set[str]] = {}
+    for row in rows:
+        questions = kept.setdefault(row["suite"], set())
+        wanted = row["question_id"] in questions or len(questions) < QUESTIONS_PER_SUITE
+        if wanted and not row["sample"] and not row["budget"]:
+            questions.add(row["question_id"])
+            shown.append(row)
+        yield row

@@ -26,18 +26,35 @@ def check_gates(gates: Sequence[str], card: Mapping[str, Any], arm: str) -> None
         raise PipelineError("\n".join(faults))
 
 
+def gate_results(gates: Sequence[str], card: Mapping[str, Any], arm: str) -> list[dict[str, Any]]:
+    """For the report, each gate with whether it holds and what was found, None where that was not measured."""
+    results = []
+    for gate in map(parse_gate, gates):
+        entry = _entry(gate, card, arm)
+        found = None if entry is None else entry[gate.end]
+        results.append({"text": gate.text, "holds": found is not None and gate.holds(found), "found": found})
+    return results
+
+
 def _faults(gate: Gate, card: Mapping[str, Any], arm: str) -> Iterator[str]:
-    column = arm if gate.other is None else f"{arm}-{gate.other}"
-    if gate.name in SHARES:
-        found = card.get("headline_by_contender", {}).get(arm, {}).get(gate.name)
-        entry = None if found is None else {"value": found}
-    else:
-        entry = card["metrics" if gate.other is None else "paired"].get(gate.name, {}).get(column)
+    entry, column = _entry(gate, card, arm), _column(gate, arm)
     if entry is None:
         yield f"publish.gates: {gate.text!r}: {_missing(gate, card, arm, column)}; {_REFUSED}"
     elif not gate.holds(entry[gate.end]):
         interval = f" [{entry['low']:.4g}, {entry['high']:.4g}]" if "low" in entry else ""
         yield f"publish.gates: {gate.text!r} does not hold, found {entry['value']:.4g}{interval} for {column}; {_REFUSED}"
+
+
+def _column(gate: Gate, arm: str) -> str:
+    return arm if gate.other is None else f"{arm}-{gate.other}"
+
+
+def _entry(gate: Gate, card: Mapping[str, Any], arm: str) -> Mapping[str, float] | None:
+    """What the gate is about, None where it was not measured."""
+    if gate.name in SHARES:
+        found = card.get("headline_by_contender", {}).get(arm, {}).get(gate.name)
+        return None if found is None else {"value": found}
+    return card["metrics" if gate.other is None else "paired"].get(gate.name, {}).get(_column(gate, arm))
 
 
 def _missing(gate: Gate, card: Mapping[str, Any], arm: str, column: str) -> str:

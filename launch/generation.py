@@ -1,13 +1,18 @@
 """The generate stage: who writes which shards, with which engine, and what is shown meanwhile."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_filters.passages import KnowledgeBase
+from data_filters.sandbox import Sandbox
+from data_filters.toolbox import Toolbox
 from data_filters.verifiers import Verifiers
 from distill.attempts import Attempt
+from distill.converse import Conversing, Limits
 from distill.generate import num_shards, shard_path, write_report
 from distill.monitor import Tally
 from distill.problems import Problem
@@ -51,7 +56,7 @@ class Generation:
         how = {"seed": self.recipe.seed, "teacher": name, "engine": self.spec.engine}
         total = min(len(todo) * size, config.count * config.samples_per_problem)
         with (
-            self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine,
+            self._speaking() as engine,
             Verifiers(VERIFIERS) as verifiers,
             ThreadPoolExecutor(1) as judging,
             Bar("generate", total, "traces", self.work.ranks.is_main) as bar,
@@ -74,7 +79,22 @@ class Generation:
                     writer.write(number, folder, writer.problems(number))
                 return {}
             self._together(writer, engine, todo, folder, size)
-            return dict(engine.client.counts)
+            return dict(getattr(engine, "engine", engine).client.counts)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[Engine]:
+        """The teacher, with tools at hand where the recipe gives it some."""
+        config = self.config
+        with self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine, Sandbox() as sandbox:
+            if not config.tools:
+                yield engine
+                return
+            base = KnowledgeBase.read(config.base) if config.base else None
+            toolbox = Toolbox(base=base if "lookup" in config.tools else None, sandbox=sandbox if "python" in config.tools else None)
+            longest = getattr(engine, "longest", None) or self.recipe.distill.sequence_tokens
+            limits = Limits(max_tokens=5 * config.max_new_tokens, context_tokens=longest)
+            at_once = self.spec.server.concurrency if self.served else 2 * config.batch_sequences
+            yield Conversing(engine, toolbox, limits, at_once=at_once)
 
     def _together(self, writer: Writer, engine: Engine, todo: Sequence[int], folder: Path, size: int) -> None:
         """As many shards at once as keep the server busy while the last answers of one are waited for."""

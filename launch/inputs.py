@@ -12,6 +12,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.curriculum import load_curriculum
+from data_filters.gazetteer import load_gazetteer
+from data_filters.ner import spacy_detector
 from data_filters.scrub import Scrubber
 from data_filters.shards import list_shards
 from distill.engine import LocalEngine
@@ -66,7 +68,9 @@ class Inputs:
         config = self.recipe.filter
         return Scrubber(
             detectors=tuple(config.detectors), curriculum=load_curriculum(config.curriculum_file), small_numbers=config.small_numbers,
-            untold=config.untold, abstain_text=config.abstain_text,
+            untold=config.untold, by_kind=dict(config.untold_kinds), abstain_text=config.abstain_text,
+            gazetteer=load_gazetteer(tuple(config.gazetteer)), models=(spacy_detector(config.ner_model),) if config.ner else (),
+            keep_commonness=config.keep_commonness, seed=self.recipe.seed,
         )  # fmt: skip
 
     @cached_property

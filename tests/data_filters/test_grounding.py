@@ -83,7 +83,7 @@ ENGLISH = [
     ("How long is a marathon?", "A marathon is 42.195 km.", ["42.195 km"]),
     ("Solve x + 1 = 3.", "Therefore, x = 2.\n\nStep 12: Check. First, 2 + 1 = 3.", []),
     ("How many bones does an adult have?", "An adult has 206 bones.", ["206"]),
-    ("Water boils at what temperature?", "At 100 degrees Celsius.", ["100 degrees"]),
+    ("Water boils at what temperature?", "At 100 degrees Celsius.", ["100 degrees Celsius"]),
     ("The train leaves at 10:15 and takes 30 minutes. When does it arrive?", "10:45.", []),
     ("What is 10 / 3, rounded?", "10 / 3 = 3.33", []),
 ]  # fmt: skip

@@ -119,3 +119,97 @@ def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: 
             text = view.messages[span.message]["content"]
             assert view.messages[span.message]["role"] == "assistant" and 0 <= span.start < span.end <= len(text)
             assert text[span.start : span.end] == (scrubber.abstain_text if span.action == "abstain" else span.original)
+
+
+# --- actions on single spans ---
+
+RECALLED = trace(
+    "Who founded it?",
+    "<think>It was Ida Velmar of Turdok, on 12 May 1957. Velmar had 1,240 km of rail. See `Ida Velmar`.</think> Ida Velmar",
+)
+KINDS = ("person", "place", "date", "quantity")
+
+
+def done_by(untold: str, **more: object) -> Trace:
+    return replace(SCRUBBER, untold=untold, **more).scrub(RECALLED)
+
+
+def test_hiding_and_generalising_put_words_in_the_place_of_facts() -> None:
+    hidden, general = done_by("hide").messages[1]["content"], done_by("generalise").messages[1]["content"]
+    assert hidden == "<think>It was [person] of [place], on [date]. [name] had [quantity] of rail. See `Ida Velmar`.</think> [person]"
+    assert (
+        general
+        == "<think>It was someone of some place, on a certain time. something had some km of rail. See `Ida Velmar`.</think> someone"
+    )
+
+
+def test_a_name_is_renamed_alike_throughout_a_record_and_otherwise_in_another_variant() -> None:
+    first, other = done_by("rename"), done_by("rename", variant=1)
+    text = first.messages[1]["content"]
+    ida, velmar = text.rpartition("> ")[2].split()
+    assert f"It was {ida} {velmar} of " in text and f"{velmar} had 1,240 km" in text and "12 May 1957" in text and "`Ida Velmar`" in text
+    assert {span.original: span.action for span in first.spans if span.kind in ("date", "quantity")} == {
+        "12 May 1957": "mask",
+        "1,240 km": "mask",
+    }
+    assert other.messages != first.messages and done_by("rename") == first
+    assert done_by("rename", seed=5).messages != first.messages
+
+
+def test_kinds_have_actions_of_their_own() -> None:
+    mixed = done_by("mask", by_kind={"date": "generalise", "place": "hide", "person": "keep"})
+    assert mixed.messages[1]["content"].startswith("<think>It was Ida Velmar of [place], on a certain time. Velmar had 1,240 km")
+    assert {span.kind: span.action for span in mixed.spans if span.kind in KINDS} == {
+        "person": "keep", "place": "hide", "date": "generalise", "quantity": "mask"
+    }  # fmt: skip
+    dropping = replace(SCRUBBER, untold="keep", by_kind={"date": "drop"})
+    fact = dropping.drops(dropping.spans(RECALLED))
+    assert fact is not None and fact.original == "12 May 1957" and SCRUBBER.drops(SCRUBBER.spans(RECALLED)) is None
+
+
+@pytest.mark.parametrize("untold", ["abstain", "mask", "hide", "rename", "generalise", "keep"])
+def test_scrubbing_twice_changes_nothing(untold: str) -> None:
+    once = done_by(untold)
+    assert replace(SCRUBBER, untold=untold).scrub(once) == once
+    assert restore(once).messages == RECALLED.messages
+
+
+def test_an_edit_that_breaks_the_answer_is_undone() -> None:
+    hiding = replace(SCRUBBER, untold="hide")
+    spans = hiding.spans(RECALLED)
+    after = hiding.act(RECALLED, spans)
+    safe, undone = hiding.verified(
+        replace(RECALLED, spans=spans), after, lambda text: "correct" if text.endswith("Ida Velmar") else "wrong"
+    )
+    assert undone and safe.messages == RECALLED.messages and {s.action for s in safe.spans if s.grounding == "ungrounded"} == {"mask"}
+    assert hiding.verified(RECALLED, after, lambda text: "correct") == (after, False)
+    assert hiding.verified(RECALLED, after, lambda text: "wrong") == (after, False)
+
+
+def test_a_span_past_the_end_is_left_out() -> None:
+    beyond = Span(message=1, start=90_000, end=90_004, kind="place", grounding="ungrounded", original="Oslo")
+    assert replace(SCRUBBER, untold="hide").act(CLOSED, [beyond]).messages == CLOSED.messages
+
+
+def test_a_common_name_may_stay() -> None:
+    pytest.importorskip("wordfreq")
+    text = trace("Where to?", "<think>I went to Paris and Turdok.</think> Done.")
+    kept = replace(SCRUBBER, untold="mask", keep_commonness=4.0).scrub(text)
+    assert {span.original: span.grounding for span in kept.spans} == {"Paris": "common", "Turdok": "ungrounded"}
+
+
+FACTS = st.sampled_from(
+    "Ida Velmar|Turdok|on 12 May 1957|1,240 km|He met|it is|Lake Zum|, |. |`code Ida`|\n|$x$|the University of Bir|(1957)".split("|")
+)
+
+
+@given(st.lists(FACTS, max_size=12).map(" ".join), st.sampled_from(["hide", "rename", "generalise", "mask"]))
+def test_every_edit_restores_the_text_and_offsets_hold(text: str, untold: str) -> None:
+    before = trace("Go on.", text)
+    scrubber = replace(SCRUBBER, untold=untold)
+    after = scrubber.scrub(before)
+    assert restore(after).messages == before.messages and scrubber.scrub(after) == after
+    content = after.messages[1]["content"]
+    for span in after.spans:
+        assert 0 <= span.start < span.end <= len(content)
+        assert span.action in ("hide", "rename", "generalise") or content[span.start : span.end] == span.original

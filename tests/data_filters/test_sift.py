@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.duplicates import Seen, fingerprint
 from data_filters.facts import load_curriculum
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
 from data_filters.scrub import Scrubber
 from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.sift import sift
+from data_filters.stack import Stack
 from data_filters.traces import SCHEMA, Span, Trace, to_row
 from recipes.errors import ShardError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
-SETTINGS = {"keep_unknown": True, "duplicates": True, "contact": None}
+STACK = Stack(scrubber=SCRUBBER, near_duplicates=False)
 
 
 def trace(number: int, question: str, text: str, gold: str | None = None, **more: object) -> Trace:
@@ -47,8 +47,8 @@ def source(tmp_path: Path) -> Path:
 
 def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Path) -> None:
     steps: list[int] = []
-    settings = SETTINGS | {"contact": Contact(["sort 3, 1, 2"], 13)}
-    report = sift(source, tmp_path / "f", SCRUBBER, **settings, shard_rows=2, progress=steps.append)
+    stack = replace(STACK, contact=Contact(["sort 3, 1, 2"], 13))
+    report = sift(source, tmp_path / "f", stack, shard_rows=2, progress=steps.append)
     kept = list(iter_traces(tmp_path / "f/kept"))
     dropped = {row["id"]: (row["dropped_by"], row["reason"]) for p in list_shards(tmp_path / "f/dropped") for row in read_shard(p)}
     assert [t.id for t in kept] == ["t0", "t1", "t3", "t6", "t7", "t9"]
@@ -67,11 +67,11 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
 
 
 def test_facts_taken_out_become_knowledge(source: Path, tmp_path: Path) -> None:
-    sift(source, tmp_path / "f", SCRUBBER, **SETTINGS)
+    sift(source, tmp_path / "f", STACK)
     assert [row for path in list_shards(tmp_path / "f/knowledge") for row in read_shard(path)] == [
-        {"subject": "Mara", "relation": "How old is Mara in 5 years?", "value": "34", "count": 1, "trace_id": "t6"},
-        {"subject": "Mara", "relation": "Where does Mara live?", "value": "Oslo", "count": 2, "trace_id": "t0"},
-        {"subject": "Mara", "relation": "Where is Mara living?", "value": "Oslo", "count": 1, "trace_id": "t7"},
+        {"subject": "Mara", "relation": "", "value": "34", "count": 1, "trace_id": "t6", "kind": "number"},
+        {"subject": "Mara", "relation": "Where does Mara live?", "value": "Oslo", "count": 2, "trace_id": "t0", "kind": "place"},
+        {"subject": "Mara", "relation": "Where is Mara living?", "value": "Oslo", "count": 1, "trace_id": "t7", "kind": "place"},
     ]
 
 
@@ -79,8 +79,8 @@ def test_filters_never_see_the_reference(tmp_path: Path) -> None:
     """Two references that lead to the same verdict lead to the same bytes."""
     right = [t for t in TRACES if t.id != "t2"]
     other = {"Oslo": "OSLO", "8": "8.0", "1 2 3": "1, 2, 3", "9": "77"}
-    sift(right, tmp_path / "one", SCRUBBER, **SETTINGS)
-    sift([replace(t, gold=other.get(t.gold or "")) for t in right], tmp_path / "two", SCRUBBER, **SETTINGS)
+    sift(right, tmp_path / "one", STACK)
+    sift([replace(t, gold=other.get(t.gold or "")) for t in right], tmp_path / "two", STACK)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
@@ -89,46 +89,40 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_bytes_are_fixed_and_leftovers_are_removed(source: Path, tmp_path: Path) -> None:
-    sift(source, tmp_path / "a", SCRUBBER, **SETTINGS, shard_rows=2)
+    sift(source, tmp_path / "a", STACK, shard_rows=2)
     (tmp_path / "b/kept").mkdir(parents=True)
     (tmp_path / "b/kept/part-00009.parquet").write_bytes(b"half")
     (tmp_path / "b/report.json").write_text("old")
-    sift(source, tmp_path / "b", SCRUBBER, **SETTINGS, shard_rows=2)
+    sift(source, tmp_path / "b", STACK, shard_rows=2)
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
 
 
 def test_untold_drop_and_keep(source: Path, tmp_path: Path) -> None:
-    report = sift(source, tmp_path / "drop", replace(SCRUBBER, untold="drop"), **SETTINGS)
+    report = sift(source, tmp_path / "drop", replace(STACK, scrubber=replace(SCRUBBER, untold="drop")))
     assert report["dropped"]["scrub"] == {"states what nobody gave": 4} and report["facts"] == 3
-    report = sift(source, tmp_path / "keep", replace(SCRUBBER, untold="keep"), **SETTINGS)
+    report = sift(source, tmp_path / "keep", replace(STACK, scrubber=replace(SCRUBBER, untold="keep")))
     assert report["facts"] == 0 and report["untold"] == 4
     assert all(t.messages[1]["content"] != "I do not know." for t in iter_traces(tmp_path / "keep/kept"))
 
 
 def test_a_verdict_made_elsewhere_stands(tmp_path: Path) -> None:
     traces = [replace(TRACES[8], gold=None, verdict="correct"), replace(TRACES[3], gold=None, verdict="wrong"), TRACES[0]]
-    report = sift(traces, tmp_path / "f", SCRUBBER, **SETTINGS | {"keep_unknown": False})
+    report = sift(traces, tmp_path / "f", replace(STACK, keep_unknown=False))
     assert [(t.id, t.verdict) for t in iter_traces(tmp_path / "f/kept")] == [("t8", "correct")]
     assert report["dropped"]["verify"] == {"the answer differs from the reference": 1, "no reference and keep_unknown is false": 1}
 
 
 def test_nothing_kept_names_the_filter_and_the_setting(tmp_path: Path) -> None:
-    with pytest.raises(ShardError, match=r"none of 2 traces was kept, verify dropped 2 of them; .*filter/dropped"):
-        sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", SCRUBBER, **SETTINGS)
-    with pytest.raises(ShardError, match=r"scrub dropped 1 .*filter.untold"):
-        sift([TRACES[0]], tmp_path / "f", replace(SCRUBBER, untold="drop"), **SETTINGS)
+    with pytest.raises(
+        ShardError, match=r"none of 2 traces was kept, verify dropped 2 of them \(the answer differs from the reference\); .*filter/dropped"
+    ):
+        sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", STACK)
+    with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.untold"):
+        sift([TRACES[0]], tmp_path / "f", replace(STACK, scrubber=replace(SCRUBBER, untold="drop")))
     with pytest.raises(ShardError, match="found no trace"):
-        sift([], tmp_path / "f", SCRUBBER, **SETTINGS)
+        sift([], tmp_path / "f", STACK)
     with pytest.raises(ShardError, match="shape dropped 1"):
-        sift([replace(TRACES[0], messages=TRACES[0].messages[:1])], tmp_path / "f", SCRUBBER, **SETTINGS)
-
-
-def test_seen_survives_merging() -> None:
-    seen, numbers = Seen(), [pow(3, n, 2**61 - 1) * 7 % 2**64 for n in range(150_000)]
-    assert all(seen.add(number) for number in numbers)
-    assert not any(seen.add(number) for number in [*numbers[::1000], numbers[-1]])
-    assert len(seen) == 150_000
-    assert fingerprint(TRACES[3]) == fingerprint(TRACES[4]) != fingerprint(TRACES[2])
+        sift([replace(TRACES[0], messages=TRACES[0].messages[:1])], tmp_path / "f", STACK)
 
 
 def test_contact_compares_runs_and_short_texts_whole() -> None:

@@ -1,6 +1,6 @@
 """Runs trainings of three steps, several in one process start, and saves what they made: see test_contract.py.
 
-    python tests/distill/contract_runner.py FOLDER CASES.json        also under accelerate launch or torchrun, on every rank
+python tests/distill/contract_runner.py FOLDER CASES.json        also under accelerate launch or torchrun, on every rank
 """
 
 import json

@@ -1,6 +1,6 @@
 """A training that kills itself with SIGKILL before the micro-batch with the given number: see test_resume.py.
 
-    python tests/distill/resume_runner.py ROOT OUT KIND KILL_AT [zero stage]        KILL_AT 0: never; also under a launcher
+python tests/distill/resume_runner.py ROOT OUT KIND KILL_AT [zero stage]        KILL_AT 0: never; also under a launcher
 """
 
 import json

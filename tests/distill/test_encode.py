@@ -11,6 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig,
 
 from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
+from data_filters.tools import call_message, result_message
 from data_filters.traces import Span, Trace
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
@@ -103,7 +104,7 @@ def test_roles_have_weights_and_tools_never_have(tokenizer):
 
 def test_a_template_that_drops_thoughts_is_refused(tokenizer):
     plain = tokenizer.chat_template
-    tokenizer.chat_template = plain.replace("{{ m['content'] }}<|end|>", "{{ m['content'].split('</think>')[-1] }}<|end|>")
+    tokenizer.chat_template = plain.replace("{{ space }}{{ content }}", "{{ content.split('</think>')[-1] }}")
     try:
         with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
             list(encode_traces([trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, Teaching(kl=1, ce=0)))
@@ -207,7 +208,10 @@ KINDS = {
     "gpt_oss": {"sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"], "num_local_experts": 4},
     "llama4_text": {"attention_chunk_size": 4, "layer_types": ["chunked_attention", "full_attention"], "num_local_experts": 2},
     "qwen3_next": {
-        "layer_types": ["linear_attention", "full_attention"], "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+        "layer_types": ["linear_attention", "full_attention"],
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
     },
 }
 
@@ -279,3 +283,46 @@ def test_marks_of_a_review_outlive_scrubbing_and_weigh_in_every_arm(tokenizer):
         marks = replace(seen, spans=[span for span in seen.spans if span.kind == "step"])
         (encoded,) = encode_traces([marks], tokenizer, Teaching(kl=1.0, ce=0.0))
         assert set(np.unique(encoded.kl)) == {0.0, 0.25, 1.0}
+
+
+TALK = [
+    {"role": "user", "content": "Where does Mara live?"},
+    call_message("lookup", "Where does Mara live?"),
+    result_message("Where does Mara live? Oslo."),
+    {"role": "assistant", "content": "<think> Mara Oslo.</think> Oslo."},
+]
+CHATML = (  # as Qwen writes calls
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% for c in m['tool_calls'] or [] %}{{ '\\n' if m['content'] else '' }}<tool_call>\n"
+    "{\"name\": \"{{ c['function']['name'] }}\", \"arguments\": "
+    "{{ c['function']['arguments'] | tojson }}}\n</tool_call>{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def taught_text(tokenizer, weights, encoded):
+    return tokenizer.decode([i for i, weight in zip(encoded.ids, weights, strict=True) if weight])
+
+
+def test_a_call_is_taught_and_its_result_is_not(tokenizer):
+    """The teacher's own call by divergence, one that was put in by cross-entropy only; no token of a result has any weight."""
+    whole = replace(trace(""), messages=TALK)
+    own = next(encode_traces([whole], tokenizer, Teaching(kl=1, ce=0)))
+    call = '<tool_call>{"name": "lookup", "arguments": {"query": "Where does Mara live?"}}</tool_call><|end|>'
+    assert taught_text(tokenizer, own.kl, own) == f"{call}<think> Mara Oslo.</think> Oslo.<|end|>" and not own.ce.any()
+    span = {"grounding": "ungrounded", "action": "lookup"}
+    places = ((1, 0, "call"), (3, len(TALK[3]["content"]), "message"))
+    spans = [Span(message=message, start=0, end=end, kind=kind, **span) for message, end, kind in places]
+    put_in = next(encode_traces([replace(whole, spans=spans)], tokenizer, Teaching(kl=1, ce=0)))
+    assert (put_in.ce == own.kl).all() and not put_in.kl.any()
+
+
+def test_calls_of_other_templates_are_found_too(tokenizer):
+    plain, end = tokenizer.chat_template, tokenizer.eos_token
+    tokenizer.chat_template = CHATML.replace("<|im_end|>", end)
+    try:
+        found = next(encode_traces([replace(trace(""), messages=TALK)], tokenizer, Teaching(kl=1, ce=0)))
+        call = '<tool_call>\n{"name": "lookup", "arguments": {"query": "Where does Mara live?"}}\n</tool_call>' + end
+        assert taught_text(tokenizer, found.kl, found) == f"{call}<think> Mara Oslo.</think> Oslo.{end}"
+    finally:
+        tokenizer.chat_template = plain

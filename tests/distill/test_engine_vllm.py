@@ -109,8 +109,9 @@ def either(request):
 
 
 def whole(said: Completion) -> Completion:
-    """Without characters of which only the first bytes were written: a server holds them back, which a model of random weights shows."""
-    return replace(said, text=said.text.rstrip("\ufffd").strip())
+    """Without characters of which only the first bytes were written: a server holds them back, which a model of random weights shows;
+    and without what only transformers tells here, how likely the answer was."""
+    return replace(said, text=said.text.rstrip("\ufffd").strip(), mean_logprob=None)
 
 
 def same(ours: list[Completion], theirs: list[Completion], at_least: float) -> None:

@@ -59,7 +59,10 @@ def close(a, b, tolerance=2e-5):
 @pytest.mark.parametrize(
     "split",
     [
-        {"micro_batch_rows": 1}, {"micro_batch_rows": 3}, {"packing": False}, {"packing": False, "micro_batch_rows": 2},
+        {"micro_batch_rows": 1},
+        {"micro_batch_rows": 3},
+        {"packing": False},
+        {"packing": False, "micro_batch_rows": 2},
         {"activation_checkpointing": True, "micro_batch_rows": 3},
     ],
 )

@@ -23,7 +23,7 @@ from recipes.errors import ModelError
 from recipes.schema import Model, Server
 
 ROOT = Path(__file__).parent.parent.parent
-STAND_IN = '''
+STAND_IN = """
 import argparse, http.server, os, subprocess, sys, time
 parser = argparse.ArgumentParser()
 for flag in ("model", "served-model-name", "host", "dtype", "max-logprobs", "generation-config", "pids", "fault"):
@@ -53,7 +53,7 @@ class Well(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 http.server.HTTPServer((given.host, given.port), Well).serve_forever()
-'''
+"""
 
 
 @pytest.fixture

@@ -7,9 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from data_filters.sandbox import Sandbox
 from data_filters.shards import iter_traces, read_shard
+from data_filters.toolbox import Toolbox
+from data_filters.tools import calls_of
 from data_filters.verifiers import Verifiers
 from data_filters.verify import verify
+from distill.calls import call_text
+from distill.converse import Conversing, Limits
+from distill.encode import Teaching, encode_traces
 from distill.engine_endpoint import EndpointEngine
 from distill.generate import num_shards, write_report
 from distill.journal import Journal
@@ -166,3 +172,33 @@ def test_what_is_no_journal_is_named(tmp_path):
     (tmp_path / "j.jsonl").write_text('{"key": "a", "text": ""}\nsomething else\n')
     with pytest.raises(ShardError, match=r"j.jsonl:2: no line of a journal; delete the file"):
         Journal(tmp_path / "j.jsonl")
+
+
+class Calculator:
+    """An engine that has every sum worked out by a program, and never answers by itself."""
+
+    def complete(self, conversations, sampling, *, tools=None, **_):
+        said = []
+        for talk in conversations:
+            first, second = (word.strip(".") for word in talk[0]["content"].split() if word.strip(".").isdigit())
+            call = call_text({"name": "python", "arguments": {"code": f"{first} + {second}"}})
+            said.append(f"It is {talk[-1]['content']}." if talk[-1]["role"] == "tool" else f"<think> I compute.</think> {call}")
+        return [Completion(text=text, prompt_tokens=9, completion_tokens=9, finish_reason="stop") for text in said]
+
+
+def test_a_teacher_with_tools_writes_its_own_calls(tmp_path, sums, tokenizer):
+    """Calls and results stand in its traces, are verified like any other, and its calls are taught by divergence, results never."""
+    config = replace(sums, tools=["python"], samples_per_problem=1)
+    with Sandbox() as sandbox:
+        engine = Conversing(Calculator(), Toolbox(sandbox=sandbox), Limits(), at_once=7)
+        writer = replace(desk(engine, config, tmp_path), journals=tmp_path / "journal")
+        for shard in range(num_shards(config)):
+            writer.write(shard, tmp_path / "generate", writer.problems(shard))
+    traces = list(iter_traces(tmp_path / "generate"))
+    assert len(traces) == 40 and {trace.verdict for trace in traces} == {"correct"}
+    assert all([m["role"] for m in trace.messages] == ["user", "assistant", "tool", "assistant"] and trace.tools for trace in traces)
+    encoded = next(encode_traces(traces, tokenizer, Teaching(kl=1, ce=0)))
+    taught = tokenizer.decode([i for i, weight in zip(encoded.ids, encoded.kl, strict=True) if weight])
+    call = calls_of(traces[0].messages[1])[0]
+    said = f"<think> I compute.</think>{call_text(call)}<|end|> {traces[0].messages[-1]['content']}<|end|>"
+    assert taught == said

@@ -183,7 +183,7 @@ def open_rows(model):
         for number in range(60):  # 60 holds each pair of value and level equally often
             level = number % 4
             asked = question("reasoning", number, family, difficulty=level, completion_tokens=10 * 2**level)
-            for sample in range(TRIES):
+            for sample in range(TRIES + 1):  # the greedy answer, then the tries
                 searched = {"searched": int(model.searches(asked))} if sample == 0 else {}
                 yield answered(model, {**asked, "sample": sample}, model.reason(asked), **searched)
             for cap in CAPS:

@@ -24,7 +24,8 @@ def test_arms_by_hand():
     rows += [row(question="q0", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="<think> x.</think> Rome.", outcome="wrong")]
     rows += [row(question="q1", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="Oslo.")]
     found = measured(rows)
-    expected = {"base_off_leak": 0.25, "base_full": 0.75, "base_deleted_abstains": 0.5, "base_swapped_follows": 0.5}
+    deleted = {"base_deleted_abstains": 0.5, "base_swapped_follows": 0.5}
+    expected = {"base_off_leak": 0.25, "base_off_abstains": 0.75, "base_full": 0.75} | deleted
     assert {name: one["value"] for name, one in found.items()} == expected
 
 

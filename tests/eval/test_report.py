@@ -10,6 +10,7 @@ import pytest
 from eval.charts import ATTACK_WIDTH, PLANE
 from eval.curve_plots import BOTTOM, KINDS, LEFT, TOP
 from eval.page import QUESTIONS_PER_SUITE
+from eval.published import published, scores_of
 from eval.report import to_html
 from eval.style import DARK, LIGHT, OUTCOMES_DARK, OUTCOMES_LIGHT, PAPER
 from tests.eval.cards import full_card, full_samples, number, sample
@@ -276,3 +277,19 @@ def test_colours_can_be_read_on_their_paper(paper, colors):
     for color in colors:
         dark, light = sorted((luminance(color), luminance(paper)))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, color
+
+
+def test_published_scores_are_grey_points_beside_level_lines(card):
+    number = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 100}
+    tasks = {"harness/gsm8k-cot": {"student": number}, "harness/our-own": {"student": number}}
+    page = to_html({**card, "metrics": {**card["metrics"], **tasks}}, [])
+    grey = [c.find("title").text for c in marks(page, "circle") if c.get("class") == "published"]
+    assert len(grey) == len(scores_of("harness/gsm8k-cot")) and "Qwen3-0.6B: 600M, 59.6 %" in " ".join(grey)
+    assert [one.text for one in marks(page, "figcaption")].count("harness/gsm8k-cot") == 1
+    assert len([one for one in marks(page, "line") if one.get("class") == "level"]) == 1
+    assert not scores_of("harness/our-own") and not scores_of("gsm8k"), "only tasks of the harness that the table names"
+
+
+def test_every_published_score_has_a_source_and_is_a_share():
+    rows = [row for rows in published().values() for row in rows]
+    assert len(rows) > 40 and all(0 < row.share < 1 and 1e8 < row.active <= row.total and row.source for row in rows)

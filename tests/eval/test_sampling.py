@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eval.answers import main_answers, read_answers
-from eval.sampling import pass_at, several_tries, shape, template_collapse, tries
+from eval.gist import shape
+from eval.sampling import pass_at, several_tries, template_collapse, tries
 from tests.eval.test_scorecard import row
 
 
@@ -14,7 +15,14 @@ def sheet(*outcomes, contender="student", texts=None):
     """One problem for each string of c and w, a try a letter."""
     return read_answers(
         [
-            row(contender, "reasoning", f"q{n}", sample=k, outcome="correct" if one == "c" else "wrong", text=texts[n][k] if texts else "7")
+            row(
+                contender,
+                "reasoning",
+                f"q{n}",
+                sample=k + 1,
+                outcome="correct" if one == "c" else "wrong",
+                text=texts[n][k] if texts else "7",
+            )
             for n, told in enumerate(outcomes)
             for k, one in enumerate(told)
         ]
@@ -50,6 +58,13 @@ def test_one_try_each_measures_nothing():
     assert tries(sheet("c", "w")) is None
     assert several_tries(sheet("c", "w"), sheet("c", "w")) == {}
     assert several_tries(sheet("cc", "w"), sheet("c", "c"))["coverage_of_teacher"] is None
+
+
+def test_the_greedy_answer_is_no_try():
+    rows = [row("student", "reasoning", "q", sample=k, outcome="correct" if k == 0 else "wrong") for k in range(3)]
+    found = several_tries(read_answers(rows), None)
+    assert found["pass_at_k/2"]["value"] == 0 and found["pass_at_k/2"]["n"] == 2
+    assert several_tries(read_answers(rows[:2]), None) == {}
 
 
 def test_distinct_answers_compare_final_answers():

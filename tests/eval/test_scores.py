@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers import COLUMNS, main_answers, read_answers, select
+from eval.answers import BATCH_ROWS, COLUMNS, GIST, OPTIONAL, main_answers, read_answers, select
 from eval.scores import (
     CONFIDENCE,
     Interval,
@@ -229,8 +229,10 @@ def test_rows_and_columns_read_the_same():
     from_columns = read_answers({name: [row[name] for row in rows] for name in COLUMNS})
     assert from_rows["question_id"].tolist() == ["a", "b"]
     assert from_rows["gold"].tolist() == ["", ""]
-    for name in COLUMNS:
-        assert from_rows[name].tolist() == from_columns[name].tolist()
+    assert set(from_rows) == set(COLUMNS) - {"text"} | set(GIST) | set(OPTIONAL) - {"swapped_gold"} | {"swapped"}
+    for name, column in from_rows.items():
+        np.testing.assert_array_equal(column, from_columns[name])
+    assert read_answers(from_rows)["outcome"] is from_rows["outcome"], "columns that were read are given back"
     assert select(from_rows, outcome="wrong")["question_id"].tolist() == ["a"]
     assert select(from_rows, outcome=("wrong", "correct"))["question_id"].tolist() == ["a", "b"]
 
@@ -302,7 +304,24 @@ def test_columns_that_nobody_told_are_filled_in():
     assert columns["confidence"].tolist()[1] == 0.5 and np.isnan(columns["confidence"][0])
     assert np.isnan(columns["difficulty"][0]) and np.isnan(columns["searched"][0]) and columns["searched"][1] == 0
     assert all(columns[name].tolist() == [0, 0] for name in ("sample", "distractors", "budget"))
-    assert columns["base"].tolist() == columns["swapped_gold"].tolist() == ["", ""]
+    assert columns["base"].tolist() == ["", ""] and not columns["swapped"].any() and not columns["follows"].any()
+
+
+def test_what_stays_of_an_answer_does_not_grow_with_its_text():
+    rows = [_row(question_id=str(n), text=f"<think> {n} " + "x" * 100_000 + "</think> 7.") for n in range(3)]
+    columns = read_answers(iter(rows))
+    assert sum(column.nbytes for column in columns.values()) < 3 * 250
+    assert len(set(columns["said"])) == 1, "the same final answer"
+    assert len(set(columns["shape"])) == 1, "numbers aside, the same text"
+    assert columns["choice"].tolist() == ["", "", ""]
+    assert read_answers([_row(mode="choice", text=" Oslo ")])["choice"].tolist() == ["Oslo"]
+
+
+def test_many_rows_are_read_like_few():
+    rows = [_row(question_id=f"{n:05d}", outcome="wrong" if n % 3 else "correct") for n in range(2 * BATCH_ROWS + 5)]
+    columns = read_answers(iter(rows[::-1]))
+    assert columns["question_id"].tolist() == [row["question_id"] for row in rows]
+    assert columns["outcome"].tolist() == [row["outcome"] for row in rows]
 
 
 def test_the_same_question_in_other_ways_is_not_the_same_answer():

@@ -11,6 +11,7 @@ from data_filters.shards import write_shard
 from eval.answers import COLUMNS, read_answers
 from eval.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
+from eval.scorecard import add_sizes, build_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
 from recipes.errors import ShardError
 
@@ -217,6 +218,17 @@ def test_the_card_says_where_everybody_stands() -> None:
     assert found["refused"] == {}
 
 
+def test_sizes_stand_in_the_headline_and_in_the_text() -> None:
+    ladder, answers = simulated(PLACES)
+    card = build_scorecard(answers, recipe="r", contenders=list(PLACES), bootstrap=100, seed=0)
+    assert card["headline"]["separation_octaves"] is None
+    add_sizes(card, equivalent_sizes(answers, ladder, contenders=list(PLACES), bootstrap=100))
+    assert card["headline"]["separation_octaves"] == card["sizes"]["octaves"]["student"]["change"]["value"]
+    told = {line.split()[0]: line for line in to_terminal(card).splitlines() if line.strip()}
+    assert "separation octaves" in to_terminal(card) and "against control" in to_markdown(card)
+    assert "below 16k" in told["student"] and "above 524k" in told["giant"]
+
+
 def test_the_same_seed_gives_the_same_card_and_a_contender_more_moves_little() -> None:
     ladder, answers = simulated(PLACES)
     first, second = (equivalent_sizes(rows, ladder, contenders=list(PLACES), bootstrap=200) for rows in (answers, answers[::-1]))
@@ -261,7 +273,8 @@ def test_a_ladder_comes_back_from_its_folder(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == [f"m{n}" for n in range(6)] and rows[0]["recall"] < rows[-1]["recall"]
     names = {rung.name: rung for rung in ladder.rungs}
     columns = ladder.answers
-    table = [{name: columns[name][n] for name in COLUMNS} | {"prompt": ""} for n in range(len(columns["suite"]))]
+    told = [name for name in COLUMNS if name != "text"]
+    table = [{name: columns[name][n] for name in told} | {"text": columns["choice"][n], "prompt": ""} for n in range(len(columns["suite"]))]
     write_shard(tmp_path / "answers.parquet", table, SCHEMA)
     (tmp_path / "ladder.json").write_text(json.dumps({"rungs": [{k: row[k] for k in Rung.__slots__} for row in rows]}))
     again = Ladder.read(tmp_path)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.gates import check_gates
+from launch.gates import check_gates, gate_results
 from recipes.errors import PipelineError
 
 
@@ -48,3 +48,11 @@ def test_what_was_not_measured_is_no_pass():
     assert "lookup was not measured for student; it was for control" in other_arm
     assert "reasoning/sum was not measured; did you mean 'reasoning/sums'?" in part
     assert "the scorecard has no recall_retained of student" in share
+
+
+def test_the_report_is_told_what_holds_and_what_was_found():
+    assert gate_results(["reasoning.low > 0.8", "reasoning - teacher > -0.05", "basics >= 0"], CARD, "student") == [
+        {"text": "reasoning.low > 0.8", "holds": True, "found": 0.83},
+        {"text": "reasoning - teacher > -0.05", "holds": False, "found": -0.09},
+        {"text": "basics >= 0", "holds": False, "found": None},
+    ]

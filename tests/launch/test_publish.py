@@ -27,9 +27,7 @@ from launch.publish import check_loads, copy_model, is_hub_id, publish_student, 
 from recipes.errors import ModelError
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 TEXTS = ["Where does Mara live?", "Mara has 3 apples. Mara finds 4 more.", "The home of Ida is Rome."] * 20
 
 
@@ -198,7 +196,10 @@ def test_a_folder_of_this_machine_is_no_hub_id(tmp_path: Path, monkeypatch: pyte
 
 
 def test_credentials_are_cut_out_of_addresses_only() -> None:
-    assert without_credentials("a: http://u:p@h:1/v1\nb: me@example.org\nc: https://h/v1") == "a: http://h:1/v1\nb: me@example.org\nc: https://h/v1"
+    assert (
+        without_credentials("a: http://u:p@h:1/v1\nb: me@example.org\nc: https://h/v1")
+        == "a: http://h:1/v1\nb: me@example.org\nc: https://h/v1"
+    )
 
 
 class _Hub(BaseHTTPRequestHandler):

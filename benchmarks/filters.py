@@ -1,0 +1,93 @@
+"""What each filter is for: a finished planted world sifted again with each filter off in turn, judged by the world's key."""
+
+import argparse
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import clock, print_json, print_table
+from data_filters.duplicates import fingerprint
+from data_filters.overlap import Contact
+from data_filters.shape import misshapen
+from data_filters.shards import iter_traces
+from data_filters.sift import sift
+from data_filters.stack import Stack
+from data_filters.traces import Trace
+from data_filters.verify import verify
+from eval.filter_score import score_filter
+from launch.filtering import Filtering
+from launch.inputs import Inputs
+from launch.workspace import Workspace
+from recipes.load import load_recipe
+
+
+def main() -> None:
+    args = _arguments()
+    work = Workspace(args.run)
+    inputs = Inputs(load_recipe(args.run / "recipe.yaml", args.overrides), work)
+    traces, world = args.traces or inputs.traces(), inputs.need_world()
+    references = {trace.id: trace.gold for trace in iter_traces(traces)}
+    contact = Contact(inputs.held_out, inputs.recipe.filter.overlap_words)
+    rows = []
+    for name, stack in stacks(Filtering(inputs.recipe, work, inputs).stack()):
+        if args.only and name not in args.only:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            report: dict[str, Any] = {}
+            seconds = clock(lambda out=Path(folder), to=report, one=stack: to.update(sift(traces, out, one)))
+            found = judge(iter_traces(Path(folder) / "kept"), references, contact, stack)
+            score = score_filter(iter_traces(Path(folder) / "kept"), world)
+        left = {
+            f"{kind} left": round(score[kind] * (1 - score[f"{share}_recall"]))
+            for kind, share in (("facts", "fact"), ("invented", "invented"))
+        }
+        told = {"told": score["told"], "over_scrub": round(score["over_scrub"] * score["told"])}
+        rows.append({"off": name, "kept": report["kept"], **left, **told, **found, "seconds": round(seconds, 1)})
+    print_table(rows)
+    print_json({"rows": rows})
+
+
+def stacks(whole: Stack) -> Iterator[tuple[str, Stack]]:
+    """(what is off, the stack without it)."""
+    yield "nothing", whole
+    for name in ("shape", "verify"):
+        yield name, replace(whole, skip=(name,))
+    for name in ("duplicates", "near_duplicates"):
+        yield name, replace(whole, **{name: False})
+    yield "both duplicates", replace(whole, duplicates=False, near_duplicates=False)
+    yield "overlap", replace(whole, contact=None)
+    yield "scrub", replace(whole, scrubber=replace(whole.scrubber, untold="keep"))
+    for name in whole.scrubber.detectors:
+        others = tuple(one for one in whole.scrubber.detectors if one != name)
+        yield f"detector {name}", replace(whole, scrubber=replace(whole.scrubber, detectors=others))
+
+
+def judge(kept: Iterator[Trace], references: dict[str, str | None], contact: Contact, stack: Stack) -> dict[str, int]:
+    """What reached kept that should not have: wrong answers, bad shapes, repetitions, held-out problems."""
+    found: Counter[str] = Counter(dict.fromkeys(("wrong", "misshapen", "repeated", "held_out"), 0))
+    seen: set[int] = set()
+    for trace in kept:
+        own = next((span.original for span in trace.spans if span.action == "abstain"), trace.messages[-1]["content"])
+        found["wrong"] += verify(own, references[trace.id])[0] == "wrong"
+        found["misshapen"] += misshapen(trace, stack.longest_characters) is not None
+        key = fingerprint(replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}]))
+        found["repeated"] += key in seen
+        seen.add(key)
+        found["held_out"] += any(contact.match(m["content"]) is not None for m in trace.messages if m["role"] == "user")
+    return dict(found)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.filters", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run folder with a finished generate stage on the planted world")
+    parser.add_argument("--traces", type=Path, help="sift these instead of RUN/generate")
+    parser.add_argument("--only", action="append", help="only this row, such as overlap; may be given again")
+    parser.add_argument("overrides", nargs="*", default=[], help="recipe overrides, such as filter.exposure_cap=16")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What is done to single spans: hidden, renamed, made general or masked, with their places kept right in the new text."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from data_filters.found import NAMED
+from data_filters.surrogates import Surrogates
+from data_filters.traces import Span, Trace
+
+EDITS = ("hide", "rename", "generalise")  # they change the text; mask does not
+_GENERAL = {
+    "person": "someone", "place": "some place", "organisation": "some organisation", "title": "some work", "name": "something",
+    "answer": "something", "number": "some number", "result": "some number",
+}  # fmt: skip
+_YEAR_ONLY = re.compile(r"\d{3,4}")
+_MEASURE = re.compile(r"[^\W\d_][\w/ ]*$")
+
+
+def edit(trace: Trace, spans: Sequence[Span], action_of: Mapping[str, str] | Callable[[Span], str], surrogates: Surrogates) -> Trace:
+    """The trace with an action done to each ungrounded span; all spans are moved to where they stand afterwards.
+
+    A renamed date, number or short answer would be a false one: these are masked instead. Text inside code fences and formulas is masked,
+    never changed.
+
+    Args:
+        trace: as the teacher wrote it.
+        spans: of its assistant messages, in order, without overlap.
+        action_of: kind to action, or a function of the span; kinds that it lacks are kept.
+        surrogates: of this record.
+    """
+    chosen = action_of if callable(action_of) else lambda span: action_of.get(span.kind, "keep")
+    messages, moved = [dict(message) for message in trace.messages], []
+    for number, message in enumerate(trace.messages):
+        text, new, at = message["content"], "", 0
+        fixed = _untouchable(text)
+        for span in (span for span in spans if span.message == number):
+            action = "keep" if span.grounding != "ungrounded" else _possible(span, chosen(span), fixed)
+            if span.start < at or span.end > len(text):
+                continue  # a step that lies around a fact, or a span past the end: nothing to move it to
+            new += text[at : span.start]
+            put = _put(span, action, surrogates)
+            moved.append(_done(span, action, len(new), put))
+            new, at = new + put, span.end
+        messages[number]["content"] = new + text[at:]
+    return replace(trace, messages=messages, spans=moved)
+
+
+def _possible(span: Span, action: str, fixed: Sequence[tuple[int, int]]) -> str:
+    if action == "rename" and span.kind not in NAMED:
+        return "mask"
+    if action in EDITS and any(start < span.end and span.start < end for start, end in fixed):
+        return "mask"
+    return action
+
+
+def _put(span: Span, action: str, surrogates: Surrogates) -> str:
+    """What stands there afterwards."""
+    if action == "rename":
+        return surrogates.rename(span.original)
+    if action == "hide":
+        return f"[{span.kind}]"
+    return _general(span) if action == "generalise" else span.original
+
+
+def _done(span: Span, action: str, start: int, put: str) -> Span:
+    weight = 0.0 if action in ("mask", "hide") else span.weight
+    return replace(span, start=start, end=start + len(put), action=action, weight=weight)
+
+
+def _general(span: Span) -> str:
+    if span.kind == "date":
+        return "a certain year" if _YEAR_ONLY.fullmatch(span.original) else "a certain time"
+    if span.kind == "quantity":
+        unit = _MEASURE.search(span.original)
+        return f"some {unit.group()}" if unit and any(map(str.isdigit, span.original)) else "some amount"
+    return _GENERAL.get(span.kind, "something")
+
+
+_FIXED = re.compile(r"```.*?(?:```|\Z)|\$\$[^$]{1,2000}\$\$|\$[^$\n]{1,200}\$|`[^`\n]{1,200}`|https?://\S{1,500}", re.DOTALL)
+
+
+def _untouchable(text: str) -> list[tuple[int, int]]:
+    """Code, formulas and addresses: an edit inside would break them."""
+    return [match.span() for match in _FIXED.finditer(text)] if "`" in text or "$" in text or "://" in text else []

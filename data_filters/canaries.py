@@ -1,0 +1,62 @@
+"""Made-up facts, planted in copies of real traces: how many would the filter have found, in this very text?
+
+A canary is stated at the end of the thought of a trace that was kept; nobody gave it, so it must come out ungrounded. Its twin is
+also told in the prompt and must not. The copies are looked at and thrown away.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from data_filters.traces import Span, Trace
+
+_FIRST = "Vel Dor Mar Tes Kal Bren Sor Lin Var Hel Jor Cas".split()
+_LAST = "ano eth ila oran ubel esk imar ondo arin evar".split()
+_FORMS = {
+    "person": ("{who} was taught by {value}.", "The father of {who} is {value}."),
+    "place": ("{who} lives in {value}.", "{who} was born in {value}."),
+    "organisation": ("{who} works for {value} Works.", "{who} founded the {value} Institute."),
+    "date": ("{who} was born on {day} May {year}.", "{who} died in {year}."),
+    "quantity": ("{who} is {number} years old.", "The height of {who} is {number} metres."),
+}
+Find = Callable[[Trace], Sequence[Span]]
+
+
+def plant(trace: Trace, find: Find) -> Counter[tuple[str, str]]:
+    """(kind, what became of it) of one canary of each kind: found, missed; told (the twin is left alone), overdone."""
+    rng = random.Random(f"canary/{trace.id}")
+    fates: Counter[tuple[str, str]] = Counter()
+    for kind, forms in _FORMS.items():
+        who, value = _name(rng), _name(rng)
+        numbers = {"day": rng.randint(1, 28), "year": rng.randint(1400, 1990), "number": rng.randint(31, 97)}
+        said = rng.choice(forms).format(who=who, value=value, **numbers)
+        fates[kind, "found" if _flagged(_stated(trace, said), said, who, find) else "missed"] += 1
+        fates[kind, "overdone" if _flagged(_told(_stated(trace, said), said), said, who, find) else "told"] += 1
+    return fates
+
+
+def _name(rng: random.Random) -> str:
+    return rng.choice(_FIRST) + rng.choice(_LAST)
+
+
+def _stated(trace: Trace, said: str) -> Trace:
+    """The trace with a sentence more in its last thought, or before its answer."""
+    number = max(n for n, m in enumerate(trace.messages) if m["role"] == "assistant")
+    text = trace.messages[number]["content"]
+    thought, closed, answer = text.rpartition("</think>")
+    longer = f"{thought.rstrip()} {said}{closed}{answer}" if closed else f"{said} {text}"
+    return replace(trace, messages=[m | {"content": longer} if n == number else m for n, m in enumerate(trace.messages)])
+
+
+def _told(trace: Trace, said: str) -> Trace:
+    number = next(n for n, m in enumerate(trace.messages) if m["role"] == "user")
+    return replace(trace, messages=[m | {"content": f"{said} {m['content']}"} if n == number else m for n, m in enumerate(trace.messages)])
+
+
+def _flagged(trace: Trace, said: str, who: str, find: Find) -> bool:
+    """Whether an ungrounded span lies in the planted sentence, elsewhere than on the one it is about."""
+    number = max(n for n, m in enumerate(trace.messages) if m["role"] == "assistant")
+    start = trace.messages[number]["content"].rindex(said)
+    spans = [s for s in find(trace) if s.message == number and s.grounding == "ungrounded" and s.original != who]
+    return any(s.start < start + len(said) and start < s.end for s in spans)

@@ -1,0 +1,112 @@
+"""How varied texts are, as summaries that merge: scrubbing can itself make everything alike.
+
+Counts of different things come from the k smallest of their hashes (Bar-Yossef et al. 2002, Counting distinct elements in a data
+stream): exact below k, within about 3 % above.
+"""
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+
+from data_filters.minhash import hash64
+
+SMALLEST = 1024
+COMMON = 512  # openings and skeletons that are counted by name
+SAMPLE_CHARACTERS = 4096  # of each unit, to be compressed
+SAMPLE_TRACES = 128  # of each unit, whose word n-grams are counted
+
+
+class Distinct:
+    """About how many different things were seen."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.least: set[int] = set()
+        self._limit = 1 << 64
+
+    def add(self, number: int) -> None:
+        self.total += 1
+        if number < self._limit:
+            self.least.add(number)
+            if len(self.least) >= 2 * SMALLEST:
+                self._shrink()
+
+    def merge(self, other: "Distinct") -> None:
+        self.total += other.total
+        self.least |= other.least
+        self._shrink()
+
+    def _shrink(self) -> None:
+        if len(self.least) > SMALLEST:
+            self.least = set(sorted(self.least)[:SMALLEST])
+            self._limit = max(self.least)
+
+    def count(self) -> float:
+        self._shrink()
+        return float(len(self.least)) if len(self.least) < SMALLEST else (SMALLEST - 1) / (max(self.least) / 2**64)
+
+    def share(self) -> float:
+        """Different ones among all, 0..1."""
+        return min(1.0, self.count() / self.total) if self.total else 0.0
+
+
+class Diversity:
+    """Of questions and of what the assistant says."""
+
+    def __init__(self) -> None:
+        self.grams = {words: Distinct() for words in (1, 2, 3)}
+        self.skeletons = Distinct()
+        self.named: dict[str, Counter[str]] = {"skeleton": Counter(), "opening": Counter()}
+        self.sample: list[str] = []
+        self.sampled = 0  # traces of this unit whose n-grams were counted
+        self.bytes = [0, 0]  # compressed, plain
+
+    def add(self, said: str, skeleton: Sequence[str]) -> None:
+        """Takes one trace: the assistant's text and the words of its question's skeleton."""
+        words = said.lower().split()
+        if self.sampled < SAMPLE_TRACES:
+            self.sampled += 1
+            for size, seen in self.grams.items():
+                for gram in zip(*(words[start:] for start in range(size)), strict=False):
+                    seen.add(hash64(" ".join(gram)))
+        self.skeletons.add(hash64(" ".join(skeleton)))
+        self.named["skeleton"][" ".join(skeleton)[:80]] += 1
+        self.named["opening"][" ".join(words[:2])] += 1
+        if sum(map(len, self.sample)) < SAMPLE_CHARACTERS:
+            self.sample.append(said[:SAMPLE_CHARACTERS])
+
+    def close(self) -> None:
+        """Compresses the unit's sample; call it before the summary travels."""
+        data = "\n".join(self.sample).encode(errors="replace")
+        self.bytes = [self.bytes[0] + len(zlib.compress(data, 9)), self.bytes[1] + len(data)]
+        self.sample = []
+        self._forget()
+
+    def merge(self, other: "Diversity") -> None:
+        for size, seen in self.grams.items():
+            seen.merge(other.grams[size])
+        self.skeletons.merge(other.skeletons)
+        for name, counts in self.named.items():
+            counts.update(other.named[name])
+        self.bytes = [mine + theirs for mine, theirs in zip(self.bytes, other.bytes, strict=True)]
+        self._forget()
+
+    def _forget(self) -> None:
+        """Rare names go, so that the summary stays small; the common ones are exact unless they were rare in some unit."""
+        for name, counts in self.named.items():
+            if len(counts) > COMMON:
+                self.named[name] = Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:COMMON]))
+
+    def report(self) -> dict[str, float]:
+        """Shares are 0..1, the entropy in bits, over the openings that are counted by name."""
+        traces = max(self.skeletons.total, 1)
+        openings = self.named["opening"]
+        total = max(openings.total(), 1)
+        found = {f"distinct_{size}": seen.share() for size, seen in self.grams.items()} | {
+            "skeletons": self.skeletons.count(),
+            "largest_skeleton": max(self.named["skeleton"].values(), default=0) / traces,
+            "opening_entropy_bits": 0.0 - sum(n / total * math.log2(n / total) for n in openings.values()),
+            "compressed": self.bytes[0] / max(self.bytes[1], 1),
+        }
+        return {name: round(value, 4) for name, value in found.items()}

@@ -1,0 +1,41 @@
+"""Ordinary English words: a sentence that opens with one of them has not begun with a name."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from data_filters.curriculum import stem
+
+KIND_WORDS = frozenset(  # parts of names that say what a thing is, not which one
+    "dr mr mrs ms prof sir lady lord dame queen king prince princess pope saint st jr sr inc ltd llc plc gmbh ag kg ab oy nv bv sa "
+    "spa co corp sons "
+    "brothers university college institute school academy museum ministry bank foundation society association union press airlines "
+    "industries "
+    "radio united group national lake mount river bay island islands isle valley port cape north south east west new the a an of and "
+    "in on for at to "
+    "van von der den de la di da del".split()
+)
+_FILE = Path(__file__).with_name("ordinary_words.txt")
+_ENDINGS = ("ing", "ed", "ly", "er", "est", "ness", "able", "ment", "d", "y", "ies")
+
+
+@lru_cache(maxsize=1)
+def ordinary_words() -> frozenset[str]:
+    """Stems of the 28,000 most frequent lower-case words."""
+    lines = _FILE.read_text(encoding="utf-8").splitlines()
+    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
+
+
+@lru_cache(maxsize=1 << 16)
+def is_ordinary(key: str) -> bool:
+    """Whether a stem is an ordinary word, or an inflected form of one ("rotating", "half-open")."""
+    words = ordinary_words()
+    if key in words:
+        return True
+    if "-" in key or "'" in key or "\u2019" in key:
+        parts = key.replace("'", "-").replace("\u2019", "-").split("-")
+        return all(len(part) < 3 or part in words or stem(part) in words for part in parts)
+    for ending in _ENDINGS:
+        root = key.removesuffix(ending)
+        if root != key and len(root) > 2 and (root in words or root + "e" in words or (root[:-1] in words and root[-1] == root[-2])):
+            return True
+    return key.startswith(("un", "re", "non")) and len(key) > 5 and (key[2:] in words or key[3:] in words)

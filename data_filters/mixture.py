@@ -1,0 +1,300 @@
+"""Look-ups to learn from: what a filter kept, with calls in place of recalled facts, and counterparts that say when not to call.
+
+Results come from the base that scrubbing wrote, through the same index that a student will use, so their order and their noise
+are those that it will meet.
+"""
+
+import random
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
+from data_filters.passages import KnowledgeBase, first_of, passage
+from data_filters.scrub import Scrubber, restore
+from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.tools import LOOKUP, PYTHON, offered
+from data_filters.traces import SCHEMA, Trace, to_row
+from recipes.schema_lookup import Lookups
+
+_SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
+_STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
+_SENTENCE = re.compile(r"\S[^.?!]*[.?!]")
+_USUAL = 5  # facts that make a form of question a usual one
+_FOUND = 0.6  # share of moved facts that are in the base
+_OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
+
+
+class Mixture:
+    """Turns traces into records with look-ups.
+
+    Args:
+        base: facts that were taken out.
+        scrubber: finds what a trace recalls.
+        config: shares and chances.
+        seed: of the draws; a trace is treated alike whatever stands around it.
+    """
+
+    def __init__(self, base: KnowledgeBase, facts: list[dict[str, str]], scrubber: Scrubber, config: Lookups, seed: int) -> None:
+        self.base, self.scrubber, self.config, self.seed = base, scrubber, config, seed
+        self.counts: Counter[str] = Counter()
+        self._alike: dict[str, list[str]] = defaultdict(list)  # question without its subject -> values
+        self._stated: dict[str, list[str]] = defaultdict(list)  # the same -> passages
+        self._same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
+        for fact in facts:
+            self._alike[_form(fact["relation"], fact["subject"])].append(fact["value"])
+            self._stated[_form(fact["relation"], fact["subject"])].append(passage(fact["subject"], fact["relation"], fact["value"]))
+            self._same[fact["subject"], fact["value"]].append(fact["relation"])
+        self._forms = [form for form, values in self._alike.items() if form.count("{}") == 1 and len(values) >= _USUAL]
+        self._kindred: dict[str, list[str]] = {}
+
+    def records(self, trace: Trace) -> Iterator[Trace]:
+        """What is taught in place of one kept trace, the most alike first."""
+        if any(message["role"] == "tool" for message in trace.messages):  # its teacher has tools of its own
+            yield trace
+            return
+        rng = random.Random(f"lookups/{self.seed}/{trace.id}")
+        if any(span.action == "abstain" for span in trace.spans):
+            yield from self._counted(self._recalling(rng, restore(trace)) or [self._off(rng, restore(trace))])
+            return
+        yield offers(trace, rng.choice(_OFFERS)) if rng.random() < self.config.offered else trace
+        makers = ((self.config.moved, self._moved), (self.config.two_hops, self._two_hops), (self.config.programs, self._program))
+        for chance, make in makers:
+            if rng.random() < chance and (made := make(rng, trace)):
+                yield from self._counted([made])
+
+    def _counted(self, made: list[Trace]) -> list[Trace]:
+        self.counts.update(trace.spans[-1].detector.removeprefix("lookups/") for trace in made)
+        return made
+
+    # --- a fact that nobody gave --------------------------------------------------------------------------------
+
+    def _recalling(self, rng: random.Random, trace: Trace) -> list[Trace]:
+        """Records of different kinds, drawn by weight."""
+        fact = recalled(trace, self.scrubber.spans(trace))
+        if fact is None:
+            return []
+        makers = {
+            "found": self._found, "given": self._given, "missing": self._missing, "changed": self._changed, "irrelevant": self._irrelevant,
+            "off": lambda rng, whole, _: self._off(rng, whole),
+        }  # fmt: skip
+        weights = {kind: weight for kind, weight in self.config.mixture.items() if weight}
+        made = []
+        while weights and len(made) < self.config.records:
+            kind = rng.choices(list(weights), list(weights.values()))[0]
+            del weights[kind]
+            if record := makers[kind](rng, trace, fact):
+                made.append(record)
+        return made
+
+    def _search(self, query: str, base: KnowledgeBase | None = None) -> list[str]:
+        return (base or self.base).search(query, self.config.snippets)
+
+    def _found(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The base is asked and followed."""
+        return self._answered(trace, fact, self._search(fact.question), "found")
+
+    def _answered(self, trace: Trace, fact: Recalled, results: list[str], kind: str) -> Trace | None:
+        """The answer that the results give, in the teacher's words; None where they do not give one."""
+        value, text, step = first_of(results, fact.question), trace.messages[-1]["content"], lookup(fact.question, results)
+        if fact.direct and value is not None:
+            return with_calls(trace, [step], said_instead(text, fact.value, value), kind)
+        return with_calls(trace, [step], text, kind) if gives(results, fact.subject, fact.values) else None
+
+    def _given(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The passage stands in the prompt: nothing to look up."""
+        if not fact.direct:
+            return None
+        prompt = f"{passage(fact.subject, fact.question, fact.value)} {trace.messages[-2]['content']}"
+        return with_calls(trace, [], trace.messages[-1]["content"], "given", prompt=prompt, tools=rng.choice(_OFFERS))
+
+    def _off(self, rng: random.Random, trace: Trace) -> Trace:
+        """No base at hand: it does not know."""
+        return with_calls(trace, [], self.scrubber.abstain_text, "off", tools=rng.choice((None, None, offered(PYTHON))))
+
+    def _missing(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace:
+        """The base does not have it."""
+        gone = self._without(fact)
+        results = [text for text in self._search(fact.question, gone) if not gives([text], fact.subject, fact.values)]
+        return with_calls(trace, [lookup(fact.question, results if rng.random() < 0.8 else [])], self.scrubber.abstain_text, "missing")
+
+    def _without(self, fact: Recalled) -> KnowledgeBase:
+        """What the base would give: a search over a few more passages, less those that say it."""
+        near = self.base.search(fact.question, 4 * self.config.snippets + 8)
+        answers = {passage(fact.subject, question, value) for value in fact.values for question in self._same[fact.subject, value]}
+        return KnowledgeBase(text for text in near if text not in answers and first_of([text], fact.question) is None)
+
+    def _changed(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """The base has another value: that counts."""
+        others = [value for value in self._alike[_form(fact.question, fact.subject)] if value != fact.value]
+        if not fact.direct or not others:
+            return None
+        other = rng.choice(others)
+        results = [
+            said_instead(text, fact.value, other) if gives([text], fact.subject, fact.values) else text
+            for text in self._search(fact.question)
+        ]
+        return self._answered(trace, fact, results, "changed")
+
+    def _irrelevant(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
+        """Results about others: it asks again in other words, and declines when that does not help either."""
+        others = [text for text in rng.sample(self.base.passages, min(30, len(self.base))) if fact.subject not in text]
+        again = [question for question in self._same[fact.subject, fact.value] if question and question != fact.question]
+        if not fact.direct or not again or len(others) < 2 * self.config.snippets:
+            return None
+        first = lookup(fact.question, others[: self.config.snippets])
+        question = rng.choice(again)
+        if rng.random() < 0.5:
+            second = lookup(question, others[self.config.snippets : 2 * self.config.snippets])
+            return with_calls(trace, [first, second], self.scrubber.abstain_text, "irrelevant, abstains")
+        results = self._search(question)
+        value = first_of(results, question)
+        if value is None:
+            return None
+        text = said_instead(trace.messages[-1]["content"], fact.value, value)
+        return with_calls(trace, [first, lookup(question, results)], text, "irrelevant, asks again")
+
+    # --- made of traces that recall nothing ----------------------------------------------------------------------
+
+    def _moved(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """What the prompt said of the one who is asked for goes to the base, or is nowhere; what it said of others may stay."""
+        *_, asked, said = trace.messages
+        *told, question = _SENTENCE.findall(asked["content"])
+        stated = {name: value for _, name, value in _STATES.findall(asked["content"])}
+        subject = next((name for name in stated if re.search(rf"\b{name}\b", question)), None)
+        if subject is None or _links(asked["content"], question)[1] or trace.verdict != "correct":
+            return None
+        value, form = stated.pop(subject), _form(question, subject)
+        asks = [form, *self._kin(form)] if trace.answer == value else [one for one in self._forms if value in self._alike[one]]
+        if not asks:
+            return None
+        left = [text for text in told if not re.search(rf"\b{subject}\b", text)] if rng.random() < 0.5 else []
+        prompt = " ".join([*left, question])
+        if rng.random() < _FOUND:
+            step = lookup(question, self._around(rng, asks, subject, value, stated))
+            return with_calls(trace, [step], said["content"], "moved", prompt=prompt)
+        step = lookup(question, self._around(rng, asks, subject, None, stated))
+        return with_calls(trace, [step], self.scrubber.abstain_text, "moved, missing", prompt=prompt)
+
+    def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """What the prompt said of "the friend of Mara", and of that friend, goes to the base, or one of them is nowhere."""
+        *_, asked, said = trace.messages
+        question = _SENTENCE.findall(asked["content"])[-1]
+        kind, links = _links(asked["content"], question)
+        who = next((name for name in links if f"the {kind} {name}" in question), None)
+        stated = {name: value for one, name, value in _STATES.findall(asked["content"]) if f"{one} of" != kind}
+        if who is None or links[who] not in stated or trace.verdict != "correct":
+            return None
+        subject, asks = links[who], [question.replace(f"the {kind} {who}", "{}")]
+        asks += self._kin(asks[0])
+        rng.shuffle(asks)
+        form, value, lost = asks[0], stated.pop(subject), rng.choices(("", "first", "second"), (0.75, 0.15, 0.1))[0]
+        question, link = form.format(f"the {kind} {who}"), f"the {kind} {who}"
+        first = lookup(link, self._linked(rng, kind, who, links, lost == "first"))
+        if lost == "first":
+            return with_calls(trace, [first], self.scrubber.abstain_text, "two hops, missing", prompt=question)
+        found = self._around(rng, asks, subject, None if lost else value, stated)
+        text, how = (self.scrubber.abstain_text, "two hops, missing") if lost else (said["content"], "two hops")
+        return with_calls(trace, [first, lookup(form.format(subject), found)], text, how, prompt=question)
+
+    def _around(self, rng: random.Random, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]) -> list[str]:
+        """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.
+
+        What stands beside an answer is drawn as what stands in its place, or a reader would learn to look at that alone. Other facts have
+        values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
+
+        Args:
+            asks: forms that ask for the value; the first is the one that is looked up.
+            value: None: the base does not have it.
+            others: what is told of others.
+        """
+        mine = self._facts_about(rng, subject, without=asks)
+        theirs = [passage(name, form.format(name), other) for name, other in others.items() for form in asks]
+        theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
+        if value is not None:
+            mine += [passage(subject, form.format(subject), value) for form in asks[1:] if rng.random() < 0.7]
+        results, share = [], rng.choice((0.1, 0.5, 0.9))
+        for pool in (mine, theirs):
+            rng.shuffle(pool)
+        while len(results) < self.config.snippets and (mine or theirs):
+            results.append((mine if mine and (not theirs or rng.random() < share) else theirs).pop())
+        if value is not None:
+            results.insert(0 if rng.random() < 0.9 else 1, passage(subject, asks[0].format(subject), value))
+        elif rng.random() < 0.1:
+            return []
+        return results[: self.config.snippets]
+
+    def _facts_about(self, rng: random.Random, subject: str, without: Sequence[str] = ()) -> list[str]:
+        """A few facts of a subject, with values drawn from the base."""
+        forms = [form for form in self._forms if form not in without]
+        return [
+            passage(subject, form.format(subject), rng.choice(self._alike[form]))
+            for form in rng.sample(forms, min(rng.randint(0, 5), len(forms)))
+        ]
+
+    def _linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
+        """What a base gives for "the friend of Mara": who is whose friend, also the other way round, and facts of Mara."""
+        texts = [f"The {kind} {one} is {other}." for one, other in links.items() if one != who or not lost]
+        texts += [f"The {kind} {one} is {who}." for one in links if one != who and rng.random() < 0.7]  # the other way round
+        return self._ranked(rng, f"the {kind} {who}", [*texts, *self._facts_about(rng, who)])
+
+    def _ranked(self, rng: random.Random, query: str, passages: list[str]) -> list[str]:
+        rng.shuffle(passages)
+        return KnowledgeBase(passages).search(query, self.config.snippets)
+
+    def _kin(self, form: str) -> list[str]:
+        """Other forms that ask for the same: their answers are mostly the same values."""
+        if form not in self._kindred:
+            mine = set(self._alike.get(form, ()))
+            near = [other for other in self._forms if other != form and mine]
+            self._kindred[form] = [o for o in near if 2 * len(mine & set(self._alike[o])) >= min(len(mine), len(set(self._alike[o])))]
+        return self._kindred[form]
+
+    def _program(self, rng: random.Random, trace: Trace) -> Trace | None:
+        """The same sum with long numbers, worked out by a program."""
+        asked = trace.messages[-2]["content"]
+        found = _SUM.search(asked)
+        if found is None or trace.verdict != "correct" or len(_SUM.findall(asked)) != 1 or re.search(r"\d", asked.replace(found[0], "")):
+            return None
+        long = re.sub(r"\d+", lambda _: str(rng.randint(10 ** (self.config.digits - 1), 10**self.config.digits - 1)), found[0])
+        total = _sum(long)
+        return with_calls(
+            trace, [Step(PYTHON, long, str(total))], f"{total}.", "program", prompt=asked.replace(found[0], long),
+            tools=rng.choice((BOTH, BOTH, offered(PYTHON))),
+        )  # fmt: skip
+
+
+def _sum(expression: str) -> int:
+    first, *rest = expression.split()
+    return int(first) + sum(int(number) if sign == "+" else -int(number) for sign, number in zip(rest[::2], rest[1::2], strict=True))
+
+
+def _links(prompt: str, question: str) -> tuple[str, dict[str, str]]:
+    """Of "the friend of Mara" in a question "friend of", and who is whose friend; nothing where no statement says so."""
+    said = _STATES.findall(prompt)
+    kind = next((kind for kind, name, _ in said if f"the {kind} of {name}" in question), "")
+    return f"{kind} of", {name: other for one, name, other in said if one == kind}
+
+
+def _form(question: str, subject: str) -> str:
+    """A question without its subject: facts that answer the same form may stand in for each other."""
+    return question.replace(subject, "{}") if subject else question
+
+
+def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int) -> dict[str, int]:
+    """Rewrites folder/kept with look-ups and counterparts from folder/knowledge; gives how many records there are of each kind.
+
+    Shard by shard, so in constant memory beside the base.
+    """
+    kept, half = folder / "kept", folder / ".kept-mixed"
+    facts = [row for shard in list_shards(folder / "knowledge") for row in read_shard(shard)]
+    mixture = Mixture(KnowledgeBase.read(folder / "knowledge"), facts, scrubber, config, seed)
+    shutil.rmtree(half, ignore_errors=True)
+    for shard in list_shards(kept):
+        rows = [to_row(record) for trace in iter_traces(shard) for record in mixture.records(trace)]
+        write_shard(half / shard.name, rows, SCHEMA)
+    shutil.rmtree(kept)
+    half.rename(kept)
+    return dict(mixture.counts)

@@ -1,0 +1,93 @@
+"""One kind of pass: a pure function over numbered units, in this process or in several, going on where it was stopped.
+
+The function writes one file a unit, by rename, and nothing else: units may be done in any order and any number of times. Another
+engine can call the same functions with (folder, number) and leave this file alone.
+"""
+
+import pickle
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from data_filters.killable import Killable
+from data_filters.shards import replacing
+from recipes.errors import PipelineError, ShardError
+
+WEEK_SECONDS = 7 * 86_400.0
+MEMORY_GIB = 64.0  # of address space, not of memory
+Step = Callable[[Path, int], int]  # (working folder, unit) -> traces done
+JOB = "job.pickle"
+
+
+def save_job(folder: Path, job: Any) -> None:
+    """What every unit's call needs, read once by each process."""
+    with replacing(folder / JOB) as partial:
+        partial.write_bytes(pickle.dumps(job))
+
+
+def load_job(folder: Path) -> Any:
+    path = folder / JOB
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _load(path: Path, _: int) -> Any:
+    return pickle.loads(path.read_bytes())
+
+
+def run_pass(step: Step, folder: Path, todo: Sequence[int], processes: int, progress: Callable[[int], None]) -> None:
+    """Calls `step` for every unit of `todo`.
+
+    Args:
+        processes: 1: in this one.
+        progress: called with the traces of each unit that is done.
+
+    Raises:
+        PipelineError: as `step` raises it.
+        RuntimeError: something else went wrong in a process; its traceback stands in the message.
+    """
+    if processes == 1 or len(todo) < 2:
+        for number in todo:
+            progress(step(folder, number))
+        return
+    free: SimpleQueue[Killable] = SimpleQueue()
+    workers = [Killable(1, WEEK_SECONDS, memory_gib=MEMORY_GIB) for _ in range(min(processes, len(todo)))]
+    for worker in workers:
+        free.put(worker)
+    with ThreadPoolExecutor(len(workers)) as pool:
+        jobs = [pool.submit(_elsewhere, free, step, folder, number) for number in todo]
+        try:
+            for job in as_completed(jobs):
+                progress(job.result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for worker in workers:
+                worker.close()
+
+
+def _elsewhere(free: "SimpleQueue[Killable]", step: Step, folder: Path, number: int) -> int:
+    worker = free.get()
+    try:
+        done = worker.run([(attempt, (step, folder, number))])[0]
+    finally:
+        free.put(worker)
+    if done.fault:
+        raise ShardError(f"{folder}: the process that worked at unit {number} ended ({done.fault}); free memory or lower filter.processes")
+    traces, fault = done.value
+    if fault:
+        raise fault
+    return traces
+
+
+def attempt(step: Step, folder: Path, number: int) -> tuple[int, Exception | None]:
+    """What a step gave, or what it raised, in a form that travels between processes."""
+    try:
+        return step(folder, number), None
+    except PipelineError as fault:
+        return 0, fault
+    except Exception:
+        return 0, RuntimeError(f"unit {number}:\n{traceback.format_exc()}")

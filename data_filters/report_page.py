@@ -1,0 +1,144 @@
+"""The filter's report as a page to read: self-contained, no script, no network; what models wrote is shown as text only."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # what XML 1.0 does not allow
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1d2125; --paper: #ffffff; --soft: #5b6168; --line: #d5d9dd; --bar: #0067a5; }
+@media (prefers-color-scheme: dark) { :root
+{ --ink: #e6e9ec; --paper: #14171a; --soft: #aeb6bf; --line: #3a4046; --bar: #63b8f5; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
+margin: 0 auto; padding: 1rem; }
+h1 small { display: block; font-size: 1rem; color: var(--soft); } h2 { margin: 2rem 0 .2rem; }
+p.note { color: var(--soft); margin: 0 0 .6rem; } div.box { overflow-x: auto; } table { border-collapse: collapse; }
+th, td { text-align: left;
+padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+i.bar { display: inline-block; height: .7em; background: var(--bar); } pre { white-space: pre-wrap; overflow-wrap: anywhere;
+margin: .2rem 0 .8rem; border-left: 3px solid var(--line); padding-left: .6rem; } summary { cursor: pointer; overflow-wrap: anywhere; }
+"""
+_MODES = {
+    "filter": "",
+    "report_only": "Report only: kept/ holds everything that could be read, as it was. Below: what would have happened.",
+}
+
+
+def to_html(report: Mapping[str, Any]) -> str:
+    """The whole page, also well-formed XML; the same report gives the same text."""
+    read, kept = report["read"], report["kept"]
+    body = [
+        f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces kept</h1>{_plain(_MODES[report['mode']])}</header>",
+        _section("Dropped", "The first filter that fires is named.", _table(_dropped(report), 2)),
+        _section("By source", "untold: kept traces that state what nobody gave.", _table(_sources(report["sources"]), 1)),
+        _section("Spans", "What kept traces state, who gave it, and what was done.", _table(_spans(report["spans"]), 3)),
+        _section(
+            "Damage", "Kept traces with a right answer, and whether it could still be verified after scrubbing.", _table(_damage(report), 1)
+        ),
+        _section(
+            "Planted canaries", "Made-up facts in copies of kept traces; their twins are told in the prompt.", _table(_canaries(report), 1)
+        ),
+        _section(
+            "Exposure",
+            _exposure_note(report["exposure"]),
+            _table(_exposure(report["exposure"]), 1) + _table(_highest(report["exposure"]), 2),
+        ),
+        _section(
+            "Diversity",
+            "Of what was read with a right or unknown answer, and of what was kept.",
+            _table(_diversity(report["diversity"]), 1),
+        ),
+        _section("Samples", "The first of each kind, as the models wrote them.", _samples(report["samples"])),
+    ]
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+    head = f'<meta charset="utf-8"/>{viewport}<title>Filter report</title><style>{_STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(filter(None, body)) + "\n</body></html>\n"
+
+
+def _plain(value: object) -> str:
+    """Any text as harmless HTML: markup escaped, characters that no document may hold replaced."""
+    return html.escape(_UNPRINTABLE.sub("?", str(value)))
+
+
+def _section(title: str, note: str, content: str) -> str:
+    return f'<section><h2>{title}</h2><p class="note">{_plain(note)}</p>{content}</section>' if content else ""
+
+
+def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
+    """Header first; `texts` says how many leading columns are text."""
+    if len(rows) < 2:
+        return ""
+    lines = (
+        "".join(_cell(cell, "th" if not number else "td", place >= texts) for place, cell in enumerate(row))
+        for number, row in enumerate(rows)
+    )
+    return '<div class="box"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
+
+
+def _cell(value: object, tag: str, right: bool) -> str:
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"<{tag}{' class=' + chr(34) + 'n' + chr(34) if right else ''}>{_plain(shown)}</{tag}>"
+
+
+def _dropped(report: Mapping[str, Any]) -> list[list[object]]:
+    rows = [
+        [by, reason, count]
+        for by, reasons in sorted(report["dropped"].items())
+        for reason, count in sorted(reasons.items(), key=lambda r: -r[1])
+    ]
+    return [["filter", "reason", "traces"], *rows]
+
+
+def _sources(sources: Mapping[str, Mapping[str, int]]) -> list[list[object]]:
+    names = sorted({name for counts in sources.values() for name in counts}, key=lambda name: (name.startswith("dropped"), name))
+    return [["source", *names], *([source, *(counts.get(name, 0) for name in names)] for source, counts in sorted(sources.items()))]
+
+
+def _spans(spans: Sequence[Mapping[str, Any]]) -> list[list[object]]:
+    return [["kind", "grounding", "action", "spans"], *([s["kind"], s["grounding"], s["action"], s["count"]] for s in spans)]
+
+
+def _damage(report: Mapping[str, Any]) -> list[list[object]]:
+    damage = report["damage"]
+    return [["", "traces"], *([name, damage[name]] for name in damage if name != "rate"), ["damage rate", float(damage["rate"])]]
+
+
+def _canaries(report: Mapping[str, Any]) -> list[list[object]]:
+    rows = [[kind, *(_share(fates[name]) for name in ("found", "overdone"))] for kind, fates in sorted(report["canaries"].items())]
+    return [["kind", "found", "twin not left alone"], *rows]
+
+
+def _share(found: Mapping[str, float]) -> str:
+    return f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of {found['n']}" if found["n"] else "none"
+
+
+def _exposure_note(exposure: Mapping[str, Any]) -> str:
+    cap = f"cap {exposure['cap']}" if exposure["cap"] else "no cap"
+    return f"Facts by how often a training of {exposure['epochs']:g} epochs would show them, given ones too; {cap}."
+
+
+def _exposure(exposure: Mapping[str, Any]) -> list[list[object]]:
+    labels = list(dict.fromkeys([*exposure["seen"]["stated"], *exposure["seen"]["left"]]))
+    rows = [[label, *(exposure["seen"][name].get(label, 0) for name in ("stated", "left"))] for label in labels]
+    return [["times seen", "facts before", "facts after"], *rows]
+
+
+def _highest(exposure: Mapping[str, Any]) -> list[list[object]]:
+    return [["of", "seen most", "times"], *([fact["subject"], fact["value"], float(fact["seen"])] for fact in exposure["highest"])]
+
+
+def _diversity(diversity: Mapping[str, Mapping[str, float]]) -> list[list[object]]:
+    before, after = diversity["before"], diversity["after"]
+    return [["", "before", "after"], *([name.replace("_", " "), float(before[name]), float(after[name])] for name in before)]
+
+
+def _samples(samples: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    parts = []
+    for label, found in sorted(samples.items()):
+        shown = "".join(
+            f"<p>{_plain(one['source'])} {_plain(one['id'])}: {_plain(one['reason'])}</p><pre>{_plain(one['text'])}</pre>" for one in found
+        )
+        parts.append(f"<details><summary>{_plain(label)}</summary>{shown}</details>")
+    return "".join(parts)

@@ -1,0 +1,34 @@
+"""Whether a trace has the shape of one: an assistant who said something, to the end, in characters that are text."""
+
+import re
+
+from data_filters.degenerate import degenerate
+from data_filters.traces import Trace
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all but tab and line ends
+
+
+def misshapen(trace: Trace, longest_characters: int) -> str | None:
+    """Why a trace is not worth a look, or None.
+
+    Args:
+        longest_characters: of all its messages together.
+    """
+    size = sum(len(m["content"]) for m in trace.messages)
+    if size > longest_characters:
+        return f"too long: {size:,} characters, filter.longest_characters is {longest_characters:,}"
+    last = next((m["content"] for m in reversed(trace.messages) if m["role"] == "assistant"), None)
+    if last is None:
+        return "no assistant message"
+    if trace.finish_reason == "refused":
+        return "refused: the teacher's server did not take the prompt"
+    if trace.finish_reason == "length":
+        return "truncated: finish_reason is length"
+    for number, message in enumerate(trace.messages):
+        control = CONTROL.search(message["content"])
+        if control:
+            return f"control character: U+{ord(control[0]):04X} in message {number}"
+        if message["role"] in ("user", "assistant") and not message["content"].strip() and not message.get("tool_calls"):
+            return f"empty message: number {number}, of the {message['role']}"
+    repeats = degenerate(last)
+    return f"degenerate: {repeats}" if repeats is not None else None

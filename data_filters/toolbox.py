@@ -1,0 +1,83 @@
+"""What runs a model's calls: look-ups in a knowledge base, programs in the sandbox; every result is text of bounded length.
+
+A result is untrusted: marks in it that a chat template would take for a turn or a call are spelled apart, so what a passage says
+stays something that was said.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from data_filters.passages import KnowledgeBase
+from data_filters.sandbox import Sandbox
+from data_filters.tools import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
+
+Kind = Literal["found", "empty", "ran", "failed", "stopped", "unknown tool", "bad arguments"]
+_MARK = re.compile(r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came back, and how the call went."""
+
+    text: str
+    kind: Kind
+    cut: bool = False  # there was more than a result may hold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolbox:
+    """The tools of one setting.
+
+    Args:
+        base: None: no look-ups.
+        sandbox: None: no programs.
+        snippets: passages that a look-up gives.
+        result_characters: of a result; what is longer is cut.
+        seconds, memory_mib: of a program.
+    """
+
+    base: KnowledgeBase | None = None
+    sandbox: Sandbox | None = None
+    snippets: int = 3
+    result_characters: int = 600
+    seconds: float = 2.0
+    memory_mib: int = 64
+
+    @property
+    def names(self) -> list[str]:
+        return [LOOKUP] * (self.base is not None) + [PYTHON] * (self.sandbox is not None)
+
+    @property
+    def schemas(self) -> str | None:
+        """JSON, as prompts offer it; None where there is no tool."""
+        return offered(*self.names) if self.names else None
+
+    def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        """The result of a call; a call that is wrong has one too, which says what is wrong."""
+        if name not in self.names:
+            return self._result(f"Error: there is no tool {name[:40]!r}; there is {', '.join(self.names) or 'none'}.", "unknown tool")
+        said = arguments.get(ARGUMENT[name])
+        if not isinstance(said, str) or not said.strip():
+            return self._result(f"Error: {name} takes {ARGUMENT[name]}, a text.", "bad arguments")
+        return self._look_up(said) if name == LOOKUP else self._work_out(said)
+
+    def _look_up(self, query: str) -> Result:
+        found = self.base.search(query[: self.result_characters], self.snippets)
+        return self._result("\n".join(found), "found") if found else Result(NOTHING, "empty")
+
+    def _work_out(self, code: str) -> Result:
+        ran = self.sandbox.run(code, seconds=self.seconds, memory_mib=self.memory_mib, output_characters=self.result_characters + 1)
+        if ran.stop:
+            return self._result(f"Error: {ran.error or ran.stop}", "failed" if ran.stop == "error" else "stopped")
+        return self._result("\n".join(filter(None, (ran.output.rstrip("\n"), ran.value))) or NOTHING, "ran")
+
+    def _result(self, text: str, kind: Kind) -> Result:
+        plain = spelled_apart(text)
+        return Result(plain[: self.result_characters], kind, len(plain) > self.result_characters)
+
+
+def spelled_apart(text: str) -> str:
+    """The text without marks of turns and calls: a space goes into each."""
+    return _MARK.sub(lambda mark: f"{mark[0]} ", text)

@@ -1,0 +1,42 @@
+"""The two tools that a model may call, as the ecosystem writes them down: schemas, calls and their results."""
+
+import json
+from typing import Any
+
+LOOKUP, PYTHON = "lookup", "python"
+NOTHING = "Nothing found."  # the result of a look-up that found nothing
+
+
+def _schema(name: str, description: str, argument: str, meaning: str) -> dict[str, Any]:
+    properties = {argument: {"type": "string", "description": meaning}}
+    parameters = {"type": "object", "properties": properties, "required": [argument]}
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    LOOKUP: _schema(LOOKUP, "Looks a fact up in the knowledge base.", "query", "what to look up, e.g. a question"),
+    PYTHON: _schema(PYTHON, "Works out a Python expression or program.", "code", "its last line is the result, or what it prints"),
+}
+ARGUMENT = {name: next(iter(schema["function"]["parameters"]["properties"])) for name, schema in SCHEMAS.items()}
+
+
+def offered(*names: str) -> str:
+    """The JSON that a trace's `tools` column holds."""
+    return json.dumps([SCHEMAS[name] for name in names])
+
+
+def call_message(name: str, argument: str) -> dict[str, str]:
+    """An assistant's message that does nothing but call a tool; `tool_calls` is JSON, as records hold it."""
+    calls = [{"type": "function", "function": {"name": name, "arguments": {ARGUMENT[name]: argument}}}]
+    return {"role": "assistant", "content": "", "tool_calls": json.dumps(calls)}
+
+
+def result_message(text: str) -> dict[str, str]:
+    """What came back."""
+    return {"role": "tool", "content": text}
+
+
+def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls of a message: each with name and arguments."""
+    calls = message.get("tool_calls") or []
+    return [call.get("function", call) for call in (json.loads(calls) if isinstance(calls, str) else calls)]

@@ -1,0 +1,191 @@
+"""Conversations with tools: a model goes on, what it calls is run, the result goes back, until it answers or may call no more.
+
+Many conversations go along together, each at its own turn; they come from a stream and leave as they end, so that ten thousand
+take no more memory than those that are at work.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from data_filters.toolbox import Toolbox
+from data_filters.tools import calls_of
+from distill.calls import Call, as_message, parse
+from distill.speech import Completion, Conversation, Engine, Sampling, TopLogprobs
+
+ENOUGH = "Error: no more calls are run; answer now."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a conversation is ended.
+
+    Args:
+        max_calls: that are run; the next is told so, and another ends it.
+        max_tokens: written by the model over all turns.
+        context_tokens: of prompt and answer; a longer conversation is ended, not cut.
+    """
+
+    max_calls: int = 4
+    max_tokens: int = 512
+    context_tokens: int = 1024
+
+
+@dataclass(slots=True)
+class Talk:
+    """One conversation as it ended."""
+
+    number: int  # its place in what was asked
+    messages: Conversation
+    text: str = ""  # of the last completion
+    finish_reason: str = ""  # stop; length: cut off, or ended by a limit; refused
+    completion_tokens: int = 0  # over all turns
+    prompt_tokens: int = 0  # of the last turn
+    mean_logprob: float | None = None  # of the last turn
+    calls: Counter[str] = field(default_factory=Counter)  # run, by tool
+    events: Counter[str] = field(default_factory=Counter)  # what went otherwise than well: see EVENTS
+    told: bool = False  # that no more calls are run
+
+
+EVENTS = (
+    "malformed", "unknown tool", "bad arguments", "empty", "failed", "stopped", "result cut", "call beyond the limit",
+    "ended by the limit of calls", "ended by the limit of tokens", "ended by the context",
+)  # fmt: skip
+
+
+def converse(
+    engine: Engine, conversations: Iterable[Conversation], toolbox: Toolbox, sampling: Sampling, limits: Limits, *, at_once: int,
+    progress: Callable[[int, int], None] = lambda *_: None, shown: Callable[[Talk, Call, str], None] = lambda *_: None,
+) -> Iterator[Talk]:  # fmt: skip
+    """Conversations as they end, not in the order given; each has its number.
+
+    Args:
+        engine: completes all that wait, together.
+        conversations: streamed.
+        toolbox: what may be called; without tools this is plain completion.
+        sampling: of each turn.
+        at_once: conversations at work; two batches of the engine keep it full.
+        progress: called with (conversations ended, new tokens).
+        shown: called with (talk, call, result) as each call was run or turned down.
+    """
+    waiting, at_work = enumerate(conversations), []
+    while True:
+        at_work += [Talk(number, list(asked)) for number, asked in islice(waiting, at_once - len(at_work))]
+        if not at_work:
+            return
+        turn = replace(sampling, seed=sampling.seed + sum(len(talk.messages) for talk in at_work) + at_work[0].number)
+        written = engine.complete([talk.messages for talk in at_work], turn, tools=toolbox.schemas)
+        going = []
+        for talk, completion in zip(at_work, written, strict=True):
+            _note(talk, completion)
+            if _goes_on(talk, completion, toolbox, limits, sampling.max_new_tokens, shown):
+                going.append(talk)
+            else:
+                yield talk
+        progress(len(at_work) - len(going), sum(completion.completion_tokens for completion in written))
+        at_work = going
+
+
+def _note(talk: Talk, completion: Completion) -> None:
+    talk.text, talk.finish_reason, talk.mean_logprob = completion.text, completion.finish_reason, completion.mean_logprob
+    talk.completion_tokens += completion.completion_tokens
+    talk.prompt_tokens = completion.prompt_tokens
+
+
+def _goes_on(
+    talk: Talk, completion: Completion, toolbox: Toolbox, limits: Limits, turn_tokens: int, shown: Callable[[Talk, Call, str], None]
+) -> bool:  # fmt: skip
+    """Runs what was called; whether the model has another turn."""
+    before, calls = parse(completion.text) if toolbox.names and completion.finish_reason != "refused" else (completion.text, [])
+    if not calls:
+        talk.messages.append({"role": "assistant", "content": completion.text})
+        return False
+    if talk.told:
+        return _end(talk, completion.text, "ended by the limit of calls")
+    talk.messages.append(as_message(before, calls))
+    for call in calls:
+        result = _answer(talk, call, toolbox, limits)
+        talk.messages.append({"role": "tool", "content": result})
+        shown(talk, call, result)
+    if talk.completion_tokens + turn_tokens > limits.max_tokens:
+        return _end(talk, None, "ended by the limit of tokens")
+    new = sum(len(message["content"].encode()) for message in talk.messages[-len(calls) :])  # a byte is a token at the most
+    if completion.prompt_tokens + completion.completion_tokens + new + turn_tokens > limits.context_tokens:
+        return _end(talk, None, "ended by the context")
+    return True
+
+
+def _end(talk: Talk, said: str | None, event: str) -> bool:
+    if said is not None:
+        talk.messages.append({"role": "assistant", "content": said})
+    talk.events[event] += 1
+    talk.finish_reason = "length"
+    return False
+
+
+def _answer(talk: Talk, call: Call, toolbox: Toolbox, limits: Limits) -> str:
+    """The result of one call."""
+    if sum(talk.calls.values()) >= limits.max_calls:
+        talk.events["call beyond the limit"] += 1
+        talk.told = True
+        return ENOUGH
+    talk.calls[call.name if call.name in toolbox.names else "other"] += 1
+    if call.fault or call.arguments is None:
+        talk.events["malformed"] += 1
+        return call.fault
+    result = toolbox.run(call.name, call.arguments)
+    if result.kind not in ("found", "ran"):
+        talk.events[result.kind] += 1
+    if result.cut:
+        talk.events["result cut"] += 1
+    return result.text
+
+
+class Conversing:
+    """An engine whose completions are whole conversations with tools: it stands in for the engine that it drives.
+
+    Args:
+        at_once: conversations at work.
+        limits: of each.
+    """
+
+    def __init__(self, engine: Engine, toolbox: Toolbox, limits: Limits, *, at_once: int) -> None:
+        self.engine, self.toolbox, self.limits, self.at_once = engine, toolbox, limits, at_once
+
+    def complete(
+        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
+    ) -> list[Completion]:  # fmt: skip
+        """As Engine.complete, with the tools of the box; an answer that is begun for the model cannot call."""
+        if any(prefixes or ()):
+            return self.engine.complete(conversations, sampling, prefixes=prefixes, seeds=seeds, progress=progress, finished=finished)
+        done: list[Completion | None] = [None] * len(conversations)
+        how = {"at_once": self.at_once, "progress": progress or (lambda *_: None)}
+        for talk in converse(self.engine, conversations, self.toolbox, sampling, self.limits, **how):
+            more = talk.messages[len(conversations[talk.number]) :]
+            said = more[:-1] if more and more[-1]["role"] == "assistant" and not calls_of(more[-1]) else more
+            done[talk.number] = Completion(
+                text=talk.text, prompt_tokens=talk.prompt_tokens, completion_tokens=talk.completion_tokens,
+                finish_reason=talk.finish_reason, said=tuple(said), mean_logprob=talk.mean_logprob,
+            )  # fmt: skip
+            if finished:
+                finished(talk.number, done[talk.number])
+        return done  # type: ignore[return-value]
+
+    def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
+        return self.engine.score(rows, top_k)
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def totals(talks: Iterable[Talk]) -> dict[str, int]:
+    """What happened over many conversations: calls by tool, and every event."""
+    counted: Counter[str] = Counter()
+    for talk in talks:
+        counted.update({f"calls of {name}": count for name, count in talk.calls.items()})
+        counted.update(talk.events)
+        counted["conversations"] += 1
+    return dict(sorted(counted.items()))

@@ -1,0 +1,43 @@
+"""What scoring keeps of an answer's text: a few numbers, so that memory does not grow with how much was written."""
+
+import re
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from data_filters.verify import final_answer
+from eval.grade import Outcome, grade
+
+NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
+EMPTY = 0  # the digest of no text
+
+
+def gist(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives, for one answer row, what stands for its `text`.
+
+    Returns:
+        choice: the value that was chosen, empty in other modes; said: digest of the final answer; shape: digest of the template;
+        follows: whether it gives `swapped_gold`, false where there is none. Digests are 63 bits of BLAKE2.
+    """
+    text, swapped = row["text"] or "", row.get("swapped_gold")
+    return {
+        "choice": text.strip() if row["mode"] == "choice" else "",
+        "said": digest(final_text(text)),
+        "shape": digest(shape(text)),
+        "follows": bool(swapped) and grade(text, "stop", swapped) == Outcome.CORRECT,
+    }
+
+
+def final_text(text: str) -> str:
+    """Gives the final answer without case and outer spaces; all of the text where it has none."""
+    return (final_answer(text) or text).strip().casefold()
+
+
+def shape(text: str) -> str:
+    """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is its template."""
+    return " ".join(NAME.sub("A", NUMBER.sub("0", text)).split())
+
+
+def digest(text: str) -> int:
+    """Gives 63 bits that tell texts apart; EMPTY for no text."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1 if text else EMPTY

@@ -1,0 +1,153 @@
+"""The filter stage: what it is told, who asks the teacher, and what the planted world's key says of the outcome."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data_filters.asked import Measure, ask_about, asked_path
+from data_filters.examine import knows
+from data_filters.mixture import mix
+from data_filters.overlap import Contact
+from data_filters.shards import iter_traces, replacing
+from data_filters.sift import sift
+from data_filters.stack import Stack
+from data_filters.traces import Trace
+from data_filters.units import Unit, cut, read_unit
+from distill.models import load_model
+from distill.speech import Conversation, Sampling
+from distill.surprise import largest_gaps
+from eval.filter_score import removed_by, score_filter
+from launch.identity import Identity
+from launch.inputs import SPOKEN, Inputs, digest_texts
+from launch.progress import Bar
+from launch.workspace import Workspace
+from recipes.errors import ModelError
+from recipes.schema import Model, Recipe
+
+ASKED = "filter/asked"
+HOW_FAST = ("filter.processes", "filter.probes.batch_sequences")  # what changes nothing of what is kept
+UNIT_TRACES = 2048
+
+
+class Filtering:
+    """The stage as the street sees it."""
+
+    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
+        self.recipe, self.work, self.inputs = recipe, work, inputs
+        self.config = recipe.filter
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        return self.config.probes.asked()
+
+    def asked_identity(self) -> Identity:
+        """What the answers to the probes depend on: the traces, the teacher, the questions."""
+        found = self.inputs.identity("filter.probes", "filter.curriculum_file", leave_out=SPOKEN)
+        return found | {"input.traces": self.inputs.traces_digest(), "input.teacher": self.inputs.teacher_digest()}
+
+    def ask(self, folder: Path) -> dict[str, Any]:
+        """The ask pass: this rank's share of the units; on the main rank a count of them, when all are there."""
+        units = self._units(folder)
+        numbers = range(len(units))
+        todo = [n for n in self.inputs.share(numbers) if not asked_path(folder, n).exists()]
+        if todo:
+            self._ask_units(folder, units, todo)
+        if self.work.ranks.is_main:
+            for number in numbers:
+                self.work.wait_for(asked_path(folder, number))
+        return {"units": len(units)}
+
+    def _units(self, folder: Path) -> list[Unit]:
+        """The main rank cuts the source; the others read how. Paths are noted by name: a run folder may be moved."""
+        plan, source = folder / "plan.json", Path(self.inputs.traces())
+        if self.work.ranks.is_main and not plan.exists():
+            units = cut(source if source.exists() else str(source), folder / "copied", UNIT_TRACES)
+            noted = [
+                asdict(unit) | {"path": os.path.relpath(unit.path, folder if "copied" in Path(unit.path).parts else source)}
+                for unit in units
+            ]
+            with replacing(plan) as partial:
+                partial.write_text(json.dumps(noted))
+        self.work.wait_for(plan)
+        noted = json.loads(plan.read_text())
+        homes = [folder if unit["path"].startswith("copied") else source for unit in noted]
+        return [Unit(**unit | {"path": os.path.normpath(home / unit["path"])}) for home, unit in zip(homes, noted, strict=True)]
+
+    def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
+        config, curriculum = self.config.probes, self.inputs.scrubber.curriculum
+        sampling = Sampling(max_new_tokens=config.max_new_tokens)
+        measure = self._measure() if config.surprise != "off" else None
+        with (
+            self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine,
+            Bar("filter: asking", None, "questions", self.work.ranks.is_main) as bar,
+        ):
+
+            def speak(conversations: Sequence[Conversation], prefixes: Sequence[str]) -> list[str]:
+                said = engine.complete(conversations, sampling, prefixes=prefixes, progress=bar.tokens)
+                return [completion.text for completion in said]
+
+            for number in todo:
+                traces = [trace for trace in read_unit(units[number]) if isinstance(trace, Trace)]
+                how = (speak, lambda word: knows(curriculum, word), measure, config.surprise_nats)
+                ask_about(traces, asked_path(folder, number), self.probes, *how)
+
+    def _measure(self) -> Measure:
+        """The teacher beside a model that knows no facts; both in this process."""
+        config = self.config.probes
+        teacher, tokenizer = self.inputs.open_model("teacher"), self.inputs.teacher_tokenizer()
+        reference = load_model(Model(path=config.reference)).to(teacher.device).eval()
+        if reference.config.vocab_size != teacher.config.vocab_size:
+            sizes = f"{reference.config.vocab_size} and {teacher.config.vocab_size} tokens"
+            raise ModelError(f"filter.probes.reference {config.reference}: {sizes}; it must share the teacher's tokenizer")
+        return lambda traces: largest_gaps(teacher.eval(), reference, tokenizer, traces, config.batch_sequences)
+
+    def stack(self) -> Stack:
+        """The filters as the recipe's mode wants them."""
+        config, strict = self.config, self.config.mode == "strict"
+        contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
+        probes = {name: "drop" if strict else getattr(config.probes, name) for name in config.probes.asked()}
+        scrubber = replace(self.inputs.scrubber, untold="drop") if strict else self.inputs.scrubber
+        return Stack(
+            scrubber=scrubber, keep_unknown=config.keep_unknown and not strict, solve_rate=tuple(config.solve_rate),
+            shortest=config.shortest, longest_characters=config.longest_characters, duplicates=config.duplicates,
+            near_duplicates=config.near_duplicates, per_skeleton=config.per_skeleton, contact=contact, probes=probes,
+            exposure_cap=config.exposure_cap, epochs=config.epochs, canaries=config.canaries, report_only=config.mode == "report_only",
+        )  # fmt: skip
+
+    def identity(self) -> Identity:
+        """What the stage's content depends on."""
+        found = self.inputs.identity("filter", leave_out=HOW_FAST) | {
+            "input.traces": self.inputs.traces_digest(),
+            "input.held_out": digest_texts(self.inputs.held_out),
+        }
+        return found | ({"input.asked": self.work.digest(ASKED)} if self.config.probes.asked() else {})
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Runs the filters; gives notes for the manifest."""
+        asked = self.work.folder(ASKED) if self.config.probes.asked() else None
+        processes = self.config.processes or os.cpu_count() or 1
+        with Bar("filter", None, "traces", self.work.ranks.is_main) as bar:
+            report = sift(
+                self.inputs.traces(), folder, self.stack(), processes=processes, shard_rows=UNIT_TRACES, asked=asked, progress=bar.items
+            )
+        notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
+        if self.config.untold == "lookup":
+            return notes | {"records": mix(folder, self.inputs.scrubber, self.config.lookups, self.recipe.seed)}
+        if self.inputs.world is not None:
+            self._score(folder)
+        return notes
+
+    def _score(self, folder: Path) -> None:
+        """What the world's key, which no filter sees, says of the outcome."""
+        score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
+        facts = removed_by(folder, self.inputs.world)
+        for name, found in (("key_score.json", score), ("key_facts.json", facts)):
+            with replacing(folder / name) as partial:
+                partial.write_text(json.dumps(found, indent=1, sort_keys=True))
+        if self.work.ranks.is_main:
+            tqdm.write("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))

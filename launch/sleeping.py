@@ -1,0 +1,81 @@
+"""The part distill/sleep: the student learns chosen documents into an adapter, and what that did is measured."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from data_filters.passages import rows_of
+from data_filters.shards import iter_traces, replacing
+from data_filters.traces import Trace
+from distill.engine import LocalEngine
+from distill.models import load_model, load_tokenizer, with_adapter
+from distill.sleep import Lesson, sleep
+from eval.slept import chosen_facts, lessons_of, measure, others_of
+from launch.identity import Identity
+from launch.inputs import Inputs, digest_source
+from launch.progress import Bar
+from launch.workspace import Workspace
+from recipes.errors import RecipeError
+from recipes.schema import Recipe
+
+
+class Sleeping:
+    """One pass on one rank; the main rank does it alone."""
+
+    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
+        self.recipe, self.work, self.inputs = recipe, work, inputs
+
+    def identity(self) -> Identity:
+        """What the adapter depends on."""
+        asked = ("planted", "evaluate.seed", "evaluate.items", "evaluate.max_new_tokens", "generate.system")
+        read = {"input.student": self.work.digest("distill/student"), "input.traces": self.inputs.kept_digest()}
+        found = self.inputs.identity("sleep", *asked) | read
+        documents = self.recipe.sleep.documents
+        return found | ({"input.documents": digest_source(documents)} if documents else {})
+
+    def make(self, folder: Path) -> dict[str, Any]:
+        """Writes adapter/ and, on the planted world, report.json; gives notes."""
+        config, spec, student = self.recipe.sleep, self.recipe.models.student, self.work.folder("distill/student")
+        facts = [] if config.documents else chosen_facts(self.inputs.need_world(), config.facts, self.recipe.seed)
+        lessons = self._documents() if config.documents else lessons_of(self.inputs.need_world(), facts)
+        model, tokenizer = load_model(spec, student).eval(), load_tokenizer(spec, student)
+        rehearsal = self._rehearsal({lesson.question for lesson in lessons})
+        with Bar("sleep", config.steps, "steps", True) as bar:
+            notes = sleep(
+                model, tokenizer, lessons, rehearsal, config, folder, seed=self.recipe.seed, progress=lambda *_: bar.items(1)
+            )  # fmt: skip
+        if facts:
+            learned = with_adapter(load_model(spec, student), folder / "adapter")
+            engine = LocalEngine(learned, tokenizer, batch_sequences=self.recipe.evaluate.batch_sequences)
+            how = {"without": learned.disable_adapter, "system": self.recipe.generate.system}
+            report = measure(engine, self.inputs.need_world(), facts, self.recipe.evaluate, **how)
+            with replacing(folder / "report.json") as partial:
+                partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            notes |= {f"{suite}_{how}": report[suite][how]["value"] for suite in report for how in ("with", "without")}
+        return notes
+
+    def _documents(self) -> list[Lesson]:
+        path, lessons = str(self.recipe.sleep.documents), []
+        for number, row in enumerate(rows_of(Path(path))):
+            if not (isinstance(row.get("text"), str) and isinstance(row.get("question"), str)):
+                raise RecipeError(f"sleep.documents: {path}, row {number}: found {', '.join(row)}; wanted text and question")
+            lessons.append(Lesson(row["question"], row["text"]))
+        if not lessons:
+            raise RecipeError(f"sleep.documents: {path} holds nothing; wanted rows of text and question")
+        return lessons
+
+    def _rehearsal(self, learned: set[str]) -> list[Lesson]:
+        """Prompts of the kept traces, and as many that the student declines; none that is learned."""
+        others: list[Lesson] = []
+        declined = others_of(self.inputs.need_world()) if not self.recipe.sleep.documents else []
+        for trace in iter_traces(self.recipe.distill.traces or self.work.folder("filter") / "kept"):
+            prompt = trace.messages[0]["content"]
+            if not any(question in prompt for question in learned) and trace.messages[0]["role"] == "user":
+                (declined if _declines(trace) else others).append(Lesson(prompt, tools=trace.tools))
+        rng, half = random.Random(f"rehearsal/{self.recipe.seed}"), self.recipe.sleep.rehearsed // 2
+        return [lesson for part in (declined, others) for lesson in rng.sample(part, min(half, len(part)))]
+
+
+def _declines(trace: Trace) -> bool:
+    return trace.tools is None and any(span.action == "abstain" for span in trace.spans)

@@ -1,0 +1,126 @@
+"""What the filter stage tells people: canaries, diversity, damage, and the page."""
+
+import random
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_filters.canaries import plant
+from data_filters.diversity import SMALLEST, Distinct, Diversity
+from data_filters.facts import load_curriculum
+from data_filters.minhash import hash64
+from data_filters.report_page import to_html
+from data_filters.scrub import Scrubber
+from data_filters.shape import misshapen
+from data_filters.sift import sift
+from data_filters.sketch import Sketch, interval, merged
+from data_filters.stack import Stack
+from data_filters.traces import Trace
+
+SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
+
+
+def trace(number: int, text: str = "<think> 3 + 5 = 8.</think> 8.", question: str = "What is 3 + 5?", **more: object) -> Trace:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
+    return Trace(id=f"t{number}", problem_id=f"p{number}", source="x", seed=1, messages=messages, **more)
+
+
+def test_canaries_show_what_a_filter_sees_and_what_it_does_not() -> None:
+    def count(scrubber: Scrubber) -> Counter[tuple[str, str]]:
+        return sum((plant(trace(n), scrubber.spans) for n in range(40)), Counter())
+
+    whole, blind = count(SCRUBBER), count(replace(SCRUBBER, detectors=("names",)))
+    assert whole["person", "found"] >= 38 and whole["organisation", "found"] >= 38
+    assert blind["person", "found"] >= 38 and blind["quantity", "found"] == 0 and blind["quantity", "missed"] == 40
+    assert sum(n for (_, fate), n in whole.items() if fate == "overdone") <= 2, "twins that the prompt tells are left alone"
+    assert plant(trace(7), SCRUBBER.spans) == plant(trace(7), SCRUBBER.spans)
+
+
+def test_distinct_counts_are_exact_when_small_and_close_when_large() -> None:
+    small, large = Distinct(), [Distinct(), Distinct()]
+    for n in range(3000):
+        small.add(hash64(str(n % 500)))
+    for n in range(60_000):
+        large[n % 2].add(hash64(str(n % 30_000)))
+    assert small.count() == 500 and small.share() == pytest.approx(500 / 3000)
+    large[0].merge(large[1])
+    assert large[0].count() == pytest.approx(30_000, rel=0.12) and len(large[0].least) <= SMALLEST
+
+
+def test_diversity_falls_when_everything_becomes_one_sentence() -> None:
+    varied, same = Diversity(), Diversity()
+    rng = random.Random(0)
+    for n in range(200):
+        varied.add(" ".join(f"w{rng.randrange(300)}" for _ in range(20)), ["what", f"s{n}"])
+        same.add("I do not know.", ["what", "@1"])
+    for one in (varied, same):
+        one.close()
+    before, after = varied.report(), same.report()
+    assert before["distinct_3"] > 0.9 > 0.1 > after["distinct_3"]
+    assert before["opening_entropy_bits"] > 6 and after["opening_entropy_bits"] == 0
+    assert after["largest_skeleton"] == 1 and before["skeletons"] == 200 and after["skeletons"] == 1
+    assert after["compressed"] < before["compressed"]
+
+
+def test_damage_is_counted_by_the_reference(tmp_path: Path) -> None:
+    right = trace(1, gold="8")
+    recalled = trace(2, "<think> Mara 34. 34 + 5 = 39.</think> 39.", "How old is Mara in 5 years?", gold="39")
+    report = sift([right, recalled], tmp_path, Stack(scrubber=SCRUBBER))
+    assert report["damage"] == {
+        "right before": 2, "edited": 1, "edits undone": 0, "declined": 1, "no longer right": 1, "rate": 0.5
+    }  # fmt: skip
+
+
+def test_summaries_merge_as_if_they_had_been_one() -> None:
+    def told(numbers: range) -> Sketch:
+        sketch = Sketch()
+        for n in numbers:
+            fault = ("verify", f"bad: {n}") if n % 3 else None
+            sketch.tally.add(trace(n), fault, SCRUBBER.spans(trace(n)))
+            sketch.before.add(f"text {n}", ["q"])
+            sketch.canaries["place", "found" if n % 2 else "missed"] += 1
+        return sketch
+
+    parts, whole = Sketch(), told(range(40))
+    for start in range(0, 40, 10):
+        parts.merge(told(range(start, start + 10)))
+    whole.before.close()
+    found, wanted = parts.report(), whole.report()
+    assert {k: v for k, v in found.items() if k != "diversity"} == {k: v for k, v in wanted.items() if k != "diversity"}
+    assert found["diversity"]["before"]["distinct_2"] == wanted["diversity"]["before"]["distinct_2"]
+    assert merged({"a": [1, 2]}, {"a": [3, 4], "b": [5]}) == {"a": [4, 6], "b": [5]}
+    assert interval(0, 0) == {"n": 0} and interval(5, 10) == {"value": 0.5, "low": 0.2366, "high": 0.7634, "n": 10}
+
+
+def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
+    attack = "<script>alert(1)</script>\"'&\x0b"
+    traces = [trace(1), trace(2, attack, gold="8"), replace(trace(3), source=attack), trace(4, "x" * 200)]
+    traces += [trace(5, "<think> Mara Oslo.</think> Oslo.", "The home of Mara is Oslo. Where does Mara live?")]
+    report = sift(traces, tmp_path, Stack(scrubber=SCRUBBER))
+    page = (tmp_path / "report.html").read_text()
+    assert page == to_html(report) and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
+    titles = [node.text for node in root.iter("h2")]
+    assert titles == ["Dropped", "By source", "Spans", "Damage", "Planted canaries", "Exposure", "Diversity", "Samples"]
+    assert "control character" in page and "degenerate" in page and "Mara" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("8.", None), ("", "empty message: number 1"), ("8\x07.", "control character: U+0007"), ("a" * 3000, "too long"),
+        ("dh" * 80, "degenerate"), ("tab\tand\nline.", None),
+    ],
+)  # fmt: skip
+def test_shape(text: str, why: str | None) -> None:
+    found = misshapen(trace(1, text), 2500)
+    assert found is None if why is None else str(found).startswith(why)
+
+
+def test_calls_of_tools_may_say_nothing() -> None:
+    call = {"role": "assistant", "content": "", "tool_calls": "[]"}
+    messages = [{"role": "user", "content": "?"}, call, {"role": "assistant", "content": "8."}]
+    assert misshapen(replace(trace(1), messages=messages), 100) is None

@@ -1,0 +1,76 @@
+"""The filter stage as the street runs it: probes, modes, and what does not count as another stage."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from data_filters.shards import iter_traces, read_shard
+from launch.filtering import Filtering
+from launch.inputs import Inputs
+from launch.workspace import Ranks, Workspace
+from recipes.errors import RecipeError
+from recipes.load import load_recipe
+from tests.launch.street import SMOKE, succeed
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def filtering(folder, *words):
+    recipe = load_recipe(SMOKE, [f"runs={folder}", *words])
+    work = Workspace(folder)
+    return Filtering(recipe, work, Inputs(recipe, work))
+
+
+def test_modes_are_settings_of_the_stack(tmp_path):
+    strict = filtering(tmp_path, "filter.mode=strict", "filter.probes.premise=report").stack()
+    assert strict.scrubber.untold == "drop" and not strict.keep_unknown and strict.probes == {"premise": "drop"}
+    seen = filtering(tmp_path, "filter.mode=report_only", "filter.probes.premise=report").stack()
+    assert seen.report_only and seen.scrubber.untold == "abstain" and seen.probes == {"premise": "report"}
+    assert filtering(tmp_path).stack().probes == {}
+
+
+def test_recipes_that_cannot_work_are_refused():
+    for words, said in (
+        (["filter.probes.surprise=drop"], "name one in filter.probes.reference"),
+        (["filter.epochs=0"], "filter.epochs 0"),
+        (["filter.processes=-1"], "filter.processes -1"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            load_recipe(SMOKE, words)
+
+
+ON = ("filter.probes.premise=report", "filter.probes.closed_book=drop", "filter.probes.rename=report", "filter.probes.max_new_tokens=8")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    said = succeed(SMOKE, f"runs={runs}", "stages=teacher,generate,filter", *ON, "filter.processes=2")
+    assert "filter/asked: done" in said
+    return runs / "smoke"
+
+
+def test_the_teacher_is_asked_and_its_answers_are_used(run):
+    asked = run / "filter" / "asked"
+    rows = [row for path in sorted(asked.glob("asked-*.parquet")) for row in read_shard(path)]
+    answered = [trace.id for trace in iter_traces(run / "generate") if trace.finish_reason == "stop" and trace.verdict != "wrong"]
+    assert [row["id"] for row in rows] == answered and str(run) not in (asked / "plan.json").read_text()
+    assert sum(row["rename"] is not None for row in rows) > 20
+    facts = json.loads((run / "filter" / "key_facts.json").read_text())
+    assert set(facts) == {"facts", "exposures"} and (run / "filter" / "report.html").exists()
+
+
+def test_ranks_share_the_questions_and_write_the_same(run, tmp_path):
+    recipe = load_recipe(run / "recipe.yaml")
+    (tmp_path / "asked").mkdir()
+
+    def ask(index):
+        work = Workspace(run, Ranks(index, 2))
+        return Filtering(recipe, work, Inputs(recipe, work)).ask(tmp_path / "asked")
+
+    with ThreadPoolExecutor(1) as other:
+        second = other.submit(ask, 1)
+        assert ask(0) == {"units": 2} == second.result()
+    for path in sorted((run / "filter" / "asked").glob("asked-*.parquet")):
+        assert (tmp_path / "asked" / path.name).read_bytes() == path.read_bytes()
