@@ -181,7 +181,8 @@ def pairs(contenders: list[str]) -> list[tuple[str, str]]:
     outside = [name for name in contenders if name not in ("teacher", "base", *ARMS, *EDITED)]
     reference, compared = ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
     against = [(name, reference) for name in compared if name != reference]
-    further = [("student", "control"), ("edited", "student"), ("edited", "control"), *(("edited", one) for one in EDITED[1:])]
+    further = [("student", "control"), ("edited", "student"), ("edited", "control"), ("edited", EDITED[1])]
+    further += [(EDITED[1], one) for one in ("control", *EDITED[2:])]
     return against + [pair for pair in further if set(pair) <= set(contenders)]
 
 

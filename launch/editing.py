@@ -153,7 +153,11 @@ class Editing:
         empty = [method for method, points in found.items() if not points]
         if empty:
             raise RecipeError(f"edit.seconds {config.seconds:g} was over before {empty[0]} had its turn; give it more, or ask fewer items")
-        chosen = {method: dataclasses.asdict(self._rule().choose(points, before.scores)) for method, points in found.items()}
+        taken = self._rule().choose(found[config.ranking], before.scores)
+        # controls are taken at the recall of the edit: at another one a comparison of what is kept says nothing
+        matched = dataclasses.replace(self._rule(), prefer="keep_most", recall_at_most=taken.scores["recall"])
+        points_taken = {config.ranking: taken} | {name: matched.choose(found[name], before.scores) for name in config.controls}
+        chosen = {method: dataclasses.asdict(point) for method, point in points_taken.items()}
         points = [dataclasses.asdict(point) for points in found.values() for point in points]
         _write(folder / "frontier.json", {"before": before.scores, "chosen": chosen, "points": points})
         return {"points": len(points)} | {f"recall_{method}": point["scores"]["recall"] for method, point in chosen.items()}

@@ -86,7 +86,7 @@ def test_the_stage_writes_its_parts_and_the_contenders_are_measured(finished):
     card = json.loads((finished / "evaluate/scorecard.json").read_text())
     assert {"edited", "edit_unhealed", "edit_svd"} <= set(card["contenders"])
     assert set(card["metrics"]["recall_relearned_others"]) >= {"edited", "control", "edit_svd"}
-    assert {"edited-control", "edited-edit_svd"} <= set(card["paired"]["reasoning"])
+    assert {"edited-control", "edited-edit_unhealed", "edit_unhealed-edit_svd"} <= set(card["paired"]["reasoning"])
     assert set(card["curves"]["edit_frontier"]) == {"edit_unhealed", "edit_svd"}
     assert "Edit frontier" in (finished / "evaluate/report.html").read_text()
 
