@@ -99,7 +99,7 @@ class EndpointEngine:
         done: list[Completion | None] = [None] * len(conversations)
         waiting = iter(range(len(conversations)))
 
-        async def work() -> None:  # as many of these as may be in flight, so that a million requests are not a million tasks
+        async def work() -> None:  # a million requests are not a million tasks
             for i in waiting:
                 done[i] = await self._complete(conversations[i], prefixes[i], sampling, seeds[i], tools)
                 if finished:
@@ -107,7 +107,8 @@ class EndpointEngine:
                 if progress:
                     progress(1, done[i].completion_tokens)
 
-        self._run(_all(work() for _ in range(min(self.server.concurrency, len(conversations)))))
+        # as many as may be in flight, and as many again that are written out and wait for a place: the server need not wait for that
+        self._run(_all(work() for _ in range(min(2 * self.server.concurrency, len(conversations)))))
         return done  # type: ignore[return-value]
 
     def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
