@@ -26,6 +26,7 @@ from PySide6.QtWidgets import QApplication
 WIDTHS = (1280, 390)
 SCHEMES = {"light": 1, "dark": 0}  # numbers of Chromium, which takes them when it starts and never again: a process a scheme
 SCREEN = 1500  # pixels of height of one picture
+SMALLEST_TEXT = 8.5  # pixels, in a drawing
 SECONDS = 60  # after which a page that does not load is a fault
 
 MEASURE = """
@@ -132,7 +133,8 @@ def faults(found: dict[str, Any]) -> list[str]:
     told = [f"sticks out: {name}" for name in found["wide"][:5]]
     told += [f"wider than the window: {found['scroll']} > {found['inner']} pixels"] * (found["scroll"] > found["inner"])
     told += [f"covers: {pair}" for pair in found["covered"][:5]]
-    told += [f"text of {found['smallest_text']:.1f} pixels in a drawing"] * ((found["smallest_text"] or 99) < 8.5)
+    smallest = found["smallest_text"] or SMALLEST_TEXT  # None: a page without drawings
+    told += [f"text of {smallest:.1f} pixels in a drawing"] * (smallest < SMALLEST_TEXT)
     told += [f"asked for {url}" for url in found["refused"]]
     return told + ["a script ran"] * (found["ran"] is not None)
 
