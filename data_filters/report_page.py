@@ -13,7 +13,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 62rem;
 margin: 0 auto; padding: 1rem; }
 h1 small { display: block; font-size: 1rem; color: var(--soft); } h2 { margin: 2rem 0 .2rem; }
-p.note { color: var(--soft); margin: 0 0 .6rem; } div.box { overflow-x: auto; } table { border-collapse: collapse; }
+p.note { color: var(--soft); margin: 0 0 .6rem; } div.scroll { overflow-x: auto; } table { border-collapse: collapse; }
 th, td { text-align: left;
 padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
  td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
@@ -74,11 +74,12 @@ def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
         "".join(_cell(cell, "th" if not number else "td", place >= texts) for place, cell in enumerate(row))
         for number, row in enumerate(rows)
     )
-    return '<div class="box"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
+    return '<div class="scroll" tabindex="0"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
 
 
 def _cell(value: object, tag: str, right: bool) -> str:
     shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    shown = shown.replace("_", " ") if tag == "th" else shown  # names of counts, which then may be broken
     return f"<{tag}{' class=' + chr(34) + 'n' + chr(34) if right else ''}>{_plain(shown)}</{tag}>"
 
 
