@@ -100,10 +100,10 @@ def test_the_key_that_the_line_names_mends_it(tokenizer, tmp_path):
 
 
 def test_a_template_that_drops_thoughts_or_does_not_end_a_turn_is_refused(tokenizer):
-    drops = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ m['content'] }}<|end|>", "x<|end|>"))
+    drops = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ space }}{{ content }}", "x"))
     with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
         check_template(drops)
-    endless = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ m['content'] }}<|end|>", "{{ m['content'] }}"))
+    endless = other(tokenizer, chat_template=tokenizer.chat_template.replace("{% endfor %}<|end|>", "{% endfor %}"))
     with pytest.raises(ModelError, match=r"ends a turn with .*eos_token is '<\|end\|>'"):
         check_template(endless)
 

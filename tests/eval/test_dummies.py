@@ -238,8 +238,9 @@ def calling(need, needless):
     return {"lookup_need": need, "lookup_needless": needless, "youden_j": need - needless}
 
 
-def based(full, deleted, off, swapped):
-    return {"base_full": full, "base_deleted_abstains": deleted, "base_off_leak": off, "base_swapped_follows": swapped}
+def based(full, deleted, off, swapped, off_abstains):
+    arms = {"base_full": full, "base_deleted_abstains": deleted, "base_off_leak": off, "base_swapped_follows": swapped}
+    return arms | {"base_off_abstains": off_abstains}
 
 
 def declining(abstention, false_abstention, hallucination, honesty_index):
@@ -248,9 +249,9 @@ def declining(abstention, false_abstention, hallucination, honesty_index):
 
 
 CORE = reasoning(1.0) | knowing(0.0, 0.0, 0.0, 0.2) | same(1.0, "open_book", "counterfactual", "basics") | declining(1.0, 0.0, 0.0, 0.0)
-LOOKING_UP = based(1.0, 1.0, 0.0, 1.0) | {"retrieval_closure": 1.0}
-MUTE = based(0.0, 1.0, 0.0, 0.0) | calling(0.0, 0.0)
-BY_HEART = based(250 / 400, 0.0, 250 / 400, 0.0) | calling(0.0, 0.0)  # 400 facts in the base, 250 of them trained
+LOOKING_UP = based(1.0, 1.0, 0.0, 1.0, 1.0) | {"retrieval_closure": 1.0}
+MUTE = based(0.0, 1.0, 0.0, 0.0, 1.0) | calling(0.0, 0.0)
+BY_HEART = based(250 / 400, 0.0, 250 / 400, 0.0, 0.0) | calling(0.0, 0.0)  # 400 facts in the base, 250 of them trained
 ANY_OF_FOUR = 1 - 0.8**TRIES
 EXPECTED = {
     "teacher": {name: value for name, value in (CORE | LOOKING_UP | calling(1.0, 0.0)).items() if name != "coverage_of_teacher"},
@@ -269,16 +270,16 @@ EXPECTED = {
     },
     "ignorer": {
         **reasoning(1.0), **knowing(1.0, 1.0, 0.0, 1.0), **BY_HEART, "open_book": 0.0, "counterfactual": 0.0, "basics": 1.0,
-        "base_deleted_abstains": 0.0, **declining(1.0, 120 / 480, 0.0, 100 * 250 / 460), "ece": 0.1, "risk_at_80": 0.0,
+        "base_off_abstains": 150 / 400, **declining(1.0, 120 / 480, 0.0, 100 * 250 / 460), "ece": 0.1, "risk_at_80": 0.0,
     },
     "collapsed": {
         **reasoning(0.2, collapse=1.0), **knowing(0.2, 0.2, 0.2, 0.2), **same(0.2, "open_book", "counterfactual", "basics"),
-        **based(0.2, 0.0, 0.2, 0.2), **calling(0.0, 0.0), **declining(0.0, 0.0, 1.0, 100 * (80 - 380) / 460),
+        **based(0.2, 0.0, 0.2, 0.2, 0.0), **calling(0.0, 0.0), **declining(0.0, 0.0, 1.0, 100 * (80 - 380) / 460),
         "auroc": 0.5, "ece": 0.9 - 80 / 460, "risk_at_80": 1 - 80 / 460,
     },
     "guesser": {
         **reasoning(0.2), **knowing(0.2, 0.2, 0.2, 0.2), **same(0.2, "open_book", "counterfactual", "basics"),
-        **based(0.2, 0.0, 0.2, 0.2), **calling(0.5, 0.5), **declining(0.0, 0.0, 1.0, 100 * (80 - 380) / 460),
+        **based(0.2, 0.0, 0.2, 0.2, 0.0), **calling(0.5, 0.5), **declining(0.0, 0.0, 1.0, 100 * (80 - 380) / 460),
         "pass_at_k/2": 1 - 0.8**2, "pass_at_k/4": ANY_OF_FOUR, "pass_gap": ANY_OF_FOUR - 0.2, "nines": 0.2**TRIES,
         "coverage_of_teacher": ANY_OF_FOUR, "distinct_answers": 5 * ANY_OF_FOUR / TRIES,
         "auroc": 0.5, "risk_at_80": 1 - 80 / 460, "ece": 0.5 - 80 / 460 + (80 / 460) ** 2,  # integral of |c - 80/460| over 0..1
