@@ -14,6 +14,7 @@ from data_filters.exposure import fact_keys, facts_of
 from data_filters.minhash import hash64
 from data_filters.overlap import Contact
 from data_filters.passes import load_job
+from data_filters.scrub import is_acted_on
 from data_filters.select import select
 from data_filters.shape import misshapen
 from data_filters.shards import replacing
@@ -62,7 +63,7 @@ def examine(records: Iterable[Trace | Refused], stack: Stack, asked: Said) -> li
         seen.append(Looked(trace, references.pop(id(trace), None), None if skipped else fault))
     standing = [one for one in seen if one.fault is None]
     for one, spans in zip(standing, stack.scrubber.spans_of([one.trace for one in standing]), strict=True):
-        one.spans = spans
+        one.spans = one.trace.spans if is_acted_on(one.trace) else spans  # what was scrubbed before keeps the teacher's own words
         one.late = _contact(one.trace, stack.contact) or _recalled(asked.get(one.trace.id, {}), stack)
     return seen
 
@@ -83,7 +84,8 @@ def verified(trace: Trace, stack: Stack) -> tuple[Trace, Fault | None]:
     if shape is not None:
         return replace(trace, gold=None), ("shape", shape)
     last = next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
-    verdict, answer = verify(last, trace.gold) if trace.verdict == "unknown" else (trace.verdict, trace.answer or final_answer(last))
+    judged_before = trace.verdict != "unknown" or is_acted_on(trace)  # what was scrubbed no longer says what was judged
+    verdict, answer = (trace.verdict, trace.answer or final_answer(last)) if judged_before else verify(last, trace.gold)
     judged = replace(trace, gold=None, verdict=verdict, answer=answer)
     if verdict == "wrong":
         reason = "no final answer" if answer is None else "the answer differs from the reference"

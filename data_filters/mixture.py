@@ -8,7 +8,7 @@ import random
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
@@ -283,11 +283,10 @@ def _form(question: str, subject: str) -> str:
     return question.replace(subject, "{}") if subject else question
 
 
-def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int) -> dict[str, int]:
+def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int, progress: Callable[[int], None]) -> dict[str, int]:
     """Rewrites folder/kept with look-ups and counterparts from folder/knowledge; gives how many records there are of each kind.
 
-    Shard by shard, so in constant memory beside the base.
-    """
+    Shard by shard, so in constant memory beside the base; `progress` is called with 1 for each."""
     kept, half = folder / "kept", folder / ".kept-mixed"
     facts = [row for shard in list_shards(folder / "knowledge") for row in read_shard(shard)]
     mixture = Mixture(KnowledgeBase.read(folder / "knowledge"), facts, scrubber, config, seed)
@@ -295,6 +294,7 @@ def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int) -> dict[st
     for shard in list_shards(kept):
         rows = [to_row(record) for trace in iter_traces(shard) for record in mixture.records(trace)]
         write_shard(half / shard.name, rows, SCHEMA)
+        progress(1)
     shutil.rmtree(kept)
     half.rename(kept)
     return dict(mixture.counts)

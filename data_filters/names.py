@@ -179,7 +179,7 @@ def _goes_on(text: str, words: list[Token], place: int, told: Told) -> bool:
         return (
             following.key not in told.words
             and following.key not in _CLOSED
-            and not word.text.endswith(("ming", "ning", "ting", "ding", "ling", "king", "ing ", "ly"))
+            and not word.text.endswith(("ming", "ning", "ting", "ding", "ling", "king", "ly"))
         )
     if len(following.text) == 1 and following.text.isupper():
         return _initial(text, words, place + 1)

@@ -5,6 +5,8 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +26,28 @@ _NOT_NEEDED = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter")
 BATCH = 128
 
 
+@dataclass(frozen=True)
+class SpacyDetector:
+    """Texts in, entities out; what travels between processes is the model's name, and each loads it when it is first asked."""
+
+    model: str
+
+    def __call__(self, texts: Sequence[str]) -> list[list[Found]]:
+        return [_spans(document) for document in _loaded(self.model).pipe(texts, batch_size=BATCH)]
+
+
 def spacy_detector(model: str = MODEL) -> Detector:
     """A function of many texts; dates and numbers are left to the rules, which know their values.
 
     Raises:
         RecipeError: spaCy or the model is missing, or the model's files are not those of the release that was checked.
     """
+    _loaded(model)
+    return SpacyDetector(model)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: str) -> Any:
     try:
         import spacy
     except ImportError as error:
@@ -38,13 +56,9 @@ def spacy_detector(model: str = MODEL) -> Detector:
         raise RecipeError(f"filter.ner: the model {model} is not installed; pip install 'cognitive-core[ner]' or set filter.ner: false")
     package = importlib.import_module(model)
     _check(model, Path(str(package.__file__)).parent)
-    nlp = package.load(exclude=[name for name in _NOT_NEEDED]) if hasattr(package, "load") else spacy.load(model, exclude=_NOT_NEEDED)
-
-    def detect(texts: Sequence[str]) -> list[list[Found]]:
-        return [_spans(document) for document in nlp.pipe(texts, batch_size=BATCH)]
-
+    nlp = package.load(exclude=list(_NOT_NEEDED)) if hasattr(package, "load") else spacy.load(model, exclude=_NOT_NEEDED)
     nlp.max_length = 1 << 31  # ner alone needs no gigabytes for long texts
-    return detect
+    return nlp
 
 
 def _spans(document: Any) -> list[Found]:

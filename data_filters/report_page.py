@@ -1,11 +1,10 @@
 """The filter's report as a page to read: self-contained, no script, no network; what models wrote is shown as text only."""
 
-import html
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # what XML 1.0 does not allow
+from data_filters.harmless import plain
+
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --paper: #ffffff; --soft: #5b6168; --line: #d5d9dd; --bar: #0067a5; }
 @media (prefers-color-scheme: dark) { :root
@@ -30,7 +29,7 @@ def to_html(report: Mapping[str, Any]) -> str:
     """The whole page, also well-formed XML; the same report gives the same text."""
     read, kept = report["read"], report["kept"]
     body = [
-        f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces kept</h1>{_plain(_MODES[report['mode']])}</header>",
+        f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces kept</h1>{plain(_MODES[report['mode']])}</header>",
         _section("Dropped", "The first filter that fires is named.", _table(_dropped(report), 2)),
         _section("By source", "untold: kept traces that state what nobody gave.", _table(_sources(report["sources"]), 1)),
         _section("Spans", "What kept traces state, who gave it, and what was done.", _table(_spans(report["spans"]), 3)),
@@ -57,13 +56,8 @@ def to_html(report: Mapping[str, Any]) -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(filter(None, body)) + "\n</body></html>\n"
 
 
-def _plain(value: object) -> str:
-    """Any text as harmless HTML: markup escaped, characters that no document may hold replaced."""
-    return html.escape(_UNPRINTABLE.sub("?", str(value)))
-
-
 def _section(title: str, note: str, content: str) -> str:
-    return f'<section><h2>{title}</h2><p class="note">{_plain(note)}</p>{content}</section>' if content else ""
+    return f'<section><h2>{title}</h2><p class="note">{plain(note)}</p>{content}</section>' if content else ""
 
 
 def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
@@ -80,7 +74,7 @@ def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
 def _cell(value: object, tag: str, right: bool) -> str:
     shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
     shown = shown.replace("_", " ") if tag == "th" else shown  # names of counts, which then may be broken
-    return f"<{tag}{' class=' + chr(34) + 'n' + chr(34) if right else ''}>{_plain(shown)}</{tag}>"
+    return f"<{tag}{' class=' + chr(34) + 'n' + chr(34) if right else ''}>{plain(shown)}</{tag}>"
 
 
 def _dropped(report: Mapping[str, Any]) -> list[list[object]]:
@@ -139,7 +133,7 @@ def _samples(samples: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     parts = []
     for label, found in sorted(samples.items()):
         shown = "".join(
-            f"<p>{_plain(one['source'])} {_plain(one['id'])}: {_plain(one['reason'])}</p><pre>{_plain(one['text'])}</pre>" for one in found
+            f"<p>{plain(one['source'])} {plain(one['id'])}: {plain(one['reason'])}</p><pre>{plain(one['text'])}</pre>" for one in found
         )
-        parts.append(f"<details><summary>{_plain(label)}</summary>{shown}</details>")
+        parts.append(f"<details><summary>{plain(label)}</summary>{shown}</details>")
     return "".join(parts)

@@ -9,6 +9,7 @@ from data_filters.canaries import plant
 from data_filters.examine import Fault, Looked, knows
 from data_filters.exposure import Ledger, facts_of
 from data_filters.passes import load_job
+from data_filters.scrub import is_acted_on
 from data_filters.shards import replacing, write_shard
 from data_filters.skeleton import skeleton
 from data_filters.sketch import Sketch
@@ -78,8 +79,10 @@ def _out(one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger:
         sketch.tally.add(trace, fault, ())
         return trace, fault
     reference = one.gold if one.gold is not None else trace.answer
-    done = stack.scrubber.act(trace, spans)
-    done, undone = stack.scrubber.verified(replace(trace, spans=spans), done, lambda text: verify(text, reference)[0])
+    done = trace if is_acted_on(trace) else stack.scrubber.act(trace, spans)
+    undone = False
+    if trace.verdict == "correct":  # an answer that nobody judged is no reference: an edit of it breaks nothing that is known to be right
+        done, undone = stack.scrubber.verified(replace(trace, spans=spans), done, lambda text: verify(text, reference)[0])
     untold = stack.scrubber.drops(spans)
     if untold is not None:
         fault = ("scrub", f"states what nobody gave: {untold.original}")

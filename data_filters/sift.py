@@ -58,7 +58,7 @@ class Job:
 
 def sift(
     source: str | Path | Iterable[Trace], out: Path, stack: Stack, *, processes: int = 1, shard_rows: int = 2048,
-    asked: Path | None = None, progress: Callable[[int], None] = lambda _: None,
+    asked: Path | None = None, progress: Callable[[int], None] = lambda _: None, settled: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:  # fmt: skip
     """Writes out/kept, out/dropped, out/knowledge, out/exposure, out/report.json and report.html; returns the report.
 
@@ -72,7 +72,8 @@ def sift(
         processes: that work at units side by side.
         shard_rows: traces in one unit, and in one file, about.
         asked: folder of what probes found, a file a unit; None: nobody was asked.
-        progress: called with the number of traces read since the last call.
+        progress: called with the number of traces that the first pass read since the last call.
+        settled: the same of the pass that writes kept/ and dropped/.
 
     Raises:
         ShardError: a shard cannot be read or written, or nothing was kept.
@@ -84,7 +85,7 @@ def sift(
     run_pass(look, work.folder, [n for n in numbers if not work.looked(n).exists()], processes, progress)
     if not work.struck.exists():
         _strike(work, stack, len(units))
-    run_pass(settle, work.folder, [n for n in numbers if not work.settled(n).exists()], processes, lambda _: None)
+    run_pass(settle, work.folder, [n for n in numbers if not work.settled(n).exists()], processes, settled)
     report = _merge(work, stack, len(units), source)
     work.close()
     return report

@@ -7,9 +7,9 @@ from data_filters.diversity import Diversity
 from data_filters.tally import Tally
 from data_filters.traces import Trace
 from data_filters.verify import verify
+from data_filters.wilson import wilson
 
 SAMPLES = 5
-Z = 1.96
 
 
 class Sketch:
@@ -59,13 +59,11 @@ class Sketch:
 
 
 def interval(hits: int, total: int) -> dict[str, float]:
-    """A share with Wilson's 95 % interval. Source: Wilson 1927, doi 10.1080/01621459.1927.10502953."""
+    """A share with Wilson's 95 % interval."""
     if not total:
         return {"n": 0}
-    share, z2 = hits / total, Z * Z / total
-    middle, half = share + z2 / 2, Z * (share * (1 - share) / total + z2 / (4 * total)) ** 0.5
-    low, high = max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
-    return {"value": round(share, 4), "low": round(low, 4), "high": round(high, 4), "n": total}
+    low, high = wilson(hits, total)
+    return {"value": round(hits / total, 4), "low": round(low, 4), "high": round(high, 4), "n": total}
 
 
 def merged(mine: Any, theirs: Any) -> Any:

@@ -1,25 +1,19 @@
 """The parts of a drawing as SVG text: scales with ticks, marks that differ in shape as well as in colour, labels that keep apart."""
 
-import html
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from data_filters.harmless import plain
+
 Ticks = Sequence[tuple[float, str]]  # value, what is written there
 
-UNPRINTABLE = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # what XML 1.0 does not allow
 SHAPES = ((0, 0), (4, 45), (3, -90), (4, 0), (3, 90), (5, -90), (6, 0), (3, 180))  # corners (0: a circle), degrees of the first one
 ROW = 14  # pixels from one label to the next
 LETTER = 7.4  # pixels of a letter at 12 pixels, in bold
 SHARES = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "100 %"))
 MAX_OWN_TICKS = 6  # up to so many different values, they are the ticks
-
-
-def plain(value: object) -> str:
-    """Gives any text as harmless HTML: markup escaped, characters that no document may hold replaced."""
-    return html.escape(UNPRINTABLE.sub("?", str(value)))
 
 
 def clipped(text: str, letters: int) -> str:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_filters.wilson import wilson
+
 Entry = dict[str, float | int]  # one number of the scorecard
 Seed = int | list[int]
 
@@ -25,27 +27,6 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
-
-
-def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
-    """Gives Wilson's score interval of a rate; it stays honest at 0 and at n.
-
-    Args:
-        successes: how many succeeded, 0..n; clustered rates pass (mean rate over clusters) * n, which need not be whole.
-        n: independent trials; for clustered rates the number of clusters, since answers within one say little new.
-        z: normal quantile, 1.96 for 95 %.
-
-    Returns:
-        (low, high) in 0..1, always around successes / n; (0, 1) where n is 0.
-
-    Source: Wilson 1927; Brown, Cai and DasGupta 2001.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    p = successes / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return float(np.clip(middle - half, 0, p)), float(np.clip(middle + half, p, 1))
 
 
 def wilson_of_variance(value: float, variance: float, least: float, most: float, z: float = 1.96) -> Interval:

@@ -258,17 +258,21 @@ class Editing:
         return "student" if self.config.arm == "base" else self.config.arm
 
     def _procedural(self, families: list[str] | None = None) -> Iterator[Trace]:
-        """Kept traces in which nothing was masked or replaced: thought that needs no fact."""
+        """Kept traces that are thought alone, of some families."""
         wanted = self.config.heal.families if families is None else families
         source = self.recipe.distill.traces or self.work.folder("filter") / "kept"
         for trace in iter_traces(source):
-            untouched = all(span.action == "keep" for span in trace.spans)
-            if untouched and (not wanted or trace.source.rpartition("/")[2] in wanted):
+            if needs_no_fact(trace) and (not wanted or trace.source.rpartition("/")[2] in wanted):
                 yield trace
 
     def _teacher_at_hand(self) -> bool:
         """Whether healing can follow the teacher's probabilities; behind a server it follows the text."""
         return self.recipe.distill.divergence != "none" and self.recipe.models.teacher.engine == "transformers"
+
+
+def needs_no_fact(trace: Trace) -> bool:
+    """Whether nothing was masked or replaced, and nothing stands there that nobody gave, as `filter.untold: keep` leaves it."""
+    return all(span.action == "keep" and span.grounding != "ungrounded" for span in trace.spans)
 
 
 def _cuts(point: Point) -> str:

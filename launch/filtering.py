@@ -32,6 +32,7 @@ from recipes.schema import Model, Recipe
 ASKED = "filter/asked"
 HOW_FAST = ("filter.processes", "filter.probes.batch_sequences")  # what changes nothing of what is kept
 UNIT_TRACES = 2048
+SHOWN_FAULTS = 3
 
 
 class Filtering:
@@ -131,13 +132,20 @@ class Filtering:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
         processes = self.config.processes or os.cpu_count() or 1
-        with Bar("filter", None, "traces", self.work.ranks.is_main) as bar:
+        shown, faults = self.work.ranks.is_main, self.inputs.scrubber.gazetteer.faults
+        with Bar("filter: reading", None, "traces", shown) as reading, Bar("filter: writing", None, "traces", shown) as writing:
             report = sift(
-                self.inputs.traces(), folder, self.stack(), processes=processes, shard_rows=UNIT_TRACES, asked=asked, progress=bar.items
-            )
+                self.inputs.traces(), folder, self.stack(), processes=processes, shard_rows=UNIT_TRACES, asked=asked,
+                progress=reading.items, settled=writing.items,
+            )  # fmt: skip
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
+        if faults:
+            notes["gazetteer rows left out"] = len(faults)
+            tqdm.write(f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}")
         if self.config.untold == "lookup":
-            return notes | {"records": mix(folder, self.inputs.scrubber, self.config.lookups, self.recipe.seed)}
+            with Bar("filter: look-ups", None, "shards", shown) as bar:
+                records = mix(folder, self.inputs.scrubber, self.config.lookups, self.recipe.seed, progress=bar.items)
+            return notes | {"records": records}
         if self.inputs.world is not None:
             self._score(folder)
         return notes

@@ -1,7 +1,9 @@
 """The part distill/sleep: the student learns chosen documents into an adapter, and what that did is measured."""
 
+import heapq
 import json
-import random
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from data_filters.traces import Trace
 from distill.engine import LocalEngine
 from distill.models import load_model, load_tokenizer, with_adapter
 from distill.sleep import Lesson, sleep
+from distill.splits import digest_of
 from eval.slept import chosen_facts, lessons_of, measure, others_of
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source
@@ -66,15 +69,26 @@ class Sleeping:
         return lessons
 
     def _rehearsal(self, learned: set[str]) -> list[Lesson]:
-        """Prompts of the kept traces, and as many that the student declines; none that is learned."""
-        others: list[Lesson] = []
-        declined = others_of(self.inputs.need_world()) if not self.recipe.sleep.documents else []
-        for trace in iter_traces(self.recipe.distill.traces or self.work.folder("filter") / "kept"):
-            prompt = trace.messages[0]["content"]
-            if not any(question in prompt for question in learned) and trace.messages[0]["role"] == "user":
-                (declined if _declines(trace) else others).append(Lesson(prompt, tools=trace.tools))
-        rng, half = random.Random(f"rehearsal/{self.recipe.seed}"), self.recipe.sleep.rehearsed // 2
-        return [lesson for part in (declined, others) for lesson in rng.sample(part, min(half, len(part)))]
+        """Prompts of the kept traces, and as many that the student declines; none that is learned. Drawn by hash: no more are held."""
+        half, kept = self.recipe.sleep.rehearsed // 2, self.recipe.distill.traces or self.work.folder("filter") / "kept"
+        unasked = [] if self.recipe.sleep.documents else others_of(self.inputs.need_world())
+        pools: list[Iterable[Lesson]] = [
+            chain(unasked, (lesson for lesson, declined in _prompts(kept, learned) if declined)),
+            (lesson for lesson, declined in _prompts(kept, learned) if not declined),
+        ]
+
+        def draw(one: tuple[int, Lesson]) -> int:
+            return digest_of(f"rehearsal/{self.recipe.seed}/{one[0]}/{one[1].question}")
+
+        return [lesson for pool in pools for _, lesson in heapq.nsmallest(half, enumerate(pool), key=draw)]
+
+
+def _prompts(kept: str | Path, learned: set[str]) -> Iterator[tuple[Lesson, bool]]:
+    """(what is asked, whether it is declined) of each kept trace about nothing that is learned."""
+    for trace in iter_traces(kept):
+        first = trace.messages[0]
+        if first["role"] == "user" and not any(question in first["content"] for question in learned):
+            yield Lesson(first["content"], tools=trace.tools), _declines(trace)
 
 
 def _declines(trace: Trace) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -13,11 +14,15 @@ os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions") 
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """Only where torch is loaded already: the lower rooms are tested without it."""
+def _torch_as_it_was() -> Iterator[None]:
+    """One thread, and tiny floats as they are, which a command run in this process flushes to zero. Only where torch is loaded: the lower
+    rooms are tested without it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
 
 
 # No test asserts wall time: a busy machine is no fault of ours.

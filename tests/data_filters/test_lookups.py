@@ -159,7 +159,7 @@ def test_a_folder_is_rewritten_and_the_same_seed_gives_the_same_bytes(tmp_path):
         traces = [SCRUBBER.scrub(closed(name, town)) for name, town in zip(NAMES, TOWNS, strict=True)]
         write_shard(folder / "kept" / "part-00000.parquet", [to_row(one) for one in traces], SCHEMA)
         write_shard(folder / "knowledge" / "part-00000.parquet", FACTS, KNOWLEDGE_SCHEMA)
-        return mix(folder, SCRUBBER, Lookups(), 7)
+        return mix(folder, SCRUBBER, Lookups(), 7, lambda _: None)
 
     counts = sifted(tmp_path / "a")
     assert counts == sifted(tmp_path / "b") and sum(counts.values()) == 3 * len(NAMES)

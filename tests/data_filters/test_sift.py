@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data_filters.facts import load_curriculum
+from data_filters.found import Found
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
 from data_filters.scrub import Scrubber
@@ -64,6 +65,27 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
     assert {"kind": "result", "grounding": "ungrounded", "action": "abstain", "count": 1} in report["spans"]
     # assistant words: 3 + 3 + 4 + 6 + 3 + 3 = 22, of which ungrounded 2 + 0 + 0 + 4 + 2 + 2
     assert report["masked_fraction"] == pytest.approx(10 / 22)
+
+
+@pytest.mark.parametrize("untold", ["abstain", "mask", "hide", "rename"])
+def test_what_was_filtered_before_is_kept_as_it_is(source: Path, tmp_path: Path, untold: str) -> None:
+    stack = replace(STACK, scrubber=replace(SCRUBBER, untold=untold), duplicates=False)
+    sift(source, tmp_path / "first", stack)
+    sift(tmp_path / "first" / "kept", tmp_path / "second", stack)
+    first, second = (list(iter_traces(tmp_path / name / "kept")) for name in ("first", "second"))
+    assert any(span.action == untold for one in first for span in one.spans)
+    assert second == first, "and the teacher's own words are still there, for other arms"
+
+
+def found_by_another(texts):
+    return [[Found(text.index("Oslo"), text.index("Oslo") + 4, "place", "another")] if "Oslo" in text else [] for text in texts]
+
+
+def test_a_detector_of_ones_own_goes_along_to_the_passes(source: Path, tmp_path: Path) -> None:
+    stack = replace(STACK, scrubber=replace(SCRUBBER, detectors=(), models=(found_by_another,), untold="mask"))
+    sift(source, tmp_path / "f", stack)
+    spans = {one.id: [span.detector for span in one.spans if span.action == "mask"] for one in iter_traces(tmp_path / "f/kept")}
+    assert spans["t0"] == ["another"] and spans["t1"] == [], "told in the prompt"
 
 
 def test_facts_taken_out_become_knowledge(source: Path, tmp_path: Path) -> None:

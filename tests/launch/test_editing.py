@@ -15,6 +15,7 @@ from distill.planted import World
 from distill.teacher import own_tokenizer
 from eval.edit_score import search_questions
 from eval.relearn import relearn
+from launch.editing import needs_no_fact
 from launch.memory import main as memory
 from launch.pipeline import run
 from launch.workspace import Workspace
@@ -163,3 +164,13 @@ def test_memory_on_and_off_from_the_command_line(finished, tmp_path, capsys):
         assert memory([str(word) for word in words]) == 2
         told = capsys.readouterr().err
         assert line in told and told.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("grounding", "action", "thought"), [("given", "keep", True), ("ungrounded", "keep", False), ("ungrounded", "mask", False)]
+)
+def test_facts_that_a_filter_left_are_no_thought_to_heal_on(grounding, action, thought):
+    span = Span(message=1, start=0, end=4, kind="place", grounding=grounding, action=action, original="Oslo")
+    talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Oslo."}]
+    assert needs_no_fact(Trace(id="t", problem_id="p", source="s", seed=0, messages=talk, spans=[span])) is thought
+    assert needs_no_fact(Trace(id="t", problem_id="p", source="s", seed=0, messages=talk))

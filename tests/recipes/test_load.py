@@ -137,7 +137,7 @@ def test_a_base_model_can_be_taken_back(tmp_path: Path) -> None:
     name=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1),
     system=st.none() | st.text(max_size=30),
     rate=st.floats(1e-9, 1e3),
-    betas=st.tuples(*[st.floats(0, 1, allow_subnormal=False)] * 2),
+    betas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     urls=st.lists(st.text(max_size=10), max_size=3),
 )
 def test_to_yaml_round_trip(tmp_path_factory: pytest.TempPathFactory, name, system, rate, betas, urls) -> None:
