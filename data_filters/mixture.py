@@ -7,14 +7,15 @@ are those that it will meet.
 import random
 import re
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
 from data_filters.passages import KnowledgeBase, first_of, passage
 from data_filters.scrub import Scrubber, restore
 from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.snippets import Snippets, form_of
 from data_filters.tools import LOOKUP, PYTHON, offered
 from data_filters.traces import SCHEMA, Trace, to_row
 from recipes.schema_lookup import Lookups
@@ -22,8 +23,8 @@ from recipes.schema_lookup import Lookups
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
 _STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
 _SENTENCE = re.compile(r"\S[^.?!]*[.?!]")
-_USUAL = 5  # facts that make a form of question a usual one
 _FOUND = 0.6  # share of moved facts that are in the base
+_FULLER = 0.5  # share of results drawn as from a base that knows more of each subject than this run's traces say
 _OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
 
 
@@ -40,15 +41,7 @@ class Mixture:
     def __init__(self, base: KnowledgeBase, facts: list[dict[str, str]], scrubber: Scrubber, config: Lookups, seed: int) -> None:
         self.base, self.scrubber, self.config, self.seed = base, scrubber, config, seed
         self.counts: Counter[str] = Counter()
-        self._alike: dict[str, list[str]] = defaultdict(list)  # question without its subject -> values
-        self._stated: dict[str, list[str]] = defaultdict(list)  # the same -> passages
-        self._same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
-        for fact in facts:
-            self._alike[_form(fact["relation"], fact["subject"])].append(fact["value"])
-            self._stated[_form(fact["relation"], fact["subject"])].append(passage(fact["subject"], fact["relation"], fact["value"]))
-            self._same[fact["subject"], fact["value"]].append(fact["relation"])
-        self._forms = [form for form, values in self._alike.items() if form.count("{}") == 1 and len(values) >= _USUAL]
-        self._kindred: dict[str, list[str]] = {}
+        self.snippets = Snippets(facts, config.snippets)
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
@@ -94,7 +87,14 @@ class Mixture:
 
     def _found(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """The base is asked and followed."""
+        if (asks := self._asks(fact)) and rng.random() < _FULLER:
+            return self._answered(trace, fact, self.snippets.around(rng, asks, fact.subject, fact.value, {}), "found")
         return self._answered(trace, fact, self._search(fact.question), "found")
+
+    def _asks(self, fact: Recalled) -> list[str]:
+        """Forms of question that a fact answers, its own first; none where it answers no usual one."""
+        form = form_of(fact.question, fact.subject)
+        return [form, *self.snippets.kin(form)] if fact.direct and form in self.snippets.forms else []
 
     def _answered(self, trace: Trace, fact: Recalled, results: list[str], kind: str) -> Trace | None:
         """The answer that the results give, in the teacher's words; None where they do not give one."""
@@ -116,19 +116,22 @@ class Mixture:
 
     def _missing(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace:
         """The base does not have it."""
-        gone = self._without(fact)
-        results = [text for text in self._search(fact.question, gone) if not gives([text], fact.subject, fact.values)]
-        return with_calls(trace, [lookup(fact.question, results if rng.random() < 0.8 else [])], self.scrubber.abstain_text, "missing")
+        if (asks := self._asks(fact)) and rng.random() < _FULLER:
+            results = self.snippets.around(rng, asks, fact.subject, None, {})
+        else:
+            near = self._search(fact.question, self._without(fact)) if rng.random() < 0.8 else []
+            results = [text for text in near if not gives([text], fact.subject, fact.values)]
+        return with_calls(trace, [lookup(fact.question, results)], self.scrubber.abstain_text, "missing")
 
     def _without(self, fact: Recalled) -> KnowledgeBase:
         """What the base would give: a search over a few more passages, less those that say it."""
         near = self.base.search(fact.question, 4 * self.config.snippets + 8)
-        answers = {passage(fact.subject, question, value) for value in fact.values for question in self._same[fact.subject, value]}
+        answers = {passage(fact.subject, question, value) for value in fact.values for question in self.snippets.same[fact.subject, value]}
         return KnowledgeBase(text for text in near if text not in answers and first_of([text], fact.question) is None)
 
     def _changed(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """The base has another value: that counts."""
-        others = [value for value in self._alike[_form(fact.question, fact.subject)] if value != fact.value]
+        others = [value for value in self.snippets.alike[form_of(fact.question, fact.subject)] if value != fact.value]
         if not fact.direct or not others:
             return None
         other = rng.choice(others)
@@ -141,7 +144,7 @@ class Mixture:
     def _irrelevant(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """Results about others: it asks again in other words, and declines when that does not help either."""
         others = [text for text in rng.sample(self.base.passages, min(30, len(self.base))) if fact.subject not in text]
-        again = [question for question in self._same[fact.subject, fact.value] if question and question != fact.question]
+        again = [question for question in self.snippets.same[fact.subject, fact.value] if question and question != fact.question]
         if not fact.direct or not again or len(others) < 2 * self.config.snippets:
             return None
         first = lookup(fact.question, others[: self.config.snippets])
@@ -166,16 +169,16 @@ class Mixture:
         subject = next((name for name in stated if re.search(rf"\b{name}\b", question)), None)
         if subject is None or _links(asked["content"], question)[1] or trace.verdict != "correct":
             return None
-        value, form = stated.pop(subject), _form(question, subject)
-        asks = [form, *self._kin(form)] if trace.answer == value else [one for one in self._forms if value in self._alike[one]]
+        value, form = stated.pop(subject), form_of(question, subject)
+        asks = [form, *self.snippets.kin(form)] if trace.answer == value else self.snippets.answered_by(value)
         if not asks:
             return None
         left = [text for text in told if not re.search(rf"\b{subject}\b", text)] if rng.random() < 0.5 else []
         prompt = " ".join([*left, question])
         if rng.random() < _FOUND:
-            step = lookup(question, self._around(rng, asks, subject, value, stated))
+            step = lookup(question, self.snippets.around(rng, asks, subject, value, stated))
             return with_calls(trace, [step], said["content"], "moved", prompt=prompt)
-        step = lookup(question, self._around(rng, asks, subject, None, stated))
+        step = lookup(question, self.snippets.around(rng, asks, subject, None, stated))
         return with_calls(trace, [step], self.scrubber.abstain_text, "moved, missing", prompt=prompt)
 
     def _two_hops(self, rng: random.Random, trace: Trace) -> Trace | None:
@@ -188,69 +191,16 @@ class Mixture:
         if who is None or links[who] not in stated or trace.verdict != "correct":
             return None
         subject, asks = links[who], [question.replace(f"the {kind} {who}", "{}")]
-        asks += self._kin(asks[0])
+        asks += self.snippets.kin(asks[0])
         rng.shuffle(asks)
         form, value, lost = asks[0], stated.pop(subject), rng.choices(("", "first", "second"), (0.75, 0.15, 0.1))[0]
         question, link = form.format(f"the {kind} {who}"), f"the {kind} {who}"
-        first = lookup(link, self._linked(rng, kind, who, links, lost == "first"))
+        first = lookup(link, self.snippets.linked(rng, kind, who, links, lost == "first"))
         if lost == "first":
             return with_calls(trace, [first], self.scrubber.abstain_text, "two hops, missing", prompt=question)
-        found = self._around(rng, asks, subject, None if lost else value, stated)
+        found = self.snippets.around(rng, asks, subject, None if lost else value, stated)
         text, how = (self.scrubber.abstain_text, "two hops, missing") if lost else (said["content"], "two hops")
         return with_calls(trace, [first, lookup(form.format(subject), found)], text, how, prompt=question)
-
-    def _around(self, rng: random.Random, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]) -> list[str]:
-        """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.
-
-        What stands beside an answer is drawn as what stands in its place, or a reader would learn to look at that alone. Other facts have
-        values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
-
-        Args:
-            asks: forms that ask for the value; the first is the one that is looked up.
-            value: None: the base does not have it.
-            others: what is told of others.
-        """
-        mine = self._facts_about(rng, subject, without=asks)
-        theirs = [passage(name, form.format(name), other) for name, other in others.items() for form in asks]
-        theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
-        if value is not None:
-            mine += [passage(subject, form.format(subject), value) for form in asks[1:] if rng.random() < 0.7]
-        results, share = [], rng.choice((0.1, 0.5, 0.9))
-        for pool in (mine, theirs):
-            rng.shuffle(pool)
-        while len(results) < self.config.snippets and (mine or theirs):
-            results.append((mine if mine and (not theirs or rng.random() < share) else theirs).pop())
-        if value is not None:
-            results.insert(0 if rng.random() < 0.9 else 1, passage(subject, asks[0].format(subject), value))
-        elif rng.random() < 0.1:
-            return []
-        return results[: self.config.snippets]
-
-    def _facts_about(self, rng: random.Random, subject: str, without: Sequence[str] = ()) -> list[str]:
-        """A few facts of a subject, with values drawn from the base."""
-        forms = [form for form in self._forms if form not in without]
-        return [
-            passage(subject, form.format(subject), rng.choice(self._alike[form]))
-            for form in rng.sample(forms, min(rng.randint(0, 5), len(forms)))
-        ]
-
-    def _linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
-        """What a base gives for "the friend of Mara": who is whose friend, also the other way round, and facts of Mara."""
-        texts = [f"The {kind} {one} is {other}." for one, other in links.items() if one != who or not lost]
-        texts += [f"The {kind} {one} is {who}." for one in links if one != who and rng.random() < 0.7]  # the other way round
-        return self._ranked(rng, f"the {kind} {who}", [*texts, *self._facts_about(rng, who)])
-
-    def _ranked(self, rng: random.Random, query: str, passages: list[str]) -> list[str]:
-        rng.shuffle(passages)
-        return KnowledgeBase(passages).search(query, self.config.snippets)
-
-    def _kin(self, form: str) -> list[str]:
-        """Other forms that ask for the same: their answers are mostly the same values."""
-        if form not in self._kindred:
-            mine = set(self._alike.get(form, ()))
-            near = [other for other in self._forms if other != form and mine]
-            self._kindred[form] = [o for o in near if 2 * len(mine & set(self._alike[o])) >= min(len(mine), len(set(self._alike[o])))]
-        return self._kindred[form]
 
     def _program(self, rng: random.Random, trace: Trace) -> Trace | None:
         """The same sum with long numbers, worked out by a program."""
@@ -276,11 +226,6 @@ def _links(prompt: str, question: str) -> tuple[str, dict[str, str]]:
     said = _STATES.findall(prompt)
     kind = next((kind for kind, name, _ in said if f"the {kind} of {name}" in question), "")
     return f"{kind} of", {name: other for one, name, other in said if one == kind}
-
-
-def _form(question: str, subject: str) -> str:
-    """A question without its subject: facts that answer the same form may stand in for each other."""
-    return question.replace(subject, "{}") if subject else question
 
 
 def mix(folder: Path, scrubber: Scrubber, config: Lookups, seed: int, progress: Callable[[int], None]) -> dict[str, int]:

@@ -1,0 +1,99 @@
+"""What a knowledge base would give for a question, drawn: with the answer or without, and nothing else that tells which.
+
+Records of look-ups whose results cannot come from the base itself, since it has no such fact, get theirs here.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from data_filters.passages import passage
+
+USUAL = 5  # facts that make a form of question a usual one
+
+
+def form_of(question: str, subject: str) -> str:
+    """A question without its subject: facts that answer the same form may stand in for each other."""
+    return question.replace(subject, "{}") if subject else question
+
+
+class Snippets:
+    """Draws results from the facts that were taken out.
+
+    Args:
+        facts: rows of knowledge/ (subject, relation, value).
+        count: passages that a look-up gives.
+    """
+
+    def __init__(self, facts: Iterable[dict[str, str]], count: int) -> None:
+        self.count = count
+        self.alike: dict[str, list[str]] = defaultdict(list)  # form of question -> values
+        self.same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
+        self._stated: dict[str, list[str]] = defaultdict(list)  # form of question -> passages
+        for fact in facts:
+            form = form_of(fact["relation"], fact["subject"])
+            self.alike[form].append(fact["value"])
+            self.same[fact["subject"], fact["value"]].append(fact["relation"])
+            self._stated[form].append(passage(fact["subject"], fact["relation"], fact["value"]))
+        self.forms = [form for form, values in self.alike.items() if form.count("{}") == 1 and len(values) >= USUAL]
+        self._kindred: dict[str, list[str]] = {}
+
+    def answered_by(self, value: str) -> list[str]:
+        """Usual forms of question that a value answers."""
+        return [form for form in self.forms if value in self.alike[form]]
+
+    def around(self, rng: random.Random, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]) -> list[str]:
+        """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.
+
+        What stands beside an answer is drawn as what stands in its place, or a reader would learn to look at that alone. Other facts have
+        values drawn from the base: who was asked for, and what, must be read, and nothing can be known by heart.
+
+        Args:
+            asks: forms that ask for the value; the first is the one that is looked up.
+            value: None: the base does not have it.
+            others: what is told of others.
+        """
+        mine = self.about(rng, subject, without=asks)
+        theirs = [passage(name, form.format(name), other) for name, other in others.items() for form in asks]
+        theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
+        if value is not None:
+            mine += [passage(subject, form.format(subject), value) for form in asks[1:] if rng.random() < 0.7]
+        results, share = [], rng.choice((0.1, 0.5, 0.9))
+        for pool in (mine, theirs):
+            rng.shuffle(pool)
+        while len(results) < self.count and (mine or theirs):
+            results.append((mine if mine and (not theirs or rng.random() < share) else theirs).pop())
+        if value is not None:
+            results.insert(0 if rng.random() < 0.9 else 1, passage(subject, asks[0].format(subject), value))
+        elif rng.random() < 0.1:
+            return []
+        return results[: self.count]
+
+    def about(self, rng: random.Random, subject: str, without: Sequence[str] = ()) -> list[str]:
+        """None to a few facts of a subject, with values drawn from the base."""
+        forms = [form for form in self.forms if form not in without]
+        return [
+            passage(subject, form.format(subject), rng.choice(self.alike[form]))
+            for form in rng.sample(forms, min(rng.choice((0, 2, 4, 6)), len(forms)))
+        ]
+
+    def linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
+        """What a base gives for "the friend of Mara": who that is, whose friend she is, and then facts of hers and friends of others.
+
+        But for the one line it is drawn alike with and without the answer: what else stands there must not give away whether it does.
+        """
+        back, *others = [one for one in links if one != who] or [who]
+        near = [f"The {kind} {back} is {who}."] if back != who and rng.random() < 0.8 else []  # the other way round
+        near += [] if lost else [f"The {kind} {who} is {links[who]}."]
+        far = [*self.about(rng, who), *(f"The {kind} {one} is {links[one]}." for one in others)]
+        rng.shuffle(near)
+        rng.shuffle(far)
+        return [*near, *far][: self.count]
+
+    def kin(self, form: str) -> list[str]:
+        """Other forms that ask for the same: their answers are mostly the same values."""
+        if form not in self._kindred:
+            mine = set(self.alike.get(form, ()))
+            near = [other for other in self.forms if other != form and mine]
+            self._kindred[form] = [o for o in near if 2 * len(mine & set(self.alike[o])) >= min(len(mine), len(set(self.alike[o])))]
+        return self._kindred[form]
