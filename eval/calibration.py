@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.answers import CLOSED_SUITES, Columns, keep, pooled_clusters, select
+from eval.answers import CLOSED_SUITES, Columns, keep, pooled, pooled_clusters, select
 from eval.outcomes import Entries
 from eval.scores import Entry, Interval, cluster_sums, cluster_variance, entry, wilson_of_variance
 
@@ -181,7 +181,7 @@ def curves(main: Columns, teacher: Columns | None) -> dict[str, Curve]:
 
     Args:
         main: main answers of one contender.
-        teacher: those of the teacher; None for the teacher itself: it has nobody to ask.
+        teacher: those of the teacher, read together with these; None for the teacher itself: it has nobody to ask.
     """
     made = {"deferral": _deferral(main, teacher)} if teacher is not None else {}
     if found := claims(main):
@@ -221,8 +221,8 @@ def _deferral(main: Columns, teacher: Columns) -> Curve:
     own = keep(own, ~np.isnan(own["confidence"]) | (own["outcome"] == "abstained"))
     if np.isnan(own["confidence"]).all():
         return []
-    names = [sheet["suite"] + "\x1f" + sheet["question_id"] for sheet in (own, other)]
-    common, own_at, other_at = np.intersect1d(*names, return_indices=True)
+    questions = (pooled(sheet, "suite", "question_id") for sheet in (own, other))
+    common, own_at, other_at = np.intersect1d(*questions, return_indices=True)
     if not len(common):
         return []
     declined_N = own["outcome"][own_at] == "abstained"

@@ -17,7 +17,7 @@ def gist(row: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         choice: the value that was chosen, empty in other modes; said: digest of the final answer; shape: digest of the template;
-        follows: whether it gives `swapped_gold`, false where there is none. Digests are 63 bits of BLAKE2.
+        follows: whether it gives `swapped_gold`, false where there is none. Digests are 31 bits of BLAKE2.
     """
     text, swapped = row["text"] or "", row.get("swapped_gold")
     return {
@@ -39,5 +39,6 @@ def shape(text: str) -> str:
 
 
 def digest(text: str) -> int:
-    """Gives 63 bits that tell texts apart; EMPTY for no text."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1 if text else EMPTY
+    """Gives 31 bits that tell texts apart, all but one pair in two billion; EMPTY for no text and for no other."""
+    hashed = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return max(EMPTY + 1, int.from_bytes(hashed, "big") >> 1) if text else EMPTY

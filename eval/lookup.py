@@ -6,7 +6,7 @@ SWAPPED with another value in its place.
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled_clusters, select
+from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled, pooled_clusters, select
 from eval.outcomes import Entries, share, stream
 from eval.scores import (
     Entry,
@@ -131,22 +131,17 @@ def _asked_with_base(sheet: Columns, main: Columns) -> Columns:
     """Free answers for which calls were counted: with the base FULL, else, for questions never asked so, the main answers."""
     full = select(sheet, base="FULL", mode="free", sample=0, budget=0)
     plain = select(main, mode="free")
-    plain = keep(plain, ~np.isin(pooled_questions(plain), pooled_questions(full)))
-    both = {name: np.concatenate([full[name], plain[name]]) for name in full}
+    plain = keep(plain, ~np.isin(*(pooled(rows, "suite", "question_id") for rows in (plain, full))))
+    both = full.followed_by(plain)
     return keep(both, ~np.isnan(both["searched"]) & (both["suite"] != "untold"))
-
-
-def pooled_questions(rows: Columns) -> np.ndarray:
-    """Gives question names that stay apart where suites are pooled."""
-    return rows["suite"] + "\x1f" + rows["question_id"]
 
 
 def _known(sheet: Columns) -> dict[str, float]:
     """1 for each fact that most closed-book tries without a call got right, else 0; with the base OFF where that was asked."""
     closed = _with_answer(select(sheet, mode="free", budget=0, base=("", "OFF")))
     closed = keep(closed, (closed["base"] == "OFF") | ~(closed["searched"] > 0))
-    off = set(closed["cluster"][closed["base"] == "OFF"])
-    closed = keep(closed, (closed["base"] == "OFF") | ~np.isin(closed["cluster"], list(off)))
+    off_N, clusters_N = closed["base"] == "OFF", closed.places("cluster")
+    closed = keep(closed, off_N | ~np.isin(clusters_N, clusters_N[off_N]))
     if not len(closed["suite"]):
         return {}
     share_C = cluster_means(closed["cluster"], closed["outcome"] == "correct")

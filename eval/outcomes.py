@@ -29,7 +29,7 @@ def stream(seed: int, name: str) -> list[int]:
 
 def share(rows: Columns, *outcomes: str) -> Entry | None:
     """Gives the share of answers with one of these outcomes; clusters of different suites are different clusters."""
-    return rate(pooled_clusters(rows), np.isin(rows["outcome"], outcomes))
+    return rate(pooled_clusters(rows), rows.has("outcome", *outcomes))
 
 
 def accuracies(main: Columns) -> Entries:

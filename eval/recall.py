@@ -43,8 +43,8 @@ class Facts:
             right_C = np.bincount(index_N[asked_N], weights=rows["outcome"][asked_N] == "correct", minlength=len(clusters_C))
             accuracy[mode], answers[mode] = _ratio(right_C, count_C), count_C
         chosen: list[dict[str, float]] = [{} for _ in clusters_C]
-        for row in np.flatnonzero(rows["mode"] == "choice"):
-            fact, value = index_N[row], rows["choice"][row]
+        picked_N = rows["mode"] == "choice"
+        for fact, value in zip(index_N[picked_N], rows["choice"][picked_N], strict=True):
             chosen[fact][value] = chosen[fact].get(value, 0.0) + 1 / answers["choice"][fact]
         told = {name: rows[name][first_C] for name in ("relation", "gold", "exposure")}
         return cls(

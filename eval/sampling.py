@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, Columns, keep, select
+from eval.answers import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
 from eval.gist import EMPTY
 from eval.outcomes import Entries
 from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
@@ -100,15 +100,14 @@ def template_collapse(main: Columns) -> Entry | None:
         main: main answers of one contender; its free answers to the open suites count.
     """
     rows = select(main, mode="free", suite=OPEN_SUITES)
-    families_N = rows["suite"] + "\x1f" + rows["family"]
-    shapes_N, kinds_N = rows["shape"], np.unique(families_N, return_inverse=True)[1]
+    shapes_N, kinds_N = rows["shape"], np.unique(pooled(rows, "suite", "family"), return_inverse=True)[1]
     if len(set(kinds_N)) < 2 or (shapes_N == EMPTY).any():
         return None
     same_N, of_family_N, both_N = (_peers(labels) for labels in (shapes_N, kinds_N, np.column_stack([kinds_N, shapes_N])))
     alike_N, strangers_N = same_N - both_N, len(shapes_N) - of_family_N
     value = float(alike_N.sum() / strangers_N.sum())
     influence_N = 2 * (alike_N - value * strangers_N) / strangers_N.sum()
-    clusters_N = rows["suite"] + "\x1f" + rows["cluster"]
+    clusters_N = pooled_clusters(rows)
     num_clusters = len(cluster_means(clusters_N, alike_N))
     variance = cluster_variance(influence_N, clusters_N)
     interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)  # pairs: they can know more than answers

@@ -19,6 +19,7 @@ Entry = dict[str, float | int]  # one number of the scorecard
 Seed = int | list[int]
 
 CONFIDENCE = 0.95
+AT_ONCE = 100  # draws of a bootstrap that are held together
 
 
 class Interval(NamedTuple):
@@ -81,8 +82,11 @@ def resampled_totals(rows_CK: np.ndarray, resamples: int, rng: np.random.Generat
     """
     all_CK = rows_CK if pseudo_PK is None else np.vstack([rows_CK, pseudo_PK])
     distinct_UK, counts_U = np.unique(all_CK, axis=0, return_counts=True)
-    drawn_RU = rng.multinomial(len(all_CK), counts_U / len(all_CK), size=resamples)
-    return np.vstack([rows_CK.sum(axis=0, dtype=float), drawn_RU @ distinct_UK])
+    totals_RK = [rows_CK.sum(axis=0, dtype=float)[None]]
+    for start in range(0, resamples, AT_ONCE):
+        drawn_RU = rng.multinomial(len(all_CK), counts_U / len(all_CK), size=min(AT_ONCE, resamples - start))
+        totals_RK.append(drawn_RU @ distinct_UK)
+    return np.vstack(totals_RK)
 
 
 def percentile_interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> Interval:

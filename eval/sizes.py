@@ -264,18 +264,19 @@ def _matrix(axis: str, ladder: Ladder, rows: dict[str, Columns]) -> tuple[np.nda
     right = {}
     for name, sheet in sheets.items():
         right[name] = np.full(len(items), np.nan)
-        for row, key in enumerate(sheet["question_id"]):
+        told = (sheet[column] for column in ("question_id", "gold", "choice", "cluster", "relation", "outcome"))
+        for key, true, chosen, fact, kind, outcome in zip(*told, strict=True):
             if (at := place.get(key)) is None:
                 continue
-            gold[at] = gold[at] if gold[at] is not None else sheet["gold"][row]
-            if gold[at] != sheet["gold"][row]:
+            gold[at] = gold[at] if gold[at] is not None else true
+            if gold[at] != true:
                 raise ShardError(
-                    f"equivalent sizes: {name} answered other questions than the ladder ({key}: {sheet['gold'][row]!r}, "
+                    f"equivalent sizes: {name} answered other questions than the ladder ({key}: {true!r}, "
                     f"there {gold[at]!r}); planted, evaluate.seed and evaluate.items must be as in the ladder's recipe"
                 )
-            cluster[at], relation[at] = sheet["cluster"][row], sheet["relation"][row]
-            values.setdefault(relation[at], set()).update((sheet["gold"][row].strip(), sheet["choice"][row] or sheet["gold"][row].strip()))
-            right[name][at] = sheet["outcome"][row] == "correct"
+            cluster[at], relation[at] = fact, kind
+            values.setdefault(kind, set()).update((true.strip(), chosen or true.strip()))
+            right[name][at] = outcome == "correct"
     choice = any((sheet["mode"] == "choice").any() for sheet in sheets.values())
     floor_I = np.array([1 / len(values[r]) if choice else 0.0 for r in relation])
     placed = [name for name in rows if not np.isnan(right[name]).all()]

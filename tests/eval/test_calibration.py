@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers import read_answers
+from eval.answers import read_answers, select
 from eval.calibration import Claims, auroc, bins_of, calibration, claims, curves, ece, kept_share, risk
 from tests.eval.test_scorecard import row
 
@@ -98,12 +98,13 @@ def test_claims_leave_out_what_was_declined_or_open_or_untold_of():
 def test_deferral_hands_on_the_least_confident_first():
     rows = [row(question=f"q{n}", confidence=(n + 1) / 10, outcome="correct" if n >= 5 else "wrong") for n in range(9)]
     rows += [row(question="q9", outcome="abstained")]
-    teacher = [row("teacher", question=f"q{n}") for n in range(10)]
-    points = curves(read_answers(rows), read_answers(teacher))["deferral"]
+    table = read_answers([*rows, row("refuser", outcome="abstained"), *(row("teacher", question=f"q{n}") for n in range(10))])
+    student, refuser, teacher = (select(table, contender=name) for name in ("student", "refuser", "teacher"))
+    points = curves(student, teacher)["deferral"]
     assert [point["y"] for point in points] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1])
     assert [point["x"] for point in points] == pytest.approx([step / 10 for step in range(11)])
-    assert "deferral" not in curves(read_answers(rows), None)
-    assert curves(read_answers([row(outcome="abstained")]), read_answers(teacher)) == {"deferral": []}
+    assert "deferral" not in curves(student, None)
+    assert curves(refuser, teacher) == {"deferral": []}
 
 
 def test_risk_coverage_falls_where_confidence_tells():
