@@ -1,7 +1,8 @@
 """Questions to a contender, answers as rows: free, with the note begun for it, and as a forced choice."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +32,44 @@ SCHEMA = pa.schema(
 
 
 def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path, *, seed: int, **how: Any) -> int:
-    """answers.parquet of one contender, written in parts, so that a killed start goes on behind its last whole part.
+    """answers.parquet of one contender; gives the number of answers.
 
     Args:
         questions: answered PART_QUESTIONS at a time.
+        folder: as for write_parts.
         seed: of drawn answers; each part has its own.
         how: as for ask.
+    """
+    starts = enumerate(range(0, len(questions), PART_QUESTIONS))
+    parts = (
+        partial(ask, engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how) for number, start in starts
+    )  # fmt: skip
+    return write_parts(folder, parts, SCHEMA)
+
+
+def write_parts(folder: Path, parts: Iterable[Callable[[], list[dict[str, Any]]]], schema: pa.Schema) -> int:
+    """answers.parquet from parts that are made one after another, so that a killed start goes on behind its last whole part.
+
+    Args:
+        folder: holds the parts until all are there.
+        parts: what makes the rows of each; not called for a part that lies there.
+        schema: of all.
 
     Returns:
         number of answers.
     """
-    starts = range(0, len(questions), PART_QUESTIONS)
-    parts = [folder / f"part-{number:05d}.parquet" for number in range(len(starts))]
-    for number, (start, path) in enumerate(zip(starts, parts, strict=True)):
+    paths = []
+    for number, make in enumerate(parts):
+        paths.append(path := folder / f"part-{number:05d}.parquet")
         if not path.exists():
-            write_shard(path, ask(engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how), SCHEMA)
+            write_shard(path, make(), schema)
     count = 0
-    with replacing(folder / "answers.parquet") as partial, pq.ParquetWriter(partial, SCHEMA, compression="zstd") as whole:
-        for path in parts:
+    with replacing(folder / "answers.parquet") as half, pq.ParquetWriter(half, schema, compression="zstd") as whole:
+        for path in paths:
             table = pq.read_table(path)
             whole.write_table(table)
             count += len(table)
-    for path in parts:
+    for path in paths:
         path.unlink()
     return count
 

@@ -2,52 +2,76 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from data_filters.sandbox import Sandbox
+from data_filters.shards import iter_rows
 from data_filters.toolbox import Toolbox
 from distill.attempts import conversation
 from distill.converse import Limits, Talk, converse
 from distill.speech import Engine, Sampling
-from eval.ask import KEPT, SCHEMA
+from eval.ask import KEPT, SCHEMA, write_parts
 from eval.grade import grade
 from eval.lookup_suites import Setting
 from eval.questions import Question
 from recipes.schema_lookup import Tools
 
+PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns
 TOOL_SCHEMA = pa.schema(
-    [*SCHEMA, *((name, pa.string()) for name in ("base", "swapped_gold", "talk")), ("searched", pa.int32()), ("programs", pa.int32())]
-)
+    [
+        *SCHEMA, *((name, pa.string()) for name in ("base", "swapped_gold", "talk")), ("searched", pa.int32()), ("programs", pa.int32()),
+        ("events", pa.list_(pa.string())),
+    ]
+)  # fmt: skip
 
 
-def ask_with_tools(
-    engine: Engine, settings: Sequence[Setting], tools: Tools, *, contender: str, max_new_tokens: int, system: str | None, at_once: int,
-    progress: Callable[[int, int], None],
-) -> tuple[list[dict[str, Any]], dict[str, int]]:  # fmt: skip
-    """Answer rows, greedy, and how often what happened.
+def answer_all_with_tools(engine: Engine, settings: Iterable[Setting], folder: Path, **how: Any) -> dict[str, Any]:
+    """answers.parquet of one contender, in parts as eval.ask.write_parts has it.
 
     Args:
         settings: states of the base, each with its questions.
+        folder: where to.
+        how: as for ask_with_tools.
+
+    Returns:
+        answers: their number; events: how often what happened.
+    """
+    parts = (
+        replace(setting, questions=setting.questions[start : start + PART_QUESTIONS])
+        for setting in settings for start in range(0, len(setting.questions), PART_QUESTIONS)
+    )  # fmt: skip
+    count = write_parts(folder, (partial(ask_with_tools, engine, part, **how) for part in parts), TOOL_SCHEMA)
+    events = Counter(event for row in iter_rows(folder / "answers.parquet") for event in row["events"])
+    return {"answers": count, "events": dict(sorted(events.items()))}
+
+
+def ask_with_tools(
+    engine: Engine, setting: Setting, *, tools: Tools, contender: str, max_new_tokens: int, system: str | None, at_once: int,
+    progress: Callable[[int, int], None],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Answer rows, greedy.
+
+    Args:
+        setting: a state of the base with its questions.
+        tools: what may be called, and how often.
         max_new_tokens: of each turn.
         at_once: conversations at work.
         progress: called with (questions, new tokens) as they come in.
     """
-    rows, events = [], Counter()
     limits = Limits(max_calls=tools.max_calls, max_tokens=max_new_tokens * (tools.max_calls + 2), context_tokens=tools.context_tokens)
     with Sandbox() as sandbox:
-        for setting in settings:
-            toolbox = toolbox_of(tools, setting, sandbox)
-            asked = (conversation(question.prompt, system) for question in setting.questions)
-            talks = converse(
-                engine, asked, toolbox, Sampling(max_new_tokens=max_new_tokens), limits, at_once=at_once, progress=progress
-            )  # fmt: skip
-            for talk in talks:
-                rows.append(_row(contender, setting, setting.questions[talk.number], talk))
-                events.update(talk.events)
-    return rows, dict(sorted(events.items()))
+        asked = (conversation(question.prompt, system) for question in setting.questions)
+        talks = converse(
+            engine, asked, toolbox_of(tools, setting, sandbox), Sampling(max_new_tokens=max_new_tokens), limits, at_once=at_once,
+            progress=progress,
+        )  # fmt: skip
+        return [_row(contender, setting, setting.questions[talk.number], talk) for talk in talks]
 
 
 def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
@@ -66,5 +90,5 @@ def _row(contender: str, setting: Setting, question: Question, talk: Talk) -> di
         "mode": "free", "outcome": str(grade(talk.text, talk.finish_reason, question.gold)), "text": talk.text, "sample": 0,
         "completion_tokens": talk.completion_tokens, "base": setting.base, "swapped_gold": setting.swapped.get(question.id, ""),
         "confidence": None if talk.mean_logprob is None else math.exp(talk.mean_logprob), "talk": "\n".join(said),
-        "searched": talk.calls["lookup"], "programs": talk.calls["python"],
+        "searched": talk.calls["lookup"], "programs": talk.calls["python"], "events": list(talk.events.elements()),
     }  # fmt: skip

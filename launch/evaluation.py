@@ -9,7 +9,7 @@ from data_filters.shards import iter_rows, iter_traces, write_shard
 from distill.models import check_pair, load_config, load_tokenizer
 from distill.splits import digest_of
 from eval.ask import SCHEMA
-from eval.ask_tools import TOOL_SCHEMA, ask_with_tools
+from eval.ask_tools import answer_all_with_tools
 from eval.harness import check_tasks, run_task, task_files
 from eval.lookup_suites import settings
 from eval.page import QUESTIONS_PER_SUITE
@@ -82,13 +82,11 @@ def answer_with_tools(inputs: Inputs, name: str, where: Path | None, folder: Pat
     if inputs.world is None:
         raise RecipeError("evaluate.tools.contenders want a planted world, whose key says what is true; leave them out")
     with Bar(f"evaluate {name} with tools", None, "answers", True) as bar:
-        rows, events = ask_with_tools(
-            inputs.engine(name, config.batch_sequences, where), list(settings(inputs.world, config)), config.tools, contender=name,
+        return answer_all_with_tools(
+            inputs.engine(name, config.batch_sequences, where), settings(inputs.world, config), folder, tools=config.tools, contender=name,
             max_new_tokens=config.max_new_tokens, system=inputs.recipe.generate.system, at_once=2 * config.batch_sequences,
             progress=bar.tokens,
         )  # fmt: skip
-    write_shard(folder / "answers.parquet", rows, TOOL_SCHEMA)
-    return {"answers": len(rows), "events": events}
 
 
 def answers_of(folder: Path) -> Iterator[dict[str, Any]]:

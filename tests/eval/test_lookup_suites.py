@@ -9,7 +9,7 @@ from distill.calls import call_text
 from distill.planted import World
 from distill.speech import Completion
 from eval.answers import main_answers, read_answers
-from eval.ask_tools import ask_with_tools
+from eval.ask_tools import answer_all_with_tools, ask_with_tools
 from eval.lookup import lookup
 from eval.lookup_suites import Key, long_sums, settings
 from recipes.schema import Evaluate, Planted
@@ -72,11 +72,11 @@ def always_asks(conversation, tools):
     return ask(conversation[0]["content"]) if tools and conversation[-1]["role"] == "user" else DECLINES
 
 
+HOW = {"tools": Tools(), "contender": "student", "max_new_tokens": 16, "system": None, "at_once": 64, "progress": lambda *_: None}
+
+
 def measured(rule):
-    rows, _ = ask_with_tools(
-        Speaker(rule), SETTINGS, Tools(), contender="student", max_new_tokens=16, system=None, at_once=64, progress=lambda *_: None
-    )  # fmt: skip
-    sheet = read_answers(rows)
+    sheet = read_answers(row for setting in SETTINGS for row in ask_with_tools(Speaker(rule), setting, **HOW))
     return {name: one["value"] for name, one in lookup(sheet, main_answers(sheet), 200, 1).items() if one}
 
 
@@ -92,6 +92,27 @@ def test_who_knows_by_heart_is_seen_when_the_base_is_off_or_changed():
     found = measured(knows_by_heart)
     assert found["base_full"] == found["base_off_leak"] == 1 and found["base_swapped_follows"] == found["base_deleted_abstains"] == 0
     assert "lookup_need" not in found, "there is nothing that it does not know"
+
+
+def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_path, monkeypatch):
+    monkeypatch.setattr("eval.ask_tools.PART_QUESTIONS", 40)
+    asked = []
+
+    def breaks(conversation, tools):
+        asked.append(1)
+        if len(asked) == 200:
+            raise KeyboardInterrupt
+        return always_asks(conversation, tools)
+
+    with pytest.raises(KeyboardInterrupt):
+        answer_all_with_tools(Speaker(breaks), SETTINGS, tmp_path / "twice", **HOW)
+    left = len(list((tmp_path / "twice").glob("part-*.parquet")))
+    assert left > 0
+    found = answer_all_with_tools(Speaker(always_asks), SETTINGS, tmp_path / "twice", **HOW)
+    assert found == answer_all_with_tools(Speaker(always_asks), iter(SETTINGS), tmp_path / "once", **HOW)
+    assert found["answers"] == sum(len(setting.questions) for setting in SETTINGS)
+    assert (tmp_path / "once" / "answers.parquet").read_bytes() == (tmp_path / "twice" / "answers.parquet").read_bytes()
+    assert [path.name for path in (tmp_path / "twice").iterdir()] == ["answers.parquet"]
 
 
 def test_who_always_asks_has_no_judgement():
