@@ -33,7 +33,7 @@ from launch.progress import Bar
 from launch.students import Make, Students
 from launch.workspace import Workspace
 from recipes.errors import RecipeError
-from recipes.schema import Edit, Model, Recipe
+from recipes.schema import Distill, Edit, Heal, Model, Recipe
 
 DELTA = "delta.safetensors"
 SEARCHED = tuple(
@@ -174,13 +174,7 @@ class Editing:
     def _heal(self, folder: Path) -> dict[str, Any]:
         heal, recipe = self.config.heal, self.recipe
         start, path, taught = self.work.folder("edit/unhealed"), folder / "encoded.arrow", self._teacher_at_hand()
-        short = dataclasses.replace(
-            recipe.distill, steps=heal.steps, learning_rate=heal.learning_rate, batch_sequences=heal.batch_sequences, optimizer="adamw",
-            curriculum=[], warmup_steps=min(10, heal.steps // 4), stable_fraction=0.0, trackers=[],
-            divergence=recipe.distill.divergence if taught else "none",
-            probe=dataclasses.replace(recipe.distill.probe, every_steps=0),
-            targets=dataclasses.replace(recipe.distill.targets, kind="live", path=None),
-        )  # fmt: skip
+        short = healing(recipe.distill, heal, taught=taught)
         if self.is_main and not path.exists():
             alone = Teaching(kl=1.0 if taught else 0.0, ce=0.0 if taught else 1.0)
             encoded = encode_traces(self._procedural(), load_tokenizer(self.spec, start), alone)
@@ -268,6 +262,20 @@ class Editing:
     def _teacher_at_hand(self) -> bool:
         """Whether healing can follow the teacher's probabilities; behind a server it follows the text."""
         return self.recipe.distill.divergence != "none" and self.recipe.models.teacher.engine == "transformers"
+
+
+def healing(distill: Distill, heal: Heal, *, taught: bool) -> Distill:
+    """The training after an edit: as the arms were trained, but short, on the whole mix at once, its rate falling from the start.
+
+    Args:
+        taught: the teacher is at hand, its probabilities are followed; otherwise its text.
+    """
+    return dataclasses.replace(
+        distill, steps=heal.steps, batch_sequences=heal.batch_sequences, optimizer=heal.optimizer, learning_rate=heal.learning_rate,
+        muon_learning_rate=heal.muon_learning_rate, curriculum=[], warmup_steps=min(10, heal.steps // 4), stable_fraction=0.0, trackers=[],
+        divergence=distill.divergence if taught else "none", probe=dataclasses.replace(distill.probe, every_steps=0),
+        targets=dataclasses.replace(distill.targets, kind="live", path=None),
+    )  # fmt: skip
 
 
 def needs_no_fact(trace: Trace) -> bool:

@@ -15,13 +15,16 @@ class Heal:
     """A short training behind the edit, on kept traces that no filter changed: arithmetic is what edits hurt."""
 
     steps: int = 60  # optimizer steps; 0 = none
+    optimizer: Literal["adamw", "muon"] = "adamw"  # muon: matrices by Muon, the rest by AdamW; behind a deep cut it learns in fewer steps
     learning_rate: float = 3e-4  # AdamW, falls to 0
+    muon_learning_rate: float = 0.02  # falls to 0
     batch_sequences: int = 80
     families: list[str] = field(default_factory=list)  # sources without their prefix, e.g. [sums, story]; empty: all that are unchanged
 
     def __post_init__(self) -> None:
         require(self.steps >= 0, f"edit.heal.steps {self.steps} is below 0")
         require(self.learning_rate > 0, f"edit.heal.learning_rate {self.learning_rate} is not above 0")
+        require(self.muon_learning_rate > 0, f"edit.heal.muon_learning_rate {self.muon_learning_rate} is not above 0")
         require(self.batch_sequences >= 1, f"edit.heal.batch_sequences {self.batch_sequences} is below 1")
 
 

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from data_filters.shards import write_shard
 from data_filters.traces import SCHEMA, Span, Trace, to_row
@@ -15,7 +16,7 @@ from distill.planted import World
 from distill.teacher import own_tokenizer
 from eval.edit_score import search_questions
 from eval.relearn import relearn
-from launch.editing import needs_no_fact
+from launch.editing import healing, needs_no_fact
 from launch.memory import main as memory
 from launch.pipeline import run
 from launch.workspace import Workspace
@@ -141,6 +142,7 @@ def test_a_recipe_that_cannot_work_is_refused_before_any_model(tmp_path):
     for word, line in (
         ("edit.arm=scrub_only", r"edit.arm 'scrub_only' is none of distill.arms"),
         ("edit.taken=[1.5]", r"edit.taken: 1.5 is outside 0..1"),
+        ("edit.heal.muon_learning_rate=0", r"edit.heal.muon_learning_rate 0.0 is not above 0"),
         ("edit.layers=[-1]", r"edit.layers: -1; layers are counted from 0"),
     ):
         with pytest.raises(RecipeError, match=line):
@@ -164,6 +166,24 @@ def test_memory_on_and_off_from_the_command_line(finished, tmp_path, capsys):
         assert memory([str(word) for word in words]) == 2
         told = capsys.readouterr().err
         assert line in told and told.count("error: ") == 1
+
+
+def test_healing_takes_its_optimizer_from_its_own_knobs_and_the_rest_from_the_arms(tmp_path):
+    words = ("distill.optimizer=adamw", "distill.weight_decay=0.2", "edit.heal.optimizer=muon", "edit.heal.muon_learning_rate=0.03")
+    recipe = recipe_of(tmp_path, *words, "edit.heal.learning_rate=0.002")
+    short = healing(recipe.distill, recipe.edit.heal, taught=True)
+    assert (short.optimizer, short.muon_learning_rate, short.learning_rate, short.steps) == ("muon", 0.03, 0.002, 2)
+    assert (short.weight_decay, short.divergence, short.curriculum) == (0.2, recipe.distill.divergence, [])
+    assert healing(recipe.distill, recipe.edit.heal, taught=False).divergence == "none"
+    assert recipe_of(tmp_path).edit.heal.optimizer == "adamw"
+
+
+def test_an_edit_is_healed_with_muon_too(made, finished):
+    work = walk_copy(made, finished, ["stages=edit", "edit.heal.optimizer=muon"])
+    healed, other = (load_file(root / "edit/student/model.safetensors") for root in (work, finished))
+    whole = load_file(finished / "edit/unhealed/model.safetensors")
+    matrix = next(name for name in whole if name.endswith("gate_proj.weight"))
+    assert (healed[matrix] - whole[matrix]).abs().max() > 5 * (other[matrix] - whole[matrix]).abs().max() > 0
 
 
 @pytest.mark.parametrize(

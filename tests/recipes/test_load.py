@@ -164,7 +164,7 @@ def test_to_yaml_round_trip(tmp_path_factory: pytest.TempPathFactory, name, syst
         ("seeed: 1", "mine.yaml:2: unknown key 'seeed'; did you mean 'seed'?"),
         ("distill:\n\n  learning_rat: 1", "mine.yaml:4: unknown key 'distill.learning_rat'; did you mean 'distill.learning_rate'?"),
         ("overlap: 1", "mine.yaml:2: unknown key 'overlap'; did you mean 'filter.overlap'?"),
-        ("optimizer: muon", "mine.yaml:2: unknown key 'optimizer'; did you mean 'teacher.optimizer' or 'distill.optimizer'?"),
+        ("schedule: wsd", "mine.yaml:2: unknown key 'schedule'; did you mean 'teacher.schedule' or 'distill.schedule'?"),
         ("models: {zzz: 1}", "mine.yaml:2: unknown key 'models.zzz'; known here: teacher, student"),
         ("distill:\n  steps: many", "mine.yaml:3: distill.steps is 'many', wanted a whole number"),
         ("distill: {steps: 3.0}", "mine.yaml:2: distill.steps is 3.0, wanted a whole number"),
