@@ -1,6 +1,8 @@
 """Where a text may state a fact: numbers, dates, names, titles and short answers. Word lists and regular expressions, no model."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 
 from data_filters.curriculum import Curriculum, load_curriculum
 from data_filters.dates import find_dates
@@ -54,13 +56,15 @@ def find_facts(
 def _on_words(more: Iterable[Found], sentences: Sequence[Sentence], kept: Sequence[Found], curriculum: Curriculum) -> Iterator[Found]:
     """Spans of others, widened to words and numbers; where ours cover a part, the words left over. Spans past the end of the text
     vanish."""
-    tokens = [token for sentence in sentences for token in sentence.tokens if token.kind in ("word", "number")] if more else []
-    for one in more:
-        rest = [
-            token for token in tokens
-            if token.start < one.end and one.start < token.end and not any(ours.start < token.end and token.start < ours.end for ours
-            in kept)
-        ]  # fmt: skip
+    found = list(more)
+    if not found:
+        return
+    ours = {place for one in kept for place in range(one.start, one.end)}
+    tokens = [token for sentence in sentences for token in sentence.tokens if token.kind in ("word", "number")]
+    ends = [token.end for token in tokens]
+    for one in found:
+        near = takewhile(lambda token, end=one.end: token.start < end, islice(tokens, bisect_right(ends, one.start), None))
+        rest = [token for token in near if ours.isdisjoint(range(token.start, token.end))]
         if any(not curriculum.knows(token.key) for token in rest):
             yield one._replace(start=rest[0].start, end=rest[-1].end)
 
