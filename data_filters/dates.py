@@ -36,7 +36,7 @@ _DATE = re.compile(
     | \((?P<bracketed>{_YEAR})\)""",
     re.VERBOSE,
 )  # fmt: skip
-_HINT = re.compile(r"\d+|[Cc]entur")
+_HINT = re.compile(rf"\d{{4}}|[Cc]entur|{_MONTH}|BC|CE|AD")
 _REACH = 48  # characters; no form is longer
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?")
@@ -65,7 +65,7 @@ def find_dates(text: str) -> Iterator[Date]:
 
 
 def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """The surroundings of what every date has in it, a figure or the word century: the rest need not be searched."""
+    """The surroundings of what every date has in it, figures of a year, a month or a word for an era: the rest need not be searched."""
     start = end = -1
     for hint in _HINT.finditer(text):
         if hint.start() - _REACH > end:

@@ -1,9 +1,11 @@
 """Pass 1 of the filter stage: what can be said of a trace by itself."""
 
-import pickle
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +21,13 @@ from data_filters.select import select
 from data_filters.shape import misshapen
 from data_filters.shards import replacing
 from data_filters.stack import Stack
-from data_filters.traces import Span, Trace
+from data_filters.traces import SPAN_NAMES, Span, Trace, from_row, to_row
 from data_filters.units import Refused, read_unit
 from data_filters.verify import final_answer, verify
 from data_filters.workplace import Workplace
 
 Fault = tuple[str, str]  # filter, reason
+_VALUES = attrgetter(*SPAN_NAMES)
 
 
 @dataclass(slots=True)
@@ -37,6 +40,17 @@ class Looked:
     late: Fault | None = None  # counts only where no merge finds an earlier reason
     spans: Sequence[Span] = ()
 
+    def line(self) -> str:
+        """For a file of JSON lines; what another data set put into a message is kept as text."""
+        spans = [_VALUES(span) for span in self.spans]
+        return json.dumps([to_row(self.trace), self.gold, self.fault, self.late, spans], default=str) + "\n"
+
+    @classmethod
+    def of_line(cls, line: str) -> "Looked":
+        row, gold, fault, late, spans = json.loads(line)
+        found = [Span(**dict(zip(SPAN_NAMES, values, strict=True))) for values in spans]
+        return cls(from_row(row), gold, _fault(fault), _fault(late), found)
+
 
 def look(folder: Path, number: int) -> int:
     """Writes what the first pass found of a unit, and its keys; gives the number of traces."""
@@ -45,9 +59,19 @@ def look(folder: Path, number: int) -> int:
     asked = read_asked(job.asked, number)
     seen = examine(read_unit(job.units[number]), job.stack, asked)
     _keys(seen, job.stack).save(work.keys(number))
-    with replacing(work.looked(number)) as partial:
-        partial.write_bytes(pickle.dumps(seen))
+    with replacing(work.looked(number)) as partial, partial.open("w", encoding="ascii") as lines:
+        lines.writelines(one.line() for one in seen)
     return len(seen)
+
+
+def looked(path: Path) -> Iterator[Looked]:
+    """What `look` wrote, in its order."""
+    with path.open(encoding="ascii") as lines:
+        yield from map(Looked.of_line, lines)
+
+
+def _fault(said: Sequence[Any] | None) -> Fault | None:
+    return None if said is None else (said[0], said[1])
 
 
 def examine(records: Iterable[Trace | Refused], stack: Stack, asked: Said) -> list[Looked]:

@@ -9,16 +9,16 @@ from data_filters.curriculum import stem
 from data_filters.lexicon import is_ordinary
 
 Value = int | Fraction
-_TOKEN = re.compile(
-    r"""(?P<tag></?think>)
+_TOKEN = re.compile(  # the likeliest first; no two begin alike but "-3" and "-"
+    r"""[ ]?+(?:(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
+    |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
     |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3]?
         (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?::\d\d)?(?!\d) | \d+(?:\.\d+)?)
         (?:st\b|nd\b|rd\b|th\b|%)?)
-    |(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
-    |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
     |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
     |(?P<pause>[,;()\u2014])
-    |(?P<colon>[:|])""",
+    |(?P<colon>[:|])
+    |(?P<tag></?think>))""",
     re.VERBOSE,
 )
 _NEXT_WORD = re.compile(r"\s+([A-Z][a-z]+)")
@@ -82,38 +82,42 @@ def read(text: str) -> tuple[Sentence, ...]:
     """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never cross a tag."""
     answer_start = text.rfind("</think>")
     sentences: list[Sentence] = []
-    tokens: list[Token] = []
+    tokens, words, names, numbers = _nothing()
     first, previous = True, ""
     for match in _TOKEN.finditer(text):
-        kind, found = match.lastgroup or "", match.group()
-        if kind in ("stop", "tag"):
-            if found == "." and _abbreviates(previous) and not _ends_label(text, tokens, match.end()):
+        kind = match.lastgroup or ""
+        found, (start, end) = match[kind], match.span(kind)
+        if kind == "word":
+            token = Token(kind, start, end, found, stem(found), None, first, end - start > 1 and found[0].isupper())
+            words.append(token)
+            if token.name:
+                names.append(token)
+            first = False
+        elif kind in ("stop", "tag"):
+            if found == "." and _abbreviates(previous) and not _ends_label(text, tokens, end):
                 continue
             if tokens:
-                sentences.append(_sentence(tokens, "?" in found, answer_start))
-                tokens = []
+                sentences.append(Sentence(tokens, words, names, numbers, "?" in found, tokens[0].start > answer_start))
+                tokens, words, names, numbers = _nothing()
             first = True
             continue
-        start, end = match.span()
-        if kind == "word":
-            tokens.append(Token(kind, start, end, found, stem(found), None, first, end - start > 1 and found[0].isupper()))
-            first = False
         elif kind == "number":
-            tokens.append(Token(kind, start, end, found, found, value_of(found), first, False))
+            token = Token(kind, start, end, found, found, value_of(found), first, False)
+            numbers.append(token)
             first = False
         else:
-            tokens.append(Token(kind, start, end, found, _OPERATORS.get(found, found), None, first, False))
+            token = Token(kind, start, end, found, _OPERATORS.get(found, found), None, first, False)
             first = first or kind == "colon"
+        tokens.append(token)
         previous = found
     if tokens:
-        sentences.append(_sentence(tokens, False, answer_start))
+        sentences.append(Sentence(tokens, words, names, numbers, False, tokens[0].start > answer_start))
     return tuple(sentences)
 
 
-def _sentence(tokens: list[Token], asks: bool, answer_start: int) -> Sentence:
-    words = [token for token in tokens if token.kind == "word"]
-    numbers = [token for token in tokens if token.kind == "number"]
-    return Sentence(tokens, words, [token for token in words if token.name], numbers, asks, tokens[0].start > answer_start)
+def _nothing() -> tuple[list[Token], list[Token], list[Token], list[Token]]:
+    """Tokens of a sentence that begins, and its words, names and numbers."""
+    return [], [], [], []
 
 
 def _ends_label(text: str, tokens: list[Token], end: int) -> bool:

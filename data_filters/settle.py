@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_filters.canaries import plant
-from data_filters.examine import Fault, Looked, knows
+from data_filters.examine import Fault, Looked, knows, looked
 from data_filters.exposure import Ledger, facts_of
 from data_filters.passes import load_job
 from data_filters.scrub import is_acted_on
@@ -31,11 +31,10 @@ def settle(folder: Path, number: int) -> int:
     """Writes kept, dropped, the ledger and the sketch of a unit; gives the number of traces."""
     job = load_job(folder)
     work = Workplace(job.out, "")
-    seen: list[Looked] = pickle.loads(work.looked(number).read_bytes())
     strikes = work.struck_rows(number)
     sketch, ledger, facts = Sketch(), Ledger(), []
     kept, dropped = [], []
-    for row, one in enumerate(seen):
+    for row, one in enumerate(looked(work.looked(number))):
         fault = fate(one, strikes.get(row))
         trace, fault = _out(one, fault, job.stack, sketch, ledger)
         if fault and (fault[0] == "read" or not job.stack.report_only):
@@ -52,7 +51,7 @@ def settle(folder: Path, number: int) -> int:
     ledger.save(work.ledger(number))
     with replacing(work.settled(number)) as partial:
         partial.write_bytes(pickle.dumps((sketch, facts)))
-    return len(seen)
+    return len(kept) + len(dropped)
 
 
 def fate(one: Looked, strike: Strike | None) -> Fault | None:

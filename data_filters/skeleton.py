@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-_TOKEN = re.compile(r"(?P<number>\d[\d,.:/]*\d|\d)|(?P<word>[^\W\d_][\w']*(?:-\w+)*)|(?P<sign>[-+*/=<>%^])")
+_TOKEN = re.compile(r" ?+(?:(?P<word>[^\W\d_][\w']*(?:-\w+)*)|(?P<number>\d[\d,.:/]*\d|\d)|(?P<sign>[-+*/=<>%^]))")
 
 
 class Skeleton(NamedTuple):
@@ -26,11 +26,12 @@ def skeleton(text: str, knows: Callable[[str], bool]) -> Skeleton:
     values: list[str] = []
     slots: dict[str, str] = {}
     for match in _TOKEN.finditer(text):
-        found = match.group()
-        if match.lastgroup == "number":
+        kind = match.lastgroup or ""
+        found = match[kind]
+        if kind == "number":
             words.append("#")
             values.append(found)
-        elif match.lastgroup == "word" and len(found) > 1 and found[0].isupper() and not knows(found):
+        elif kind == "word" and len(found) > 1 and found[0].isupper() and not knows(found):
             name = found.removesuffix("'s")
             if name not in slots:
                 slots[name] = f"@{len(slots) + 1}"

@@ -1,9 +1,10 @@
 """What a prompt tells, and about whom: sentences with their words, numbers and named entities."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from data_filters.arithmetic import expression_values
 from data_filters.curriculum import Curriculum, stem
@@ -11,6 +12,7 @@ from data_filters.dates import find_dates, told_parts
 from data_filters.quantities import find_quantities
 from data_filters.reading import NUMBER_WORDS, Sentence, Token, Value, read
 
+T = TypeVar("T")
 _PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))
 _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be worked out
     "how calculate compute solve evaluate determine sum total count average product difference remainder minimum maximum many much "
@@ -119,16 +121,27 @@ def _statements(
     prompt: str, sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum
 ) -> tuple[Statement, ...]:  # fmt: skip
     statements: list[Statement] = []
-    months, values = _written_out(prompt)
-    for sentence in sentences:
-        start, end = sentence.tokens[0].start, sentence.tokens[-1].end
-        words = frozenset(token.key for token in sentence.words).union(*(found for place, found in months if start <= place < end))
-        numbers = frozenset(_numbers(sentence)).union(*(found for place, found in values if start <= place < end))
+    said_months, said_values = _written_out(prompt)
+    months, values = _by_sentence(sentences, said_months), _by_sentence(sentences, said_values)
+    for place, sentence in enumerate(sentences):
+        words = frozenset([token.key for token in sentence.words]).union(*months.get(place, ()))
+        numbers = frozenset(_numbers(sentence)).union(*values.get(place, ()))
         about = frozenset(token.key for token in sentence.names if _names_entity(token, lowercase, curriculum))
-        if not about and statements and words & _PRONOUNS:
+        if not about and statements and not words.isdisjoint(_PRONOUNS):
             about = statements[-1].about
         statements.append(Statement(words, numbers, about))
     return tuple(statements)
+
+
+def _by_sentence(sentences: tuple[Sentence, ...], found: list[tuple[int, set[T]]]) -> dict[int, list[set[T]]]:
+    """What was found at a place of the prompt, by the number of its sentence."""
+    starts = [sentence.tokens[0].start for sentence in sentences] if found else []
+    by_sentence: dict[int, list[set[T]]] = {}
+    for at, parts in found:
+        number = bisect_right(starts, at) - 1
+        if number >= 0 and at < sentences[number].tokens[-1].end:
+            by_sentence.setdefault(number, []).append(parts)
+    return by_sentence
 
 
 def _written_out(prompt: str) -> tuple[list[tuple[int, set[str]]], list[tuple[int, set[Value]]]]:

@@ -69,7 +69,7 @@ _SPAN = pa.struct(
         *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
     ]
 )  # fmt: skip
-_SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
+SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
 SCHEMA = pa.schema(
     [
         ("id", pa.string()), ("problem_id", pa.string()), ("source", pa.string()), ("seed", pa.int64()),
@@ -81,6 +81,8 @@ SCHEMA = pa.schema(
     ],
     metadata={VERSION_KEY: str(VERSION)},
 )  # fmt: skip
+_NAMES = tuple(f.name for f in dataclasses.fields(Trace))
+_USAGE = ("prompt_tokens", "completion_tokens", "finish_reason")
 DROPPED_SCHEMA = SCHEMA.append(pa.field("dropped_by", pa.string())).append(pa.field("reason", pa.string()))
 
 
@@ -91,19 +93,17 @@ def trace_id(*parts: object) -> str:
 
 def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
     """The Parquet row of a trace; `extra` adds dropped_by and reason."""
-    row = {f.name: getattr(trace, f.name) for f in dataclasses.fields(trace)}
-    usage = ("prompt_tokens", "completion_tokens", "finish_reason")
-    row["usage"] = {name: row.pop(name) for name in usage}
+    row = {name: getattr(trace, name) for name in _NAMES}
+    row["usage"] = {name: row.pop(name) for name in _USAGE}
     row["messages"] = [{"tool_calls": None, **m} for m in trace.messages]
-    row["spans"] = [{name: getattr(s, name) for name in _SPAN_NAMES} for s in trace.spans]
+    row["spans"] = [{name: getattr(s, name) for name in SPAN_NAMES} for s in trace.spans]
     return row | extra
 
 
 def from_row(row: dict[str, Any]) -> Trace:
     """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load too."""
-    names = {f.name for f in dataclasses.fields(Trace)}
     flat = row | (row.get("usage") or {})
-    known = {k: v for k, v in flat.items() if k in names and v is not None}
+    known = {k: v for k, v in flat.items() if k in _NAMES and v is not None}
     known["messages"] = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
     known["spans"] = [Span(**s) for s in row.get("spans") or []]
     if "id" not in known:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pickle
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -42,21 +41,21 @@ class Workplace:
         return units
 
     def looked(self, number: int) -> Path:
-        return self.folder / f"looked-{number:05d}.pickle"
+        return self.folder / f"looked-{number:05d}.jsonl"
 
     def keys(self, number: int) -> Path:
         return self.folder / f"keys-{number:05d}.npz"
 
     def strikes(self, number: int) -> Path:
-        return self.folder / f"strikes-{number:05d}.pickle"
+        return self.folder / f"strikes-{number:05d}.json"
 
     def strike(self, number: int, rows: dict[int, tuple[str, str]]) -> None:
         """Notes which rows of a unit go: by which filter, and the name of the first of their kind."""
         with replacing(self.strikes(number)) as partial:
-            partial.write_bytes(pickle.dumps(rows))
+            partial.write_text(json.dumps(list(rows.items())), encoding="ascii")
 
     def struck_rows(self, number: int) -> dict[int, tuple[str, str]]:
-        return dict(pickle.loads(self.strikes(number).read_bytes()))
+        return {row: (name, first) for row, (name, first) in json.loads(self.strikes(number).read_text(encoding="ascii"))}
 
     def settled(self, number: int) -> Path:
         return self.folder / f"settled-{number:05d}.pickle"

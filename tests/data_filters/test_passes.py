@@ -72,7 +72,7 @@ def test_processes_change_no_byte(source: Path, unbroken: dict[str, bytes], tmp_
 def test_killed_at_any_moment_the_bytes_are_the_same(source: Path, unbroken: dict[str, bytes], tmp_path: Path, processes: int) -> None:
     """Killed as soon as each kind of file is there; what a dead run's processes still write changes nothing."""
     killed = 0
-    for sign in ("work/looked-00002.pickle", "work/struck", "kept/part-00003.parquet", "knowledge", "report.json")[processes - 1 :]:
+    for sign in ("work/looked-00002.jsonl", "work/struck", "kept/part-00003.parquet", "knowledge", "report.json")[processes - 1 :]:
         command = [sys.executable, "-c", RUN, str(source), str(tmp_path), str(processes)]
         run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         while not (tmp_path / sign).exists() and run.poll() is None:
