@@ -24,7 +24,7 @@ from data_filters.traces import Span, Trace
 from data_filters.verifiers import Check, Verifiers
 from eval.scores import wilson
 
-FACT_FREE = Path(__file__).with_name("fact_free.txt")
+FACT_FREE = {name: Path(__file__).with_name(f"{name}.txt") for name in ("fact_free", "fact_free_second")}  # texts without a fact
 NUMERIC = frozenset(("number", "quantity", "date", "result"))
 PIECE = re.compile(r"\w+|[^\w\s]")
 LEAD = ("Let me work through this. ", "Okay, so the question says: ", "First, I restate the problem. ", "Hmm, let me look at it again. ")
@@ -35,10 +35,10 @@ def main() -> None:
     scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), untold="hide", models=_models(args.ner))
     recall, n = planted_recall(scrubber, args.each, args.seed)
     damage = reasoning_damage(scrubber, args.families, args.items, args.seed)
-    control = fact_free(scrubber)
+    control = {f"{name}_control": fact_free(scrubber, path) for name, path in FACT_FREE.items()}
     errors = grounding_errors(scrubber, args.pairs, args.seed)
     renamed = surrogate_faults(scrubber, args.each, args.seed)
-    print_json({"recall": recall, "n": n, **damage, "fact_free_control": control, "grounding_error": errors, **renamed})
+    print_json({"recall": recall, "n": n, **damage, **control, "grounding_error": errors, **renamed})
 
 
 def _models(ner: bool) -> Sequence[Callable[..., Any]]:
@@ -194,16 +194,20 @@ def _outside(case: dict[str, Any], spans: list[Span]) -> list[Span]:
     return [s for s in ungrounded(spans) if s.kind not in NUMERIC and not any(f.start < s.end and s.start < f.end for f in facts)]
 
 
-def fact_free(scrubber: Scrubber) -> dict[str, float]:
-    """Ungrounded spans in reasoning that states no fact, written for this; per 1,000 pieces, those that are no numbers, and all."""
-    lines = [line.split(" | ", 1) for line in FACT_FREE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+def fact_free(scrubber: Scrubber, path: Path) -> dict[str, float]:
+    """Ungrounded spans in reasoning that states no fact, written for this; per 1,000 pieces, those that are no numbers (with Wilson's
+    interval), and all."""
+    lines = [line.split(" | ", 1) for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     traces = [conversation(prompt, text.replace("\\n", "\n"), str(number)) for number, (prompt, text) in enumerate(lines)]
     found = [span for spans in scrubber.spans_of(traces) for span in ungrounded(spans)]
     pieces = sum(len(PIECE.findall(trace.messages[1]["content"])) for trace in traces)
     wrong = [span for span in found if span.kind not in NUMERIC]
-    print(f"fact-free control: {len(traces)} texts, {pieces} pieces; found wrongly: {[span.original for span in found]}\n")
+    low, high = wilson(len(wrong), pieces)
+    print(f"{path.name}: {len(traces)} texts, {pieces} pieces; found wrongly: {[span.original for span in found]}\n")
     return {
         "over_scrub_per_1000": round(1000 * len(wrong) / pieces, 3),
+        "low": round(1000 * low, 3),
+        "high": round(1000 * high, 3),
         "with_numbers_per_1000": round(1000 * len(found) / pieces, 3),
         "pieces": pieces,
     }

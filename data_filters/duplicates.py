@@ -15,7 +15,7 @@ from data_filters.shards import replacing
 from data_filters.skeleton import skeleton
 from data_filters.traces import Trace
 
-KEYS_AT_ONCE = 4_000_000  # held while merging, about 40 bytes each
+KEYS_AT_ONCE = 2_000_000  # held while merging, about 90 bytes each
 NEAR_WORDS = 20  # in a shorter question one other word ("tin" for "copper") makes another question, so all must agree
 KINDS = ("same", "near", "skeleton", "fact")
 
