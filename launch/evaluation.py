@@ -2,13 +2,14 @@
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import iter_rows, iter_traces, write_shard
+from data_filters.shards import iter_rows, iter_traces
 from distill.models import check_pair, load_config, load_tokenizer
 from distill.splits import digest_of
-from eval.ask import SCHEMA
+from eval.ask import SCHEMA, write_parts
 from eval.ask_tools import answer_all_with_tools
 from eval.harness import check_tasks, run_task, task_files
 from eval.lookup_suites import settings
@@ -64,16 +65,12 @@ def harness_identity(inputs: Inputs) -> Identity:
 
 
 def answer_harness(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
-    """Every task of evaluate.harness, asked of one contender; gives notes for the manifest."""
+    """Every task of evaluate.harness, asked of one contender, a part each; gives notes for the manifest."""
     config = inputs.recipe.evaluate
     engine = inputs.engine(name, config.batch_sequences, where)
-    rows = [
-        row
-        for task in config.harness
-        for row in run_task(task, engine.model, engine.tokenizer, contender=name, system=inputs.recipe.generate.system)
-    ]
-    write_shard(folder / "answers.parquet", rows, SCHEMA)
-    return {"answers": len(rows)}
+    how = {"contender": name, "system": inputs.recipe.generate.system}
+    parts = (partial(run_task, task, engine.model, engine.tokenizer, **how) for task in config.harness)
+    return {"answers": write_parts(folder, parts, SCHEMA)}
 
 
 def answer_with_tools(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
