@@ -33,7 +33,8 @@ class Curriculum:
 
     `ordinary` words are never a fact; `common` words are none unless a text notes them about a named entity.
     All hold stems. `proper` words are capitalised by themselves and make no name of their
-    neighbours, `units` serve quantities, `epithets` may open a name ("New York").
+    neighbours, `units` serve quantities, `epithets` may open a name ("New York"), `terms` close the name of a tool of thought
+    ("Initial Velocity").
     `constants` maps a number to stems of which one must stand in the prompt.
     """
 
@@ -42,6 +43,7 @@ class Curriculum:
     proper: frozenset[str]
     units: frozenset[str]
     epithets: frozenset[str]
+    terms: frozenset[str]
     constants: Mapping[int | Fraction, frozenset[str]]
 
     def knows(self, key: str) -> bool:
@@ -78,9 +80,9 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
 def _curriculum(sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]) -> Curriculum:
     ordinary = frozenset().union(*(words for name, words in sections.items() if name in NEVER_FACTS))
     common = frozenset().union(*(words for name, words in sections.items() if name not in NEVER_FACTS))
-    units, *opening = (frozenset(sections.get(name, ())) for name in ("units", "directions", "colours", "qualities"))
+    units, terms, *opening = (frozenset(sections.get(name, ())) for name in ("units", "terms", "directions", "colours", "qualities"))
     proper = frozenset().union(*(sections.get(name, ()) for name in ("proper words", "weekdays", "months")))
-    return Curriculum(ordinary, common - ordinary, proper, units, frozenset().union(*opening), constants)
+    return Curriculum(ordinary, common - ordinary, proper, units, frozenset().union(*opening), terms, constants)
 
 
 def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:

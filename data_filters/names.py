@@ -30,7 +30,9 @@ _ENDING = re.compile(
     r"|\s&\s(?:Co|Cie|Sons|Partner)\b\.?|-on-[A-Z]\w+|\sam\s[A-Z]\w+)+"
 )
 _HEADLINE = re.compile(r"#+\s(?!(?:The|A|An|Of|On|No)\s)")  # of a section; with an article it may be a title
-_LABELLED = re.compile(r"\**:(?!\s(?:A|An|The)\s[A-Z])")  # a colon, but not the one before a subtitle
+_LABELLED = re.compile(  # a colon, but not the one before a subtitle; or it is said to be a number or a formula
+    r"\**(?::(?!\s(?:A|An|The)\s[A-Z])|\s?=|\s(?:is|are|equals)\s(?:[A-Za-z]\(|[-$]?\d[\d.,/]*%?(?=\s*$|\.\s|\n)))"
+)
 _CLOSES = re.compile(r"\s*\Z|\s+[A-Z<\n]|\n")  # behind a period: it ends the sentence
 _NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")
 _HONORIFIC = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|Sir|Lady|Lord|Dame|Queen|King|Prince|Princess|Pope|Saint|St)\.?\s)+$")
@@ -137,7 +139,7 @@ def _beside_name(text: str, words: list[Token], place: int, curriculum: Curricul
     token = words[place]
     before, after = _neighbour(text, words, place, -1), _neighbour(text, words, place, 1)
     if token.first:
-        if after is None or after.key in curriculum.proper or after is not words[place + 1]:
+        if after is None or after is not words[place + 1] or after.key in curriculum.proper or after.key in curriculum.terms:
             return False
         plain = (
             token.text not in ("The", "A", "An") and is_ordinary(after.key) and not curriculum.knows(after.key)
@@ -225,17 +227,18 @@ def _pieces(text: str, words: list[Token], places: list[int], told: Told, curric
         elif unknown < 0:
             unknown = place
         place += size or 1
-    if unknown >= 0:
+    if unknown >= 0 and not (unknown and all(token.key in curriculum.ordinary or not token.name for token in run[unknown:])):
         yield _name(text, run[unknown:])
 
 
 def _is_heading(text: str, run: list[Token], curriculum: Curriculum) -> bool:
-    """Plain words in title case that head a line or a paragraph: "### Relative Speed", "Major Premise: ...", "Final Answer".
+    """Plain words in title case that head a line or a paragraph: "### Relative Speed", "Major Premise: ...", "Final Answer"; or that name a
+    tool of thought: "the Initial Velocity".
 
     With an article that is capitalised inside a sentence ("The Letter") tools of thought are a title.
     """
     heads = _HEADLINE.match(text, text.rfind("\n", 0, run[0].start) + 1) or _LABELLED.match(text, run[-1].end)
-    if heads and all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
+    if (heads or run[-1].key in curriculum.terms) and all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
         return True
     if run[0].text in ("The", "A", "An") and not run[0].first:
         return False

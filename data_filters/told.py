@@ -92,7 +92,7 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
     sentences = read(prompt)
     lowercase = frozenset(token.key for sentence in sentences for token in sentence.words if not token.name)
     statements = _statements(prompt, sentences, lowercase, curriculum)
-    words = frozenset().union(*(said.words for said in statements))
+    words = frozenset().union(*(said.words for said in statements), ("percent",) if "%" in prompt else ())
     asking = _question(sentences)
     names = [] if asking is None else [token for token in sentences[asking].names if _names_entity(token, lowercase, curriculum)]
     asked = frozenset(token.key for token in names)
@@ -104,7 +104,7 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
         question="" if asking is None else _text(prompt, sentences[asking]),
         asked=asked,
         subject=_last_name(prompt, names),
-        words=words | {"percent"} if "%" in prompt else words,
+        words=words,
         numbers=numbers,
         number_set=frozenset(numbers).union(*(said.numbers for said in statements)),
         entities=frozenset().union(*(said.about for said in statements)),

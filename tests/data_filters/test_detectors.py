@@ -69,6 +69,8 @@ NAMES = [
     ("He left the University of Turdok.", ["University of Turdok"]),
     ('He wrote "The silent harbour" then.', ["The silent harbour"]), ("He wrote *Winter Roses* then.", ["Winter Roses"]),
     ("The film The Letter was long.", ["The Letter"]), ("Final Answer: Therefore, we rotate it. Rotating helps.", []),
+    ("Here the Initial Velocity is small.", []), ("The Running Time is O(n).", []), ("Thus Full Tank = 60.", ["60"]),
+    ("He read Broken Letters there.", ["Broken Letters"]),
 ]  # fmt: skip
 
 
