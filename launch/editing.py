@@ -174,11 +174,11 @@ class Editing:
     def _heal(self, folder: Path) -> dict[str, Any]:
         heal, recipe = self.config.heal, self.recipe
         start, path, taught = self.work.folder("edit/unhealed"), folder / "encoded.arrow", self._teacher_at_hand()
-        short = healing(recipe.distill, heal, taught=taught)
+        short, counts = healing(recipe.distill, heal, taught=taught), dict[str, int]()
         if self.is_main and not path.exists():
             alone = Teaching(kl=1.0 if taught else 0.0, ce=0.0 if taught else 1.0)
-            encoded = encode_traces(self._procedural(), load_tokenizer(self.spec, start), alone)
-            write_encoded(encoded, path, longest=short.sequence_tokens, label="edit: heal")
+            encoded = encode_traces(self._healing(), load_tokenizer(self.spec, start), alone)
+            counts = write_encoded(encoded, path, longest=short.sequence_tokens, label="edit: heal")
         self.work.wait_for(path)
         vocab = self.students.vocab_size if taught else None
         source = (lambda device: LiveTeacher(self.inputs.open_model("teacher"), device, vocab)) if taught else None
@@ -188,7 +188,7 @@ class Editing:
         )  # fmt: skip
         if self.is_main:
             path.unlink()
-            notes |= save_delta(folder / DELTA, load_model(self.spec, self.arm), load_model(self.spec, folder))
+            notes |= counts | save_delta(folder / DELTA, load_model(self.spec, self.arm), load_model(self.spec, folder))
         return notes
 
     def _report(self, folder: Path) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class Editing:
     def _calibration(self, tokenizer: PreTrainedTokenizerBase) -> Iterable[Encoded]:
         """Sequences by the hash of their trace, no longer than a row; then the first half of the text."""
         config, longest = self.config, self.recipe.distill.sequence_tokens
-        traces = self._procedural([]) if config.calibration == "unchanged" else self.students.traces_of(self._view())
+        traces = self._procedural() if config.calibration == "unchanged" else self.students.traces_of(self._view())
         drawn = heapq.nsmallest(config.calibration_sequences, traces, key=lambda trace: digest_of(trace.id))
         yield from (one for one in encode_traces(drawn, tokenizer, Teaching(kl=0.0, ce=1.0)) if len(one.ids) <= longest)
         if config.calibration_text:
@@ -251,13 +251,14 @@ class Editing:
     def _view(self) -> str:
         return "student" if self.config.arm == "base" else self.config.arm
 
-    def _procedural(self, families: list[str] | None = None) -> Iterator[Trace]:
-        """Kept traces that are thought alone, of some families."""
-        wanted = self.config.heal.families if families is None else families
-        source = self.recipe.distill.traces or self.work.folder("filter") / "kept"
-        for trace in iter_traces(source):
-            if needs_no_fact(trace) and (not wanted or trace.source.rpartition("/")[2] in wanted):
-                yield trace
+    def _procedural(self) -> Iterator[Trace]:
+        """Kept traces that are thought alone."""
+        return filter(needs_no_fact, iter_traces(self.recipe.distill.traces or self.work.folder("filter") / "kept"))
+
+    def _healing(self) -> Iterator[Trace]:
+        heal = self.config.heal
+        traces = self.students.traces_of("student") if heal.traces == "scrubbed" else self._procedural()
+        return (trace for trace in traces if not heal.families or trace.source.rpartition("/")[2] in heal.families)
 
     def _teacher_at_hand(self) -> bool:
         """Whether healing can follow the teacher's probabilities; behind a server it follows the text."""

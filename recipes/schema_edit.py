@@ -12,14 +12,15 @@ EDITED = ("edited", "edit_unhealed", "edit_svd", "edit_random", "edit_pca")  # c
 
 @dataclass(frozen=True, kw_only=True)
 class Heal:
-    """A short training behind the edit, on kept traces that no filter changed: arithmetic is what edits hurt."""
+    """A short training behind the edit, on traces without their facts: arithmetic is what edits hurt."""
 
     steps: int = 60  # optimizer steps; 0 = none
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: matrices by Muon, the rest by AdamW; behind a deep cut it learns in fewer steps
     learning_rate: float = 3e-4  # AdamW, falls to 0
     muon_learning_rate: float = 0.02  # falls to 0
     batch_sequences: int = 80
-    families: list[str] = field(default_factory=list)  # sources without their prefix, e.g. [sums, story]; empty: all that are unchanged
+    traces: Literal["unchanged", "scrubbed"] = "unchanged"  # those that no filter changed, or all as a student sees them: it keeps declining
+    families: list[str] = field(default_factory=list)  # sources without their prefix, e.g. [sums, story]; empty: all of these traces
 
     def __post_init__(self) -> None:
         require(self.steps >= 0, f"edit.heal.steps {self.steps} is below 0")

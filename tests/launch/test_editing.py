@@ -186,6 +186,13 @@ def test_an_edit_is_healed_with_muon_too(made, finished):
     assert (healed[matrix] - whole[matrix]).abs().max() > 5 * (other[matrix] - whole[matrix]).abs().max() > 0
 
 
+def test_an_edit_is_healed_on_what_a_student_sees_too(made, finished):
+    """A quarter of the kept traces have a masked fact: it is left out with them, or they go along with nothing taught at it."""
+    work = walk_copy(made, finished, ["stages=edit", "edit.heal.traces=scrubbed"])
+    notes = [json.loads((root / "edit/student/manifest.json").read_text())["notes"] for root in (finished, work)]
+    assert [note["written"] for note in notes] == [60, 80]
+
+
 @pytest.mark.parametrize(
     ("grounding", "action", "thought"), [("given", "keep", True), ("ungrounded", "keep", False), ("ungrounded", "mask", False)]
 )
