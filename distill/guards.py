@@ -1,4 +1,4 @@
-"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate text."""
+"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate text, a phase that was not learned."""
 
 import math
 import zlib
@@ -65,6 +65,14 @@ class Watchdog:
             return []
         numbers = f"{row['repetition']:.0%} of the {REPEAT}-grams in its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
         return self._act([f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"])
+
+    def phase(self, missed: str | None) -> list[str]:
+        """A warning about a curriculum phase that ended before it was learned, if one did.
+
+        Raises:
+            TrainingError: a guard that stops has been touched.
+        """
+        return self._act([missed] if missed and self.guards.act != "off" else [])
 
     def _act(self, said: list[str]) -> list[str]:
         if said and self.guards.act == "stop":

@@ -82,7 +82,7 @@ class Trainer:
                 metrics.write(row)
                 trackers.write(row, at.step + 1)
                 self._say(watchdog.step(at, row))
-                schedule.advance(at, row["loss"])
+                self._say(watchdog.phase(schedule.advance(at, row["loss"])))
                 tokens += int((packed.segments_BT > 0).sum())
                 bar.total = schedule.most_steps(at) if not schedule.done(at) else at.step
                 bar.set_postfix_str(f"loss {row['loss']:.4f}, {tokens / (time.monotonic() - began):,.0f} tokens/s", refresh=False)

@@ -61,13 +61,23 @@ class Schedule:
         final = at.phase == len(self.phases) - 1
         return at.since >= phase.max_steps or (not final and low and at.since >= phase.min_steps)
 
-    def advance(self, at: Progress, loss: float) -> None:
-        """Counts a step and moves on to the next phase when this one has ended."""
+    def advance(self, at: Progress, loss: float) -> str | None:
+        """Counts a step and moves on to the next phase when this one has ended; says so where it ended before it was learned."""
         at.step, at.since = at.step + 1, at.since + 1
         at.smooth = loss if at.smooth is None else EMA_DECAY * at.smooth + (1 - EMA_DECAY) * loss
-        if self.ended(at):
-            at.ends.append(at.since)
-            at.phase, at.since, at.smooth = at.phase + 1, 0, None
+        if not self.ended(at):
+            return None
+        missed = self._missed(at)
+        at.ends.append(at.since)
+        at.phase, at.since, at.smooth = at.phase + 1, 0, None
+        return missed
+
+    def _missed(self, at: Progress) -> str | None:
+        phase, final = self.phases[at.phase], at.phase == len(self.phases) - 1
+        if final or self.replay is not None or at.smooth < phase.until_loss:
+            return None
+        numbers = f"its loss is {at.smooth:.3f}, not under until_loss {phase.until_loss:g}; it may not be learned: raise max_steps"
+        return f"curriculum phase {at.phase + 1} {phase.families} ended by max_steps {phase.max_steps}: {numbers}"
 
     def rate(self, at: Progress) -> float:
         """Share of the full learning rate: warm-up over the whole run, full through the curriculum, decay in the full mix."""

@@ -19,7 +19,7 @@ class Heal:
     learning_rate: float = 3e-4  # AdamW, falls to 0
     muon_learning_rate: float = 0.02  # falls to 0
     batch_sequences: int = 80
-    traces: Literal["unchanged", "scrubbed"] = "unchanged"  # those that no filter changed, or all as a student sees them: it keeps declining
+    traces: Literal["unchanged", "scrubbed"] = "unchanged"  # those no filter changed, or all as a student sees them: it keeps declining
     families: list[str] = field(default_factory=list)  # sources without their prefix, e.g. [sums, story]; empty: all of these traces
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
-    """When a training warns or stops by itself; a loss that is no number always stops it."""
+    """When a training warns or stops by itself (a phase that was not learned too); a loss that is no number always stops it."""
 
     act: Literal["warn", "stop", "off"] = "warn"
     kl_spike: float = 8.0  # divergence of a step over its running mean (100 steps); above: a spike

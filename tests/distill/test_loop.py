@@ -19,7 +19,7 @@ from distill.packing import EncodedFile, pack, write_encoded
 from distill.schedule import Progress, Schedule
 from distill.targets import LiveTeacher
 from recipes.errors import TrainingError
-from recipes.schema import Phase, Training
+from recipes.schema import Guards, Phase, Training
 from tests.distill.conftest import TINY, TINY_MOE
 
 ROOT = Path(__file__).parents[2]
@@ -122,6 +122,22 @@ def test_a_phase_ends_by_its_loss_and_an_arm_repeats_its_length(tokenizer, data,
     assert notes["phases"] == [5, 6]
     _, _, notes = train(tokenizer, data, tmp_path / "c", curriculum=hard, replay=[3, 6])
     assert notes["phases"] == [3, 6]
+
+
+@pytest.mark.parametrize(("losses", "replay", "said"), [((2.0, 2.0), None, True), ((2.0, 1e-9), None, False), ((2.0, 2.0), [2, 6], False)])
+def test_a_phase_that_ended_before_it_was_learned_says_so(data, losses, replay, said):
+    phase = Phase(families=["sums"], until_loss=1.9, min_steps=1, max_steps=2)
+    schedule, at = Schedule(Training(**SMALL, curriculum=[phase]), data, 1, replay), Progress()
+    first, last = (schedule.advance(at, loss) for loss in losses)
+    assert first is None and at.phase == 1
+    wanted = "curriculum phase 1 ['sums'] ended by max_steps 2: its loss is 2.000, not under until_loss 1.9"
+    assert (last or "").startswith(wanted) if said else last is None
+
+
+def test_a_guard_that_stops_stops_at_a_phase_that_was_not_learned(tokenizer, data, tmp_path):
+    hard = [Phase(families=["sums"], until_loss=0.0, min_steps=1, max_steps=5)]
+    with pytest.raises(TrainingError, match=r"phase 1 \['sums'\] ended by max_steps 5.*guards.act: warn goes on"):
+        train(tokenizer, data, tmp_path, curriculum=hard, guards=Guards(act="stop"))
 
 
 def test_batches_are_a_function_of_seed_phase_and_step(data):
