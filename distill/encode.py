@@ -32,6 +32,7 @@ class Encoded:
     ce: np.ndarray  # of the cross-entropy
     flat: np.ndarray  # of the pull toward a flat distribution
     source: str = ""
+    tools: bool = False  # whether the conversation offers any
     row: int = -1  # number in its file
 
 
@@ -98,7 +99,7 @@ def _weigh(
                 if start + span.end >= stop and span.action in REPLACED:
                     touched = np.append(touched, closing)
                 weights[:, touched] = teaching.of_span(span, role)
-    return Encoded(ids, *weights, trace.source)
+    return Encoded(ids, *weights, trace.source, trace.tools is not None)
 
 
 def _opening(text: str, start: int, header: str) -> int:

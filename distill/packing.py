@@ -18,7 +18,14 @@ from tqdm import tqdm
 from distill.encode import WEIGHTS, Encoded
 from recipes.errors import ShardError
 
-_SCHEMA = pa.schema([("ids", pa.list_(pa.int32())), *((name, pa.list_(pa.float32())) for name in WEIGHTS), ("source", pa.string())])
+_SCHEMA = pa.schema(
+    [
+        ("ids", pa.list_(pa.int32())),
+        *((name, pa.list_(pa.float32())) for name in WEIGHTS),
+        ("source", pa.string()),
+        ("tools", pa.bool_()),
+    ]
+)
 
 
 def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = "") -> dict[str, int]:
@@ -74,12 +81,24 @@ class EncodedFile:
     def __len__(self) -> int:
         return self._table.num_rows
 
-    def pool(self, families: Sequence[str]) -> np.ndarray:
-        """Row numbers whose source ends in one of `families` (all rows for an empty list)."""
-        if not families:
-            return np.arange(len(self))
-        names = [i for i, s in enumerate(self._sources.dictionary.to_pylist()) if s.rpartition("/")[2] in families]
-        return np.flatnonzero(np.isin(self._sources.indices.to_numpy(), names))
+    def pool(self, families: Sequence[str], *, tools: bool = True) -> np.ndarray:
+        """Row numbers whose source ends in one of `families` (all rows for an empty list).
+
+        Args:
+            tools: those of conversations that offer tools too.
+
+        Raises:
+            ShardError: the file does not say which do.
+        """
+        within = np.ones(len(self), bool)
+        if families:
+            names = [i for i, s in enumerate(self._sources.dictionary.to_pylist()) if s.rpartition("/")[2] in families]
+            within = np.isin(self._sources.indices.to_numpy(), names)
+        if not tools:
+            if "tools" not in self._table.column_names:
+                raise ShardError(f"{self.path}: does not say which conversations offer tools; delete it and run again")
+            within &= ~self._table["tools"].to_numpy()
+        return np.flatnonzero(within)
 
     def digest(self) -> str:
         """Of all ids, and of which tokens a divergence teaches: what a cache of targets depends on."""

@@ -34,12 +34,13 @@ class Schedule:
 
     def __init__(self, training: Training, data: EncodedFile, seed: int, replay: list[int] | None) -> None:
         self.phases = [*training.curriculum, Phase(families=[], max_steps=training.steps, min_steps=training.steps)]
-        self.pools = [data.pool(phase.families) for phase in self.phases]
+        self.pools = [data.pool(phase.families, tools=phase.tools) for phase in self.phases]
         self.training, self.seed, self.replay = training, seed, replay
         for phase, pool in zip(self.phases, self.pools, strict=True):
             if not len(pool):
                 raise TrainingError(
-                    f"curriculum phase {phase.families}: no trace of these families to train on; check the sources and the filter's report"
+                    f"curriculum phase {phase.families}: no trace of these families{'' if phase.tools else ' without tools'} to train on; "
+                    "check the sources and the filter's report"
                 )
 
     def rows(self, at: Progress) -> np.ndarray:

@@ -14,11 +14,11 @@ class Sleep:
     rank: int = 16  # of the adapter
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: list(Lora().targets))
-    steps: int = 400
-    batch_sequences: int = 48
-    learning_rate: float = 3e-3  # AdamW, falls to 0
-    rehearsal: float = 0.6  # share of a batch that has no document: what the student says of other things stays as it is, 0..1
-    rehearsed: int = 3000  # prompts that are: of the kept traces, half of them such as the student declines
+    steps: int = 500
+    batch_sequences: int = 64
+    learning_rate: float = 2e-3  # AdamW, falls to 0
+    rehearsal: float = 0.8  # share of a batch that has no document: what the student says of other things stays as it is, 0..1
+    rehearsed: int = 8000  # prompts that are: of the kept traces, half of them such as the student declines
     max_new_tokens: int = 48
 
     def __post_init__(self) -> None:

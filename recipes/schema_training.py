@@ -11,6 +11,7 @@ class Phase:
     """A stretch of the curriculum: some families only, until the smoothed loss is low enough."""
 
     families: list[str]  # source names without their prefix, e.g. [follow, read]
+    tools: bool = True  # conversations that offer tools too
     until_loss: float = 0.05  # nats a taught token, exponential mean over steps (decay 0.9)
     min_steps: int = 30
     max_steps: int = 400

@@ -11,7 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig,
 
 from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
-from data_filters.tools import call_message, result_message
+from data_filters.tools import LOOKUP, call_message, offered, result_message
 from data_filters.traces import Span, Trace
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
@@ -159,6 +159,22 @@ def test_files_count_what_they_leave_out(tmp_path):
     counts = write_encoded(rows, tmp_path / "e.arrow", longest=16)
     assert counts == {"written": 2, "too_long": 1, "untaught": 1, "taught_tokens": 10}
     assert [len(s.ids) for s in EncodedFile(tmp_path / "e.arrow").take([1, 0])] == [6, 4]
+
+
+def test_a_pool_is_of_some_families_and_may_leave_out_conversations_that_offer_tools(tmp_path):
+    plain, other = sequences([4, 6, 5]), sequences([7, 8])
+    named = [replace(s, source=f"planted/{name}") for s, name in zip(plain, ("read", "sums", "read"), strict=True)]
+    named += [replace(s, source="planted/read", tools=True) for s in other]
+    write_encoded(named, tmp_path / "e.arrow", longest=16)
+    file = EncodedFile(tmp_path / "e.arrow")
+    assert [*file.pool(["read"])] == [0, 2, 3, 4] and [*file.pool(["read"], tools=False)] == [0, 2]
+    assert [*file.pool([])] == [0, 1, 2, 3, 4] and [*file.pool([], tools=False)] == [0, 1, 2]
+
+
+def test_a_trace_that_offers_tools_says_so_in_its_sequence(tokenizer):
+    talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
+    traces = [Trace(id="t", problem_id="", source="s", seed=0, messages=talk, tools=tools) for tools in (None, offered(LOOKUP))]
+    assert [one.tools for one in encode_traces(traces, tokenizer, Teaching())] == [False, True]
 
 
 def test_nothing_to_train_on_is_an_error(tmp_path):

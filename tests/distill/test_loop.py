@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,9 +151,18 @@ def test_batches_are_a_function_of_seed_phase_and_step(data):
     assert set(schedule.rows(Progress(phase=0, since=11))) <= sums and len(sums) == 30
 
 
-def test_a_curriculum_without_traces_is_refused(data):
+def test_a_curriculum_without_traces_is_refused(data, tmp_path):
     with pytest.raises(TrainingError, match=r"curriculum phase \['chess'\]: no trace"):
         Schedule(Training(**SMALL, curriculum=[Phase(families=["chess"])]), data, 1, None)
+    tooled = EncodedFile(write_all_with_tools(data, tmp_path / "tools.arrow"))
+    Schedule(Training(**SMALL, curriculum=[Phase(families=["sums"])]), tooled, 1, None)
+    with pytest.raises(TrainingError, match=r"curriculum phase \['sums'\]: no trace of these families without tools"):
+        Schedule(Training(**SMALL, curriculum=[Phase(families=["sums"], tools=False)]), tooled, 1, None)
+
+
+def write_all_with_tools(data, path):
+    write_encoded([replace(one, source="planted/sums", tools=True) for one in data.take(range(12))], path, longest=96)
+    return path
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
