@@ -24,7 +24,9 @@ from data_filters.traces import Span, Trace
 from data_filters.verifiers import Check, Verifiers
 from eval.scores import wilson
 
-FACT_FREE = {name: Path(__file__).with_name(f"{name}.txt") for name in ("fact_free", "fact_free_second")}  # texts without a fact
+FACT_FREE = {  # texts without a fact
+    name: Path(__file__).with_name(f"{name}.txt") for name in ("fact_free", "fact_free_second", "fact_free_third")
+}
 NUMERIC = frozenset(("number", "quantity", "date", "result"))
 PIECE = re.compile(r"\w+|[^\w\s]")
 LEAD = ("Let me work through this. ", "Okay, so the question says: ", "First, I restate the problem. ", "Hmm, let me look at it again. ")

@@ -1,7 +1,11 @@
 """What a text makes itself: symbols that it introduces, and words that follow from the letters of given ones."""
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
+
+from data_filters.curriculum import stem
+from data_filters.lexicon import is_ordinary
 
 _LET = re.compile(
     r"\b(?:[Ll]et|[Dd]efine|[Dd]enote|[Cc]all|[Ll]abel|[Ss]et)\b[^.\n]{0,40}?\$?\b([A-Z]\w{0,9})\$?\s(?:be\b|denote|=|:=|represent|stand|as\b)"
@@ -12,6 +16,10 @@ _FIGURE = re.compile(
 )
 _ASSIGNED = re.compile(r"(?<!\w)([A-Z]{1,5}\d?)\s?:?=(?!=)")
 _APPLIED = re.compile(r"\b[A-Za-z]\(([A-Z]{1,4})\)")  # P(HH)
+_CODE = re.compile(r"```(.*?)(?:```|\Z)|`([^`\n]+)`", re.DOTALL)
+_NO_CODE = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?:#|//|--).*")  # strings and comments inside it
+_IDENTIFIER = re.compile(r"(?<![\w.])[A-Z]\w+")
+_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _CAPITALS = re.compile(r"[A-Z]+\d?|[A-Z]\w+")
 _LETTER_CUES = frozenset(  # stems of words by which a prompt asks for work on letters
     "letter word unscramble jumble anagram cipher decrypt encrypt decode encode spell palindrome reverse font ascii acronym scrambled "
@@ -26,12 +34,19 @@ _MIN_DRAWING = 100  # characters
 
 
 def symbols(text: str) -> frozenset[str]:
-    """Symbols that the text introduces: "Let N be", "points P and QR", "SUM = "."""
+    """Symbols that the text introduces: "Let N be", "points P and QR", "SUM = ", and what stands in code."""
     found = {match[1] for match in _LET.finditer(text)} | {match[1] for match in _ASSIGNED.finditer(text)}
     found |= {match[1] for match in _APPLIED.finditer(text)}
     for match in _FIGURE.finditer(text):
         found.update(_CAPITALS.findall(match[1]))
-    return frozenset(found)
+    return frozenset(found.union(*map(_identifiers, _CODE.finditer(text))))
+
+
+def _identifiers(code: re.Match[str]) -> Iterator[str]:
+    """Capitalised names in code that are made of ordinary words: "ValueError", "TwoStackQueue", "NULL"; no "France"."""
+    for name in _IDENTIFIER.findall(_NO_CODE.sub(" ", code[1] or code[2] or "")):
+        if name.isupper() or all(is_ordinary(stem(part)) for part in _HUMPS.findall(name)):
+            yield name
 
 
 class Letters:

@@ -1,9 +1,9 @@
 """Names in a text: runs of capitalised words, with their initials, particles and company endings."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
-from data_filters.curriculum import Curriculum
+from data_filters.curriculum import Curriculum, stem
 from data_filters.found import Found
 from data_filters.gazetteer import Gazetteer
 from data_filters.lexicon import KIND_WORDS, is_ordinary
@@ -33,6 +33,13 @@ _HEADLINE = re.compile(r"#+\s(?!(?:The|A|An|Of|On|No)\s)")  # of a section; with
 _LABELLED = re.compile(  # a colon, but not the one before a subtitle; or it is said to be a number or a formula
     r"\**(?::(?!\s(?:A|An|The)\s[A-Z])|\s?=|\s(?:is|are|equals)\s(?:[A-Za-z]\(|[-$]?\d[\d.,/]*%?(?=\s*$|\.\s|\n)))"
 )
+_ONE_OF_MANY = re.compile(  # "a Jump Discontinuity", "this Agreement": a term; not "Roses Without a River", nor "A River"
+    r"(?:\A|\n|[^\w\s]\s*|\b[a-z][\w'-]*\s)(?:an?|[Tt]his|[Ee]ach|[Ee]very|[Aa]ny|[Ss]uch|[Yy]our|[Oo]ur|[Tt]heir|[Ii]ts|[Oo]wn|[Aa]nother)"
+    r"\s[*_`\"]*\Z"
+)
+_TOPIC = re.compile(r"^\s*(?:#+\s|(?:[-*]\s)?\*\*)([^\n*#]+)", re.MULTILINE)  # what a heading or a bold label says
+_QUOTES = ("\"", "\u201c")
+_BOLD_LINE = re.compile(r"(?:[-*]\s)?\*\*(?!(?:The|A|An|Of|On|No)\s)[^*\n]+\*\*:?[ \t]*\n\s*\S")  # heads what follows
 _CLOSES = re.compile(r"\s*\Z|\s+[A-Z<\n]|\n")  # behind a period: it ends the sentence
 _NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")
 _HONORIFIC = re.compile(r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|Sir|Lady|Lord|Dame|Queen|King|Prince|Princess|Pope|Saint|St)\.?\s)+$")
@@ -54,7 +61,9 @@ _HEADS = frozenset(  # stems of ordinary words that open a name before "of"
 
 def find_names(text: str, sentences: Sequence[Sentence], told: Told, curriculum: Curriculum, gazetteer: Gazetteer) -> Iterator[Found]:
     """Runs of names, cut where the prompt knows parts of them."""
-    known = _evidence(sentences, told, curriculum)
+    known = _evidence(text, sentences, told, curriculum)
+    plain = told.lowercase.union(token.key for sentence in sentences for token in sentence.words if not token.name)
+    plain = plain.union(stem(topic[1].strip().rstrip(":.")) for topic in _TOPIC.finditer(text)) - told.entities
     for sentence in sentences:
         if not sentence.names:
             continue
@@ -64,11 +73,11 @@ def find_names(text: str, sentences: Sequence[Sentence], told: Told, curriculum:
         run: list[int] = []
         for place in counting:
             if run and not _joined(text, words, run[-1], place, curriculum):
-                yield from _pieces(text, words, run, told, curriculum)
+                yield from _pieces(text, words, run, told, curriculum, plain)
                 run = []
             run.append(place)
         if run:
-            yield from _pieces(text, words, run, told, curriculum)
+            yield from _pieces(text, words, run, told, curriculum, plain)
 
 
 def _joined(text: str, words: list[Token], one: int, other: int, curriculum: Curriculum) -> bool:
@@ -81,24 +90,26 @@ def _joined(text: str, words: list[Token], one: int, other: int, curriculum: Cur
     return title_case and between[:1] == between[-1:] == " " and all(word in _SMALL for word in between.split())
 
 
-def _evidence(sentences: Sequence[Sentence], told: Told, curriculum: Curriculum) -> frozenset[str]:
+def _evidence(text: str, sentences: Sequence[Sentence], told: Told, curriculum: Curriculum) -> frozenset[str]:
     """Stems that are names beyond doubt: named in the prompt, capitalised inside a sentence, or an answer by themselves."""
     known = set(told.entities)
     answered = False
     for sentence in sentences:
         names = [token for token in sentence.names if not curriculum.knows(token.key)]
-        known.update(token.key for token in names if not token.first)
+        known.update(token.key for token in names if not _opens(text, token))
         opens = sentence.final and bool(names) and names[0].first
-        if opens and (_stands_alone(sentence, names, curriculum) or (not answered and _answers_first(sentence, told))):
+        amid = answered and sentence is not sentences[-1]
+        if opens and (_stands_alone(sentence, names, curriculum, amid) or (not answered and _answers_first(sentence, told))):
             known.add(names[0].key)
         answered = answered or sentence.final
     return frozenset(known)
 
 
-def _stands_alone(sentence: Sentence, names: list[Token], curriculum: Curriculum) -> bool:
-    """ "Oslo.", "Answer: Oslo": no other word but tools of thought; an ordinary word ("Published: 1957") only if it is all there is."""
+def _stands_alone(sentence: Sentence, names: list[Token], curriculum: Curriculum, amid: bool) -> bool:
+    """ "Oslo.", "Answer: Oslo": no other word but tools of thought; an ordinary word ("Published: 1957") only if it is all there is, and
+    not amid other sentences of the answer ("Hardly.")."""
     words = sentence.words
-    if len(sentence.tokens) > 1 and is_ordinary(names[0].key):
+    if (len(sentence.tokens) > 1 or amid) and is_ordinary(names[0].key):
         return False
     return len(words) <= SHORT_ANSWER_WORDS and all(token in names or curriculum.knows(token.key) for token in words)
 
@@ -124,13 +135,18 @@ def _counts(
         return token.end - token.start == 1 and _initial(text, words, place)
     if curriculum.knows(token.key):
         return token.key not in curriculum.proper and _beside_name(text, words, place, curriculum)
-    if not token.first or token.key in known or token.text.isupper():
+    if not _opens(text, token) or token.key in known or token.text.isupper():
         return True
     if token.key in told.lowercase:
         return False
     if not is_ordinary(token.key) or gazetteer.kind((token.text,)) == "country":
         return True
     return _goes_on(text, words, place, told)
+
+
+def _opens(text: str, token: Token) -> bool:
+    """Whether a word is capitalised since it opens a sentence, or, being an ordinary one, since it opens a quotation."""
+    return token.first or (text[token.start - 1 : token.start] in _QUOTES and is_ordinary(token.key))
 
 
 def _beside_name(text: str, words: list[Token], place: int, curriculum: Curriculum) -> bool:
@@ -204,10 +220,16 @@ def _initial(text: str, words: list[Token], place: int) -> bool:
     return following.name or particle or (following.end - following.start == 1 and following.text.isupper())
 
 
-def _pieces(text: str, words: list[Token], places: list[int], told: Told, curriculum: Curriculum) -> Iterator[Found]:
-    """The run cut into the longest phrases that stand in the prompt; words between them stay together."""
+def _pieces(
+    text: str, words: list[Token], places: list[int], told: Told, curriculum: Curriculum, plain: Container[str]
+) -> Iterator[Found]:  # fmt: skip
+    """The run cut into the longest phrases that stand in the prompt; words between them stay together.
+
+    Args:
+        plain: stems that prompt or text have in lower case.
+    """
     run = words[places[0] : places[-1] + 1]
-    if not any(token.name for token in run) or _is_heading(text, run, curriculum):
+    if not any(token.name for token in run) or _is_heading(text, run, curriculum) or _is_term(text, run, curriculum, plain):
         return  # an initial alone, or "Final Answer"
     if len(run) == 1:
         yield _name(text, run, told=run[0].key in told.words)
@@ -237,12 +259,25 @@ def _is_heading(text: str, run: list[Token], curriculum: Curriculum) -> bool:
 
     With an article that is capitalised inside a sentence ("The Letter") tools of thought are a title.
     """
-    heads = _HEADLINE.match(text, text.rfind("\n", 0, run[0].start) + 1) or _LABELLED.match(text, run[-1].end)
+    line = text.rfind("\n", 0, run[0].start) + 1
+    heads = _HEADLINE.match(text, line) or _BOLD_LINE.match(text, line) or _LABELLED.match(text, run[-1].end)
     if (heads or run[-1].key in curriculum.terms) and all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
         return True
     if run[0].text in ("The", "A", "An") and not run[0].first:
         return False
     return all(token.key in curriculum.ordinary and token.key not in curriculum.epithets for token in run)
+
+
+def _is_term(text: str, run: list[Token], curriculum: Curriculum, plain: Container[str]) -> bool:
+    """Ordinary words that name a thing of this text: one that stands in lower case or as a heading too ("the Centre"), one that is cried
+    out ("NEVER"), one of many ("a Greedy Approach"), or a blank to be filled in ("[Your Address]")."""
+    if not all(is_ordinary(token.key) or curriculum.knows(token.key) for token in run):
+        return False
+    start, end = run[0].start, run[-1].end
+    if len(run) == 1 and (run[0].key in plain or (run[0].text.isupper() and end - start > 3)):
+        return True
+    blank = text[start - 1 : start] == "[" and text[end : end + 1] == "]" and text[end + 1 : end + 2] != "("
+    return blank or _ONE_OF_MANY.search(text, max(0, start - 40), start) is not None
 
 
 def _name(text: str, words: Sequence[Token], told: bool = False) -> Found:

@@ -25,6 +25,8 @@ def find_titles(text: str, curriculum: Curriculum) -> Iterator[Found]:
         if not words or len(words) > MAX_WORDS or _SPEECH.search(inside) or not inside[0].isupper() or inside.isupper():
             continue
         content = [word for word in words if word.lower() not in _SMALL]
+        if sum(word[0].islower() for word in content[1:]) > len(content) / 2:
+            continue  # "Deposit must be positive" is no title
         numbered = bool(content) and inside.split()[-1].isdigit()
         if content and (numbered or any(stem(word) not in curriculum.ordinary for word in content)):
             yield Found(start, end, "title", "titles")

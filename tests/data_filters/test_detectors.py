@@ -71,6 +71,12 @@ NAMES = [
     ("The film The Letter was long.", ["The Letter"]), ("Final Answer: Therefore, we rotate it. Rotating helps.", []),
     ("Here the Initial Velocity is small.", []), ("The Running Time is O(n).", []), ("Thus Full Tank = 60.", ["60"]),
     ("He read Broken Letters there.", ["Broken Letters"]),
+    ("You take the Corner, then another corner.", []), ("They took the Corner.", ["Corner"]),
+    ("Here we have a Jump Discontinuity, and this Agreement holds.", []), ("He read Roses Without a River.", ["Roses Without", "River"]),
+    ("It is dated [Date] by [Your Name].", []), ("See [Broken Letters](there).", ["Broken Letters"]),
+    ("### Members\nWe count them. A key points to Members here.", []), ("**Broken Letters**\n\nThey stand for counts.", []),
+    ("Does it help? Perhaps. Hardly. Rain causes both.", []), ("It is NOT IN SERVICE now.", []),
+    ('He said "Deposit must be positive" then.', []), ("I'd go. Dear Sir or Madam,", []),
 ]  # fmt: skip
 
 
@@ -88,6 +94,13 @@ def test_kinds_are_told_by_their_words() -> None:
 def test_symbols_that_a_text_introduces() -> None:
     assert {"N", "PQ", "SUM"} <= symbols("Let N be the count. Take points A and PQ. SUM = 5.")
     assert said("Let N be even. Consider triangle PQR.", "Solve it.") == ["PQR"]
+
+
+def test_names_in_code_are_symbols_but_its_words_are_not() -> None:
+    code = "```python\nclass StackEmptyError(Exception):\n  home = France  # Turdok\n  raise ValueError('Boboss')\n```\nIt is `NULL`."
+    assert {"StackEmptyError", "ValueError", "Exception", "NULL"} <= symbols(code)
+    assert symbols(code).isdisjoint(("France", "Turdok", "Boboss"))
+    assert symbols("```\nclass StackError") == {"StackError"}  # cut off
 
 
 def test_letters_make_words_only_where_asked() -> None:
