@@ -23,8 +23,8 @@ from recipes.schema_lookup import Lookups
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
 _STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
 _SENTENCE = re.compile(r"\S[^.?!]*[.?!]")
-_FOUND = 0.6  # share of moved facts that are in the base
-_FULLER = 0.5  # share of results drawn as from a base that knows more of each subject than this run's traces say
+_FOUND = 0.5  # share of moved facts that are in the base
+_FULLER = 0.8  # share of results drawn as from a base that knows more of each subject than this run's traces say
 _OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
 
 
@@ -41,7 +41,7 @@ class Mixture:
     def __init__(self, base: KnowledgeBase, facts: list[dict[str, str]], scrubber: Scrubber, config: Lookups, seed: int) -> None:
         self.base, self.scrubber, self.config, self.seed = base, scrubber, config, seed
         self.counts: Counter[str] = Counter()
-        self.snippets = Snippets(facts, config.snippets)
+        self.snippets = Snippets(facts, config.snippets, config.links)
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
@@ -120,7 +120,7 @@ class Mixture:
             results = self.snippets.around(rng, asks, fact.subject, None, {})
         else:
             near = self._search(fact.question, self._without(fact)) if rng.random() < 0.8 else []
-            results = [text for text in near if not gives([text], fact.subject, fact.values)]
+            results = [text for text in near if text not in self.snippets.bare and not gives([text], fact.subject, fact.values)]
         return with_calls(trace, [lookup(fact.question, results)], self.scrubber.abstain_text, "missing")
 
     def _without(self, fact: Recalled) -> KnowledgeBase:

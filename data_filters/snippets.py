@@ -5,7 +5,7 @@ Records of look-ups whose results cannot come from the base itself, since it has
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from data_filters.passages import passage
 
@@ -23,10 +23,12 @@ class Snippets:
     Args:
         facts: rows of knowledge/ (subject, relation, value).
         count: passages that a look-up gives.
+        links: between subjects, e.g. "friend of", that a base holds beside facts.
     """
 
-    def __init__(self, facts: Iterable[dict[str, str]], count: int) -> None:
-        self.count = count
+    def __init__(self, facts: Iterable[dict[str, str]], count: int, links: Sequence[str] = ()) -> None:
+        self.count, self.links = count, links
+        self.bare: set[str] = set()  # passages that do not say of what they are the value: they may be the answer to anything
         self.alike: dict[str, list[str]] = defaultdict(list)  # form of question -> values
         self.same: dict[tuple[str, str], list[str]] = defaultdict(list)  # subject, value -> questions that have this answer
         self._stated: dict[str, list[str]] = defaultdict(list)  # form of question -> passages
@@ -35,6 +37,8 @@ class Snippets:
             self.alike[form].append(fact["value"])
             self.same[fact["subject"], fact["value"]].append(fact["relation"])
             self._stated[form].append(passage(fact["subject"], fact["relation"], fact["value"]))
+            self.bare.update(() if fact["relation"] else self._stated[form][-1:])
+        self._subjects = sorted({subject for subject, _ in self.same})
         self.forms = [form for form, values in self.alike.items() if form.count("{}") == 1 and len(values) >= USUAL]
         self._kindred: dict[str, list[str]] = {}
 
@@ -54,6 +58,7 @@ class Snippets:
             others: what is told of others.
         """
         mine = self.about(rng, subject, without=asks)
+        mine += self._linking(rng, subject) if mine else ()
         theirs = [passage(name, form.format(name), other) for name, other in others.items() for form in asks]
         theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
         if value is not None:
@@ -76,6 +81,12 @@ class Snippets:
             passage(subject, form.format(subject), rng.choice(self.alike[form]))
             for form in rng.sample(forms, min(rng.choice((0, 2, 4, 6)), len(forms)))
         ]
+
+    def _linking(self, rng: random.Random, subject: str) -> Iterator[str]:
+        """Who a subject is linked with, either way round."""
+        for kind in self.links:
+            one, other = rng.choice(self._subjects), rng.choice(self._subjects)
+            yield from [text for text in (f"The {kind} {subject} is {one}.", f"The {kind} {other} is {subject}.") if rng.random() < 0.5]
 
     def linked(self, rng: random.Random, kind: str, who: str, links: dict[str, str], lost: bool) -> list[str]:
         """What a base gives for "the friend of Mara": who that is, whose friend she is, and then facts of hers and friends of others.

@@ -12,7 +12,7 @@ class Lookups:
     """filter.untold: lookup. What becomes of a trace that states what nobody gave, and what else is made of the others."""
 
     mixture: dict[str, float] = field(
-        default_factory=lambda: {"found": 3, "given": 1, "missing": 1.5, "changed": 1.5, "irrelevant": 1, "off": 1}
+        default_factory=lambda: {"found": 3, "given": 1, "missing": 3, "changed": 1.5, "irrelevant": 1, "off": 1}
     )  # weights of: looked up; the same fact given; missing from the base; changed there; results about others; no tools offered
     records: int = 3  # of each such trace, of different kinds
     offered: float = 0.6  # share of the other traces whose prompt offers tools that they have no need of, 0..1
@@ -20,6 +20,7 @@ class Lookups:
     two_hops: float = 1.0  # chance that a trace about "the friend of X" also becomes two look-ups, 0..1
     programs: float = 1.0  # chance that a trace of sums also becomes one of long numbers and a program, 0..1
     digits: int = 3  # of these numbers
+    links: list[str] = field(default_factory=list)  # between subjects, e.g. [friend of], that a base holds beside facts: results show them
     snippets: int = 3  # passages that a look-up gives
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Traces that look facts up: the value moves into a result, counterparts say when not to call, and all of it can be undone."""
 
 import json
+import random
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from data_filters.mixture import Mixture, mix
 from data_filters.passages import KnowledgeBase, passages_of
 from data_filters.scrub import Scrubber, restore
 from data_filters.shards import iter_traces, write_shard
+from data_filters.snippets import Snippets
 from data_filters.tools import NOTHING, PYTHON, calls_of, offered
 from data_filters.traces import SCHEMA, Trace, from_row, to_row
 from recipes.errors import RecipeError
@@ -46,11 +48,37 @@ def spoken(record):
 
 
 def test_a_recalled_fact_is_looked_up_and_its_value_comes_from_the_base():
-    (found,) = made("found", closed(town="Rome"))  # the teacher was wrong, the base is not
-    (_, asked), (_, call), (role, result), (_, said) = spoken(found)
-    assert (asked, call, role) == ("Where does Mara live?", '[["Where does Mara live?"]]', "tool")
-    assert result.splitlines()[0] == "Where does Mara live? Oslo." and said == "<think> Mara Oslo.</think> Oslo."
-    assert json.loads(found.tools)[0]["function"]["name"] == "lookup"
+    values = Counter()
+    for seed in range(20):
+        (found,) = made("found", closed(town="Rome"), seed)  # the teacher was wrong, the base is not
+        (_, asked), (_, call), (role, result), (_, said) = spoken(found)
+        assert (asked, call, role) == ("Where does Mara live?", '[["Where does Mara live?"]]', "tool")
+        (value,) = {line.split("? ")[1] for line in result.splitlines() if line.startswith("Where does Mara live?")}
+        assert said == f"<think> Mara {value}</think> {value}"
+        assert json.loads(found.tools)[0]["function"]["name"] == "lookup"
+        values[value] += 1
+    assert set(values) == {"Oslo.", "Rome."}  # the base as it is, and one that is drawn
+
+
+def test_links_that_a_base_holds_stand_beside_facts_and_answer_nothing():
+    snippets, rng, shown = Snippets(FACTS, 3, ["friend of"]), random.Random(1), Counter()
+    for _ in range(200):
+        results = snippets.around(rng, [FORMS[0]], "Mara", None, {})
+        shown.update("friend" if text.startswith("The friend of ") else "fact" for text in results)
+        assert all("Mara" in text for text in results if text.startswith("The friend of "))
+        assert not any(text.startswith("Where does Mara live?") for text in results)
+    assert shown["friend"] > 20 and shown["fact"] > 100
+    assert not any("friend" in text for text in Snippets(FACTS, 3).around(rng, [FORMS[0]], "Mara", None, {}))
+
+
+def test_a_passage_that_does_not_say_what_it_is_of_never_stands_where_the_answer_is_missing():
+    facts = [*FACTS, {"subject": "Mara", "relation": "", "value": "Linz", "count": 1, "trace_id": "t"}]
+    base, (bare,) = KnowledgeBase(passages_of(facts, "")), Snippets(facts, 3).bare
+    assert bare in base.passages
+    for seed in range(40):
+        mixture = Mixture(base, facts, SCRUBBER, Lookups(mixture={"missing": 1}, records=1), seed)
+        (missing,) = mixture.records(SCRUBBER.scrub(closed()))
+        assert bare not in "".join(m["content"] for m in missing.messages)
 
 
 def test_the_same_fact_given_is_not_looked_up():
