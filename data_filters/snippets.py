@@ -63,7 +63,7 @@ class Snippets:
         theirs += [text for text in rng.sample(self._stated[asks[0]], min(4, len(self._stated[asks[0]]))) if subject not in text]
         if value is not None:
             mine += [passage(subject, form.format(subject), value) for form in asks[1:] if rng.random() < 0.7]
-        results, share = [], rng.choice((0.1, 0.5, 0.9))
+        results, share = [], rng.choice((0.3, 0.9, 0.9))
         for pool in (mine, theirs):
             rng.shuffle(pool)
         while len(results) < self.count and (mine or theirs):
@@ -79,7 +79,7 @@ class Snippets:
         forms = [form for form in self.forms if form not in without]
         return [
             passage(subject, form.format(subject), rng.choice(self.alike[form]))
-            for form in rng.sample(forms, min(rng.choice((0, 2, 4, 6)), len(forms)))
+            for form in rng.sample(forms, min(rng.choice((0, 4, 6, 6, 6)), len(forms)))
         ]
 
     def _linking(self, rng: random.Random, subject: str) -> Iterator[str]:
