@@ -9,12 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from data_filters.passages import passage
 
+INDEXED = 0.7  # share of results in which facts of the same subject stand in an index's order, those in the words of the question first
 USUAL = 5  # facts that make a form of question a usual one
 
 
 def form_of(question: str, subject: str) -> str:
     """A question without its subject: facts that answer the same form may stand in for each other."""
     return question.replace(subject, "{}") if subject else question
+
+
+def shared_words(text: str, question: str) -> int:
+    """How many words of a question a passage has."""
+    return len(set(text.split()) & set(question.split()))
 
 
 class Snippets:
@@ -66,6 +72,8 @@ class Snippets:
         results, share = [], rng.choice((0.3, 0.9, 0.9))
         for pool in (mine, theirs):
             rng.shuffle(pool)
+        if rng.random() < INDEXED:  # "What is the job of Mara?" before "What does Mara do?" where it says "What is the home of Mara?"
+            mine.sort(key=lambda text: shared_words(text, asks[0]))
         while len(results) < self.count and (mine or theirs):
             results.append((mine if mine and (not theirs or rng.random() < share) else theirs).pop())
         if value is not None:

@@ -71,6 +71,16 @@ def test_links_that_a_base_holds_stand_beside_facts_and_answer_nothing():
     assert not any("friend" in text for text in Snippets(FACTS, 3).around(rng, [FORMS[0]], "Mara", None, {}))
 
 
+def test_facts_in_the_words_of_the_question_stand_first_as_in_an_index():
+    jobs = [{"subject": n, "relation": f.format(n), "value": "cook"} for n in NAMES for f in ("What is the job of {}?", "What does {} do?")]
+    snippets, rng, first = Snippets([*FACTS, *jobs], 3), random.Random(1), Counter()
+    for _ in range(300):
+        results = snippets.around(rng, [FORMS[1], FORMS[0]], "Mara", None, {})
+        mine = [text for text in results if "Mara" in text]
+        first.update(mine[:1] if len(mine) > 1 else ())
+    assert first["What is the job of Mara? cook."] > 2 * first["What does Mara do? cook."] > 0
+
+
 def test_a_passage_that_does_not_say_what_it_is_of_never_stands_where_the_answer_is_missing():
     facts = [*FACTS, {"subject": "Mara", "relation": "", "value": "Linz", "count": 1, "trace_id": "t"}]
     base, (bare,) = KnowledgeBase(passages_of(facts, "")), Snippets(facts, 3).bare
