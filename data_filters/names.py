@@ -226,7 +226,7 @@ def _pieces(
     """The run cut into the longest phrases that stand in the prompt; words between them stay together.
 
     Args:
-        plain: stems that prompt or text have in lower case.
+        plain: stems that prompt or text have in lower case or as a heading.
     """
     run = words[places[0] : places[-1] + 1]
     if not any(token.name for token in run) or _is_heading(text, run, curriculum) or _is_term(text, run, curriculum, plain):

@@ -44,7 +44,7 @@ class Snippets:
             self.same[fact["subject"], fact["value"]].append(fact["relation"])
             self._stated[form].append(passage(fact["subject"], fact["relation"], fact["value"]))
             self.bare.update(() if fact["relation"] else self._stated[form][-1:])
-        self._subjects = sorted({subject for subject, _ in self.same})
+        self._subjects = sorted({subject for subject, _ in self.same if subject})
         self.forms = [form for form, values in self.alike.items() if form.count("{}") == 1 and len(values) >= USUAL]
         self._kindred: dict[str, list[str]] = {}
 
