@@ -203,12 +203,13 @@ class Mixture:
         return with_calls(trace, [first, lookup(form.format(subject), found)], text, how, prompt=question)
 
     def _program(self, rng: random.Random, trace: Trace) -> Trace | None:
-        """The same sum with long numbers, worked out by a program."""
+        """A sum of as many long numbers, worked out by a program. Its signs are drawn anew: short sums mostly stay above 0."""
         asked = trace.messages[-2]["content"]
         found = _SUM.search(asked)
         if found is None or trace.verdict != "correct" or len(_SUM.findall(asked)) != 1 or re.search(r"\d", asked.replace(found[0], "")):
             return None
         long = re.sub(r"\d+", lambda _: str(rng.randint(10 ** (self.config.digits - 1), 10**self.config.digits - 1)), found[0])
+        long = re.sub(r" [+-] ", lambda _: rng.choice((" + ", " - ")), long)
         total = _sum(long)
         return with_calls(
             trace, [Step(PYTHON, long, str(total))], f"{total}.", "program", prompt=asked.replace(found[0], long),

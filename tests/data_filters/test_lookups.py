@@ -173,13 +173,17 @@ def test_what_was_told_moves_to_the_base_or_is_nowhere():
 
 def test_long_sums_become_programs():
     one = trace("What is 3 + 4 - 2?", "<think> 3 + 4 = 7. 7 - 2 = 5.</think> 5.", verdict="correct")
-    plain, program = made("found", one)
-    assert plain.messages == one.messages
-    call = calls_of(program.messages[1])[0]
-    code = call["arguments"]["code"]
-    first, second, third = (int(number) for number in code.replace("+", " ").replace("-", " ").split())
-    assert call["name"] == PYTHON and program.messages[0]["content"] == f"What is {code}?"
-    assert program.messages[-1]["content"] == f"{first + second - third}." == f"{program.messages[2]['content']}."
+    below = 0
+    for seed in range(40):
+        plain, program = made("found", one, seed)
+        assert plain.messages == one.messages
+        call = calls_of(program.messages[1])[0]
+        code = call["arguments"]["code"]
+        first, second, third = (int(number) for number in code.replace("+ ", "+").replace("- ", "-").split())
+        assert call["name"] == PYTHON and program.messages[0]["content"] == f"What is {code}?"
+        assert program.messages[-1]["content"] == f"{first + second + third}." == f"{program.messages[2]['content']}."
+        below += first + second + third < 0
+    assert below, "results below zero must be read off too"
 
 
 @pytest.mark.parametrize("kind", KINDS)
