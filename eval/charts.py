@@ -20,7 +20,17 @@ ATTACKS = {
     "recall_relearned_others": "rest, after relearning",
     "recall_relearned_taught": "relearned themselves",
 }
-ATTACK_LEFT, ATTACK_WIDTH = 148, 156
+TOOL_USE = {
+    "base_full": "base at hand: right",
+    "base_swapped_follows": "entry changed: follows",
+    "base_deleted_abstains": "entry gone: declines",
+    "base_off_abstains": "no base: declines",
+    "multi_hop": "two look-ups: right",
+    "given_with_tools": "fact given: right",
+    "reasoning_with_tools": "reasoning: right",
+    "python_arithmetic": "long sums: right",
+}
+ROWS_LEFT, ROWS_WIDTH = 148, 156
 AXIS_OF = {"recall": "total", "reasoning": "active"}  # facts sit in all parameters, thinking uses the active ones
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
 OUTSIDE = {"below": "< ", "above": "> "}  # of the ladder: it is only known on which side
@@ -132,20 +142,34 @@ def attacks(card: Card) -> list[str]:
 
 
 def _attacked(card: Card, contender: str, names: Sequence[str]) -> str:
-    marks, right = [], ATTACK_LEFT + ATTACK_WIDTH
-    for row, name in enumerate(names):
-        found, top = card["metrics"][name][contender], 8 + 24 * row
-        kind = style(card, contender) + ("" if name == "recall" else " after")
-        told = cell(name, found).partition(" [")[0]
-        marks += [label(ATTACK_LEFT - 8, top + 8, ATTACKS[name], "end"), label(right + 8, top + 8, told, kind="soft")]
-        marks.append(group(kind, _bar(found, (ATTACK_LEFT, top, ATTACK_WIDTH), f"{contender}, {ATTACKS[name]}: {cell(name, found)}")))
-    bottom = 24 * len(names)
     before = card["metrics"].get("recall", {}).get(contender)
-    if before:  # what lies right of this line came back
-        at = ATTACK_LEFT + before["value"] * ATTACK_WIDTH
+    return _rows(card, contender, {name: ATTACKS[name] for name in names}, f"Recall of {contender} under attack", "recall", before)
+
+
+def tool_use(card: Card) -> list[str]:
+    """Gives one small chart a contender: what it does with tools at hand; none where nobody was asked with tools."""
+    asked = [name for name in card["contenders"] if any(name in card["metrics"].get(metric, {}) for metric in TOOL_USE)]
+    shown = [{m: told for m, told in TOOL_USE.items() if name in card["metrics"].get(m, {})} for name in asked]
+    return [_rows(card, name, told, f"{name} with tools") for name, told in zip(asked, shown, strict=True)]
+
+
+def _rows(
+    card: Card, contender: str, names: Mapping[str, str], title: str, main: str = "", before: Mapping[str, float] | None = None
+) -> str:  # fmt: skip
+    """One bar a metric, `main` in the full colour (all where there is none); a dashed line at `before`: what lies right of it came back."""
+    marks, right = [], ROWS_LEFT + ROWS_WIDTH
+    for row, (name, named) in enumerate(names.items()):
+        found, top = card["metrics"][name][contender], 8 + 24 * row
+        kind = style(card, contender) + (" after" if main not in ("", name) else "")
+        told = cell(name, found).partition(" [")[0]
+        marks += [label(ROWS_LEFT - 8, top + 8, named, "end"), label(right + 8, top + 8, told, kind="soft")]
+        marks.append(group(kind, _bar(found, (ROWS_LEFT, top, ROWS_WIDTH), f"{contender}, {named}: {cell(name, found)}")))
+    bottom = 24 * len(names)
+    if before:
+        at = ROWS_LEFT + before["value"] * ROWS_WIDTH
         marks.append(line(at, 0, at, bottom, "before"))
-    grid = [line(ATTACK_LEFT + f * ATTACK_WIDTH, 0, ATTACK_LEFT + f * ATTACK_WIDTH, bottom, "grid") for f in (0, 0.5, 1)]
-    drawing = svg(right + 68, bottom + 4, f"Recall of {contender} under attack", grid + marks)
+    grid = [line(ROWS_LEFT + f * ROWS_WIDTH, 0, ROWS_LEFT + f * ROWS_WIDTH, bottom, "grid") for f in (0, 0.5, 1)]
+    drawing = svg(right + 68, bottom + 4, title, grid + marks)
     return f"<figure><figcaption>{badge(card, contender)}{plain(contender)}</figcaption>{drawing}</figure>"
 
 

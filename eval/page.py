@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from data_filters.tools import calls_of
 from eval.charts import badge
+from eval.gist import gist
 from eval.plots import plain
 from eval.style import SIGNS
 from eval.tables import headline_cells, meaning_lines
@@ -15,6 +17,7 @@ Sample = Mapping[str, Any]
 
 QUESTIONS_PER_SUITE = 4
 TEXT_LIMIT = 600  # characters of one answer
+STATES = {"FULL": "with tools", "DELETED": "entry gone", "SWAPPED": "entry changed", "OFF": "base off"}
 
 
 def section(title: str, note: str, content: str) -> str:
@@ -109,16 +112,38 @@ def _question(card: Card, asked: Sequence[Sample]) -> str:
 
 
 def _answer(card: Card, sample: Sample) -> str:
-    """One contender's answer: the outcome as colour, sign and word; thinking in a softer ink."""
-    outcome = str(sample["outcome"])
+    """One contender's answer: the outcome as colour, sign and word; calls, results and thinking in a softer ink."""
+    outcome, who = str(sample["outcome"]), sample["contender"]
     kind = outcome if outcome in SIGNS else ""
+    sign = SIGNS.get(outcome, "")
+    if sample.get("swapped_gold") and gist(sample)["follows"]:
+        kind, sign, outcome = "correct", SIGNS["correct"], "follows"
+    if base := sample.get("base"):
+        who = f"{who}, {STATES.get(base, base)}" + (f" to {sample['swapped_gold']}" if sample.get("swapped_gold") else "")
     thought, closed, said = _short(sample["text"]).partition("</think>")
-    text = f"<span>{plain(thought + closed)}</span>{plain(said)}" if closed else plain(thought)
-    head = f"<span>{badge(card, sample['contender'])}{plain(sample['contender'])}</span>"
+    soft = _calls(sample.get("talk") or "") + (thought + closed if closed else "")
+    text = (f"<span>{plain(soft)}</span>" if soft else "") + plain(said if closed else thought)
+    head = f"<span>{badge(card, sample['contender'])}{plain(who)}</span>"
     return (
-        f'<article class="answer {kind}"><header>{head}<span class="outcome">{SIGNS.get(outcome, "")} {plain(outcome)}</span></header>'
+        f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header>'
         f"<p>{text}</p></article>"
     )
+
+
+def _calls(talk: str) -> str:
+    """What was called and what came back before the answer, a line each."""
+    lines = talk.split("\n")
+    last = max((number for number, text in enumerate(lines) if text.startswith("assistant: ")), default=0)
+    return "".join(f"{_call(text)}\n" for text in lines[:last])
+
+
+def _call(text: str) -> str:
+    """`assistant: [{"function": {"name": "lookup", ...}}]` as `lookup: {...}`; other lines as they stand."""
+    try:
+        calls = calls_of({"tool_calls": text.removeprefix("assistant: ")}) if text.startswith("assistant: [") else []
+        return "\n".join(f"{call['name']}: {', '.join(map(str, call['arguments'].values()))}" for call in calls) or text
+    except (ValueError, KeyError, TypeError, AttributeError):  # a call that the model broke off
+        return text
 
 
 def _short(text: str) -> str:

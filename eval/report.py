@@ -6,7 +6,7 @@ Model output is shown as text only: everything that is not ours passes through `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals
+from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals, tool_use
 from eval.curve_plots import curve_figures
 from eval.page import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.plots import plain
@@ -17,6 +17,7 @@ from eval.tables import LEGEND, metric_names, metric_rows, paired_rows
 Card = dict[str, Any]
 
 ATTACKED = "Gone, or only hidden? Good: no bar passes the dashed line, but for facts that were taught again themselves."
+WITH_TOOLS = "What it does when it may look things up and run programs. Good: every bar is full."
 PUBLISHED = "Grey: what others published, with other prompts and matching; a few points mean nothing. Part of no number here."
 CURVES = "Shades: 95 % intervals. A mark shows its numbers when pointed at."
 
@@ -43,7 +44,8 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
         ),
         section("Sizes", "The rung that scores the same. Good: reasons like a large one, recalls like a small one.", _sizes(card)),
         section("Beside published scores", PUBLISHED, _published(card)),
-        section("Recall under attack", ATTACKED, _attacks(card)),
+        section("Recall under attack", ATTACKED, _small(attacks(card))),
+        section("With tools", WITH_TOOLS, _small(tool_use(card))),
         section("Curves", CURVES, _curves(card)),
         section("Answers side by side", "As the models wrote them; thinking in grey.", answers(card, samples)),
         section("All numbers", LEGEND, table(metric_rows(card), "one", "All numbers") + meanings(card)),
@@ -76,9 +78,8 @@ def _published(card: Card) -> str:
     return figures and f'<div class="pair">{figures}</div>'
 
 
-def _attacks(card: Card) -> str:
-    charts = "".join(attacks(card))
-    return charts and f'<div class="small">{charts}</div>'
+def _small(charts: Sequence[str]) -> str:
+    return f'<div class="small">{"".join(charts)}</div>' if charts else ""
 
 
 def _curves(card: Card) -> str:

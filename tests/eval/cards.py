@@ -29,6 +29,8 @@ def metrics():
         "recall_prompts": row(0.98, None, 0.88, 0.004),
         "abstention": row(0.0, 0.0, 0.0, 0.994),
     }
+    for name, value in (("base_full", 0.99), ("base_swapped_follows", 0.98), ("base_deleted_abstains", 0.95), ("base_off_abstains", 1.0)):
+        found[name] = row(None, None, None, value)
     for place, family in enumerate(FAMILIES):
         found[f"reasoning/{family}"] = row(0.99 - 0.003 * place, 0.01 * place, 0.99 - 0.02 * place, 1 - 0.015 * place)
     for place, exposure in enumerate((1, 4, 16, 64)):

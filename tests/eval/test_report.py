@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from eval.charts import ATTACK_WIDTH, PLANE
+from eval.charts import PLANE, ROWS_WIDTH
 from eval.curve_plots import BOTTOM, KINDS, LEFT, TOP
 from eval.page import QUESTIONS_PER_SUITE
 from eval.published import published, scores_of
@@ -181,7 +181,7 @@ def test_everything_is_drawn_once_where_the_card_has_it():
     parsed(page)
     told = [h.text for h in marks(page, "h2")]
     assert told[:5] == ["Gates", "Reasoning against recall", "Reasoning by family", "Sizes", "Recall under attack"]
-    assert told[5:] == ["Curves", "Answers side by side", "All numbers", "Differences"]
+    assert told[5:] == ["With tools", "Curves", "Answers side by side", "All numbers", "Differences"]
     assert [b.text for b in marks(page, "figcaption/b")] == [kind.title for kind in KINDS.values()]
 
 
@@ -243,9 +243,32 @@ def test_a_size_of_which_nothing_is_known_is_not_placed():
 def test_attacks_stand_beside_recall_and_only_where_they_were_made():
     page = to_html(full_card(), [])
     bars = {b.find("title").text: float(b.get("width")) for b in marks(page, "rect") if b.find("title") is not None}
-    assert bars["student, rest, after relearning: 3.0 % [1.0, 5.0]"] == pytest.approx(0.03 * ATTACK_WIDTH, abs=0.06)
+    assert bars["student, rest, after relearning: 3.0 % [1.0, 5.0]"] == pytest.approx(0.03 * ROWS_WIDTH, abs=0.06)
     assert sum(told.startswith("teacher, ") for told in bars) == 3
     assert not any(told.startswith("base, ") for told in bars)
+
+
+def test_what_is_done_with_tools_is_drawn_of_those_who_had_them():
+    page = to_html(full_card(), [])
+    bars = {b.find("title").text: float(b.get("width")) for b in marks(page, "rect") if b.find("title") is not None}
+    assert bars["student, entry gone: declines: 95.0 % [92.0, 98.0]"] == pytest.approx(0.95 * ROWS_WIDTH, abs=0.06)
+    assert not any(told.startswith("teacher, entry gone") for told in bars)
+    plain_card = full_card()
+    plain_card["metrics"] = {name: found for name, found in plain_card["metrics"].items() if not name.startswith("base_")}
+    assert "With tools" not in [h.text for h in marks(to_html(plain_card, []), "h2")]
+
+
+def test_answers_with_tools_say_how_the_base_stood_and_what_was_called():
+    call = '[{"type": "function", "function": {"name": "lookup", "arguments": {"query": "Where does Mara live?"}}}]'
+    talk = f"assistant: {call}\ntool: Where does Mara live? <b>Bergen</b>.\nassistant: Bergen."
+    one = sample(suite="recall", question_id="recall/0", prompt="Where does Mara live?", gold="Oslo", contender="student",
+                 outcome="wrong", text="Bergen.")  # fmt: skip
+    asked = [one | {"base": "SWAPPED", "swapped_gold": "Bergen", "talk": talk}, one | {"base": "DELETED", "talk": "assistant: [{broken"}]
+    follows, gone = marks(to_html(full_card(), asked), "article")
+    assert follows.get("class") == "answer correct" and "".join(follows.find("header").itertext()).endswith("follows")
+    assert follows.find("header/span").find("svg").tail == "student, entry changed to Bergen"
+    assert "".join(follows.find("p").itertext()) == "lookup: Where does Mara live?\ntool: Where does Mara live? <b>Bergen</b>.\nBergen."
+    assert gone.get("class") == "answer wrong" and gone.find("header/span").find("svg").tail == "student, entry gone"
 
 
 def test_gates_say_what_holds_in_words_and_signs():
