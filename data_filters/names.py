@@ -38,7 +38,7 @@ _ONE_OF_MANY = re.compile(  # "a Jump Discontinuity", "this Agreement": a term; 
     r"\s[*_`\"]*\Z"
 )
 _TOPIC = re.compile(r"^\s*(?:#+\s|(?:[-*]\s)?\*\*)([^\n*#]+)", re.MULTILINE)  # what a heading or a bold label says
-_QUOTES = ("\"", "\u201c")
+_QUOTES = ('"', "\u201c")
 _BOLD_LINE = re.compile(r"(?:[-*]\s)?\*\*(?!(?:The|A|An|Of|On|No)\s)[^*\n]+\*\*:?[ \t]*\n\s*\S")  # heads what follows
 _CLOSES = re.compile(r"\s*\Z|\s+[A-Z<\n]|\n")  # behind a period: it ends the sentence
 _NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")

@@ -157,9 +157,7 @@ class Search:
             best = better
         return found
 
-    def _climb(
-        self, best: Point, found: Sequence[Point], before: Scores, look: Callable[[Cuts], list[Point]]
-    ) -> tuple[Point, list[Point]]:
+    def _climb(self, best: Point, found: Sequence[Point], before: Scores, look: Callable[[Cuts], list[Point]]) -> tuple[Point, list[Point]]:
         """The first neighbour that is worth more, or the point itself; and what was looked at."""
         seen: list[Point] = []
         for cuts in self._neighbours(best, found, before):

@@ -125,8 +125,7 @@ def _answer(card: Card, sample: Sample) -> str:
     text = (f"<span>{plain(soft)}</span>" if soft else "") + plain(said if closed else thought)
     head = f"<span>{badge(card, sample['contender'])}{plain(who)}</span>"
     return (
-        f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header>'
-        f"<p>{text}</p></article>"
+        f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header><p>{text}</p></article>'
     )
 
 

@@ -42,7 +42,7 @@ SEARCHED = tuple(
         "ranking", "controls", "taken", "combine", "items", "keep", "rule", "recall_at_most", "keep_at_least",
         "recall_sources", "open_book_sources",
     )
-)
+)  # fmt: skip
 COLLECTED = tuple(
     f"edit.{name}"
     for name in ("arm", "projections", "layers", "calibration_sequences", "calibration", "calibration_text", "labels", "label_temperature")
