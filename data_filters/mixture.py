@@ -92,9 +92,11 @@ class Mixture:
         return self._answered(trace, fact, self._search(fact.question), "found")
 
     def _asks(self, fact: Recalled) -> list[str]:
-        """Forms of question that a fact answers, its own first; none where it answers no usual one."""
+        """Forms of question that a fact answers, its own first; of a step on the way those that ask for it. Only usual ones."""
         form = form_of(fact.question, fact.subject)
-        return [form, *self.snippets.kin(form)] if fact.direct and form in self.snippets.forms else []
+        if fact.direct:
+            return [form, *self.snippets.kin(form)] if form in self.snippets.forms else []
+        return self.snippets.answered_by(fact.value) if len(fact.values) == 1 else []
 
     def _answered(self, trace: Trace, fact: Recalled, results: list[str], kind: str) -> Trace | None:
         """The answer that the results give, in the teacher's words; None where they do not give one."""
@@ -127,7 +129,8 @@ class Mixture:
         """What the base would give: a search over a few more passages, less those that say it."""
         near = self.base.search(fact.question, 4 * self.config.snippets + 8)
         answers = {passage(fact.subject, question, value) for value in fact.values for question in self.snippets.same[fact.subject, value]}
-        return KnowledgeBase(text for text in near if text not in answers and first_of([text], fact.question) is None)
+        asks = [fact.question, *(form.format(fact.subject) for form in self._asks(fact))]  # whatever they answer: another trace may differ
+        return KnowledgeBase(text for text in near if text not in answers and not any(first_of([text], ask) for ask in asks))
 
     def _changed(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """The base has another value: that counts."""

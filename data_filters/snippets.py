@@ -18,6 +18,11 @@ def form_of(question: str, subject: str) -> str:
     return question.replace(subject, "{}") if subject else question
 
 
+def _asks_for_a_fact(form: str) -> bool:
+    """Of one subject, and nothing to work out: "How old is Mara in 3 years?" has a number to work with."""
+    return form.count("{}") == 1 and not any(sign.isdigit() for sign in form)
+
+
 def shared_words(text: str, question: str) -> int:
     """How many words of a question a passage has."""
     return len(set(text.split()) & set(question.split()))
@@ -45,12 +50,13 @@ class Snippets:
             self._stated[form].append(passage(fact["subject"], fact["relation"], fact["value"]))
             self.bare.update(() if fact["relation"] else self._stated[form][-1:])
         self._subjects = sorted({subject for subject, _ in self.same if subject})
-        self.forms = [form for form, values in self.alike.items() if form.count("{}") == 1 and len(values) >= USUAL]
+        self.forms = [form for form, values in self.alike.items() if _asks_for_a_fact(form) and len(values) >= USUAL]
         self._kindred: dict[str, list[str]] = {}
 
     def answered_by(self, value: str) -> list[str]:
-        """Usual forms of question that a value answers."""
-        return [form for form in self.forms if value in self.alike[form]]
+        """Usual forms of question that a value answers: the one it answers most often, and what asks for the same."""
+        best = max(self.forms, key=lambda form: self.alike[form].count(value), default="")
+        return [best, *self.kin(best)] if value in self.alike.get(best, ()) else []
 
     def around(self, rng: random.Random, asks: Sequence[str], subject: str, value: str | None, others: dict[str, str]) -> list[str]:
         """What a base gives for a question that holds its answer (or not), other facts of the subject, and facts of others.

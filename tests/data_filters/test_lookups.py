@@ -104,6 +104,30 @@ def test_what_the_base_lacks_is_declined_and_nothing_says_it():
         assert "Oslo" not in "".join(m["content"] for m in missing.messages)
 
 
+AGES = [
+    {"subject": name, "relation": form.format(name), "value": str(age), "count": 1, "trace_id": "t"}
+    for name, age in zip(NAMES, range(31, 39), strict=True)
+    for form in ("How old is {}?", "What is the age of {}?", "How old is {} in 3 years?")
+]
+
+
+def test_a_step_on_the_way_is_looked_up_by_its_own_question_and_gone_with_all_that_say_it():
+    one = trace("How old is Mara in 4 years?", "<think> Mara 35. 35 + 4 = 39.</think> 39.")
+    snippets, seen = Snippets([*FACTS, *AGES], 3), Counter()
+    assert snippets.forms == [*FORMS, "How old is {}?", "What is the age of {}?"], "what must be worked out is no fact to look up"
+    assert snippets.answered_by("35") == ["How old is {}?", "What is the age of {}?"] and not snippets.answered_by("39")
+    facts, told = [*FACTS, *AGES], ("How old is Mara? ", "What is the age of Mara? ")
+    for seed in range(60):
+        for kind in ("found", "missing"):
+            mixture = Mixture(KnowledgeBase(passages_of(facts, "")), facts, SCRUBBER, Lookups(mixture={kind: 1}, records=1), seed)
+            (record,) = mixture.records(SCRUBBER.scrub(one))
+            results = [line for m in record.messages if m["role"] == "tool" for line in m["content"].splitlines()]
+            there, said = any(line.startswith(told) for line in results), record.messages[-1]["content"]
+            seen[kind, there] += 1
+            assert said == (one.messages[-1]["content"] if there else SCRUBBER.abstain_text)
+    assert seen["found", True] > 30 and seen["missing", False] == 60
+
+
 def test_what_the_base_changed_is_followed():
     values = set()
     for seed in range(20):
