@@ -8,7 +8,7 @@ from eval.tables import cell
 
 Card = dict[str, Any]
 
-NUM_STYLES = 8  # classes s0 to s7 of the style sheet
+NUM_STYLES = 12  # classes s0 to s11 of the style sheet
 PLANE = (Axis(0, 1, 44, 430), Axis(0, 1, 336, 30))  # recall, reasoning
 CORE = 0.25  # the corner that is shaded: recall under it, reasoning over 1 - it
 LADDER = (44, 404, 236, 34)  # left, right, bottom, top

@@ -9,7 +9,9 @@ from data_filters.harmless import plain
 
 Ticks = Sequence[tuple[float, str]]  # value, what is written there
 
-SHAPES = ((0, 0), (4, 45), (3, -90), (4, 0), (3, 90), (5, -90), (6, 0), (3, 180))  # corners (0: a circle), degrees of the first one
+SHAPES = (  # corners (0: a circle), degrees of the first one
+    (0, 0), (4, 45), (3, -90), (4, 0), (3, 90), (5, -90), (6, 0), (3, 180), (3, 0), (5, 90), (6, 30), (8, 22.5),
+)  # fmt: skip
 ROW = 14  # pixels from one label to the next
 LETTER = 7.4  # pixels of a letter at 12 pixels, in bold
 SHARES = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "100 %"))

@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 SIGNS = {"correct": "&#10003;", "wrong": "&#10007;", "abstained": "&#8211;", "unparsed": "?", "truncated": "&#8230;"}
 
 # Colours of series: each at least 4.5 to 1 against its paper, so that names may be written in them.
-LIGHT = ("#0067a5", "#b34700", "#00734f", "#8c3a86", "#7a5c00", "#00707c", "#a3253f", "#5b6168")
-DARK = ("#63b8f5", "#ff9a62", "#43d1a1", "#e79cda", "#eec14f", "#61d3e0", "#ff8fa3", "#aeb6bf")
+LIGHT = (
+    "#0067a5", "#b34700", "#00734f", "#8c3a86", "#7a5c00", "#00707c", "#a3253f", "#5b6168", "#4b3fb5", "#8a4b2a", "#3d6b00", "#b0146b",
+)  # fmt: skip
+DARK = (
+    "#63b8f5", "#ff9a62", "#43d1a1", "#e79cda", "#eec14f", "#61d3e0", "#ff8fa3", "#aeb6bf", "#b3a6ff", "#d8a27f", "#a5d65a", "#ff86c8",
+)  # fmt: skip
 OUTCOMES_LIGHT = {"correct": "#00734f", "wrong": "#a3253f", "abstained": "#0067a5", "unparsed": "#7a5c00", "truncated": "#5b6168"}
 OUTCOMES_DARK = {"correct": "#43d1a1", "wrong": "#ff8fa3", "abstained": "#63b8f5", "unparsed": "#eec14f", "truncated": "#aeb6bf"}
 PAPER = ("#ffffff", "#14171a")

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from eval.charts import PLANE, ROWS_WIDTH
+from eval.charts import NUM_STYLES, PLANE, ROWS_WIDTH
 from eval.curve_plots import BOTTOM, KINDS, LEFT, TOP
 from eval.page import QUESTIONS_PER_SUITE
+from eval.plots import SHAPES
 from eval.published import published, scores_of
 from eval.report import to_html
 from eval.style import DARK, LIGHT, OUTCOMES_DARK, OUTCOMES_LIGHT, PAPER
@@ -300,6 +301,10 @@ def test_colours_can_be_read_on_their_paper(paper, colors):
     for color in colors:
         dark, light = sorted((luminance(color), luminance(paper)))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, color
+
+
+def test_every_style_has_a_colour_and_a_shape_of_its_own():
+    assert NUM_STYLES == len(set(LIGHT)) == len(set(DARK)) == len(set(SHAPES)) == len(SHAPES)
 
 
 def test_published_scores_are_grey_points_beside_level_lines(card):
