@@ -86,10 +86,17 @@ class Mixture:
         return (base or self.base).search(query, self.config.snippets)
 
     def _found(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
-        """The base is asked and followed."""
+        """The base is asked and followed. What it says is drawn: a fact that is looked up again and again is known by heart at last."""
+        value = self._drawn(rng, fact)
         if (asks := self._asks(fact)) and rng.random() < _FULLER:
-            return self._answered(trace, fact, self.snippets.around(rng, asks, fact.subject, fact.value, {}), "found")
-        return self._answered(trace, fact, self._search(fact.question), "found")
+            step = lookup(fact.question, self.snippets.around(rng, asks, fact.subject, value, {}))
+            return with_calls(trace, [step], said_instead(trace.messages[-1]["content"], fact.value, value), "found")
+        return self._answered(trace, fact, _saying(self._search(fact.question), fact, value), "found")
+
+    def _drawn(self, rng: random.Random, fact: Recalled, other: bool = False) -> str:
+        """A value of the base that answers such a question, the fact's own where nothing else does; steps on the way keep theirs."""
+        alike = self.snippets.alike[form_of(fact.question, fact.subject)] if fact.direct else []
+        return rng.choice([value for value in alike if not other or value != fact.value] or [fact.value])
 
     def _asks(self, fact: Recalled) -> list[str]:
         """Forms of question that a fact answers, its own first; of a step on the way those that ask for it. Only usual ones."""
@@ -109,8 +116,10 @@ class Mixture:
         """The passage stands in the prompt: nothing to look up."""
         if not fact.direct:
             return None
-        prompt = f"{passage(fact.subject, fact.question, fact.value)} {trace.messages[-2]['content']}"
-        return with_calls(trace, [], trace.messages[-1]["content"], "given", prompt=prompt, tools=rng.choice(_OFFERS))
+        value = self._drawn(rng, fact)
+        prompt = f"{passage(fact.subject, fact.question, value)} {trace.messages[-2]['content']}"
+        text = said_instead(trace.messages[-1]["content"], fact.value, value)
+        return with_calls(trace, [], text, "given", prompt=prompt, tools=rng.choice(_OFFERS))
 
     def _off(self, rng: random.Random, trace: Trace) -> Trace:
         """No base at hand: it does not know."""
@@ -134,15 +143,10 @@ class Mixture:
 
     def _changed(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """The base has another value: that counts."""
-        others = [value for value in self.snippets.alike[form_of(fact.question, fact.subject)] if value != fact.value]
-        if not fact.direct or not others:
+        other = self._drawn(rng, fact, other=True)
+        if other == fact.value:
             return None
-        other = rng.choice(others)
-        results = [
-            said_instead(text, fact.value, other) if gives([text], fact.subject, fact.values) else text
-            for text in self._search(fact.question)
-        ]
-        return self._answered(trace, fact, results, "changed")
+        return self._answered(trace, fact, _saying(self._search(fact.question), fact, other), "changed")
 
     def _irrelevant(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """Results about others: it asks again in other words, and declines when that does not help either."""
@@ -155,7 +159,7 @@ class Mixture:
         if rng.random() < 0.5:
             second = lookup(question, others[self.config.snippets : 2 * self.config.snippets])
             return with_calls(trace, [first, second], self.scrubber.abstain_text, "irrelevant, abstains")
-        results = self._search(question)
+        results = _saying(self._search(question), fact, self._drawn(rng, fact))
         value = first_of(results, question)
         if value is None:
             return None
@@ -218,6 +222,11 @@ class Mixture:
             trace, [Step(PYTHON, long, str(total))], f"{total}.", "program", prompt=asked.replace(found[0], long),
             tools=rng.choice((BOTH, BOTH, offered(PYTHON))),
         )  # fmt: skip
+
+
+def _saying(results: list[str], fact: Recalled, value: str) -> list[str]:
+    """Results with a value in place of the fact's."""
+    return [said_instead(text, fact.value, value) if gives([text], fact.subject, fact.values) else text for text in results]
 
 
 def _sum(expression: str) -> int:

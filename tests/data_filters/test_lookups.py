@@ -57,7 +57,7 @@ def test_a_recalled_fact_is_looked_up_and_its_value_comes_from_the_base():
         assert said == f"<think> Mara {value}</think> {value}"
         assert json.loads(found.tools)[0]["function"]["name"] == "lookup"
         values[value] += 1
-    assert set(values) == {"Oslo.", "Rome."}  # the base as it is, and one that is drawn
+    assert len(values) > 4 and values["Rome."] < 8, "drawn: or what is looked up often would be known by heart"
 
 
 def test_links_that_a_base_holds_stand_beside_facts_and_answer_nothing():
@@ -94,7 +94,10 @@ def test_a_passage_that_does_not_say_what_it_is_of_never_stands_where_the_answer
 def test_the_same_fact_given_is_not_looked_up():
     (given,) = made("given")
     assert [m["role"] for m in given.messages] == ["user", "assistant"] and given.tools
-    assert given.messages[0]["content"] == "Where does Mara live? Oslo. Where does Mara live?"
+    value = given.messages[1]["content"].split()[-1]
+    assert given.messages[0]["content"] == f"Where does Mara live? {value} Where does Mara live?"
+    assert given.messages[1]["content"] == f"<think> Mara {value}</think> {value}"
+    assert len({made("given", seed=seed)[0].messages[1]["content"] for seed in range(20)}) > 4
 
 
 def test_what_the_base_lacks_is_declined_and_nothing_says_it():
@@ -144,8 +147,10 @@ def test_irrelevant_results_are_asked_again_in_other_words():
         (again,) = made("irrelevant", seed=seed)
         first, second = (calls_of(again.messages[n])[0]["arguments"]["query"] for n in (1, 3))
         assert first == FORMS[0].format("Mara") and second == FORMS[1].format("Mara") and "Mara" not in again.messages[2]["content"]
-        ends[again.messages[-1]["content"]] += 1
-    assert set(ends) == {SCRUBBER.abstain_text, "<think> Mara Oslo.</think> Oslo."}
+        said = again.messages[-1]["content"]
+        ends[said == SCRUBBER.abstain_text] += 1
+        assert said == SCRUBBER.abstain_text or again.messages[4]["content"].startswith(f"{second} {said.split()[-1]}")
+    assert min(ends.values()) > 5 and len(ends) == 2
 
 
 def test_without_a_base_it_declines():
