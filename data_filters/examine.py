@@ -13,6 +13,7 @@ from data_filters.asked import Said, read_asked
 from data_filters.curriculum import Curriculum, stem
 from data_filters.duplicates import KINDS, Keys, fingerprint, question_keys
 from data_filters.exposure import fact_keys, facts_of
+from data_filters.garbage import uncollected
 from data_filters.minhash import hash64
 from data_filters.overlap import Contact
 from data_filters.passes import load_job
@@ -52,6 +53,7 @@ class Looked:
         return cls(from_row(row), gold, _fault(fault), _fault(late), found)
 
 
+@uncollected()
 def look(folder: Path, number: int) -> int:
     """Writes what the first pass found of a unit, and its keys; gives the number of traces."""
     job = load_job(folder)

@@ -11,6 +11,7 @@ from data_filters.curriculum import Curriculum
 from data_filters.excuses import Excuses
 from data_filters.facts import find_facts
 from data_filters.found import Detector, Found
+from data_filters.garbage import uncollected
 from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
 from data_filters.kinds import is_year, kind_of
@@ -58,6 +59,7 @@ class Scrubber:
         """All spans of the assistant's messages that may state a fact, with their grounding; action keep."""
         return self.spans_of([trace])[0]
 
+    @uncollected()
     def spans_of(self, traces: Sequence[Trace]) -> list[list[Span]]:
         """Like `spans`, for many: models read many texts at once."""
         texts = [m["content"] for trace in traces for m in trace.messages if m["role"] == "assistant"] if self.models else []

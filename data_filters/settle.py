@@ -8,6 +8,7 @@ from pathlib import Path
 from data_filters.canaries import plant
 from data_filters.examine import Fault, Looked, knows, looked
 from data_filters.exposure import Ledger, facts_of
+from data_filters.garbage import uncollected
 from data_filters.passes import load_job
 from data_filters.scrub import is_acted_on
 from data_filters.shards import replacing, write_shard
@@ -27,6 +28,7 @@ _SAID = {
 }
 
 
+@uncollected()
 def settle(folder: Path, number: int) -> int:
     """Writes kept, dropped, the ledger and the sketch of a unit; gives the number of traces."""
     job = load_job(folder)

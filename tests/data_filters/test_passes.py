@@ -1,5 +1,6 @@
 """The filter stage over units: any number of processes, killed at any moment, the same bytes; and records that are no traces."""
 
+import gc
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_filters.facts import load_curriculum
+from data_filters.garbage import uncollected
 from data_filters.scrub import Scrubber
 from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.sift import sift
@@ -227,3 +229,22 @@ def test_report_only_changes_nothing_and_says_all(source: Path, tmp_path: Path) 
     assert [(t.id, t.messages) for t in kept] == [(f"t{n}", trace(n).messages) for n in range(400)]
     assert all(span.action == "keep" for t in kept for span in t.spans) and not reasons(tmp_path)
     assert report["kept"] < 400 and report["dropped"]["duplicates"] and report["untold"] > 0 and report["mode"] == "report_only"
+
+
+def test_collecting_is_put_off_inside_and_goes_on_behind_it_whatever_happens():
+    @uncollected()
+    def broken():
+        assert not gc.isenabled()
+        raise ValueError
+
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            broken()
+        assert gc.isenabled()
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled(), "who turned it off keeps it off"
+    finally:
+        gc.enable()
