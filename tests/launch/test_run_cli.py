@@ -166,7 +166,10 @@ def test_a_second_launch_in_the_same_folder(tmp_path: Path) -> None:
 def started(runs: Path, *launcher: str) -> subprocess.Popen[str]:
     """A run that is in the middle of training its teacher."""
     command = [sys.executable, "-m", *launcher, "launch.run", SMOKE, f"runs={runs}", "teacher.steps=100000"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(COGNITIVE_CORE_THREADS="1"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(COGNITIVE_CORE_THREADS="1"), stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it, and so would its children
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     log = runs / "smoke" / "teacher" / "metrics.jsonl"
     while not (log.exists() and log.read_text().count("\n") > 5):  # steps are taken; before, things are still being imported
