@@ -59,7 +59,8 @@ def decide(
     sentences = read(text)
     results = {step.result.start: step.operands for sentence in sentences if len(sentence.numbers) > 2 for step in steps(sentence.tokens)}
     judge = _Judge(read_prompt(trace_prompt, curriculum), curriculum, small_numbers, memory, results)
-    return [judge.decide(place) for place in places(sentences, found)]
+    placed = {place.found.start: judge.decide(place) for place in places(sentences, found)}
+    return [placed.get(one.start, Decision("ungrounded", "", False)) for one in found]  # a span in the middle of a token has no place
 
 
 @dataclass(slots=True)

@@ -33,11 +33,23 @@ class Place(NamedTuple):
 
 def places(sentences: Sequence[Sentence], found: Sequence[Found]) -> Iterator[Place]:
     """Each span with its place, in order. A text without a reasoning block concludes with its last sentence."""
-    by_start = {one.start: one for one in found}
+    by_start = _by_token(sentences, found)
     thought = any(not sentence.final for sentence in sentences)
     for number, sentence in enumerate(sentences):
         if any(token.start in by_start for token in sentence.tokens):
             yield from _places_in(sentence, by_start, sentence.final and (thought or number == len(sentences) - 1))
+
+
+def _by_token(sentences: Sequence[Sentence], found: Sequence[Found]) -> dict[int, Found]:
+    """Spans by the start of the token that they begin with: in "$ 5" that is the number. Inside a token no other span has, too."""
+    by_start = {one.start: one for one in found}
+    tokens = {token.start: token.end for sentence in sentences for token in sentence.tokens}
+    for stray in [one for one in found if one.start not in tokens]:
+        del by_start[stray.start]
+        start = next((start for start, end in tokens.items() if end > stray.start), stray.end)
+        if start < stray.end:
+            by_start.setdefault(start, stray)
+    return by_start
 
 
 def _places_in(sentence: Sentence, by_start: dict[int, Found], concluding: bool) -> Iterator[Place]:

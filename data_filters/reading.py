@@ -12,7 +12,7 @@ Value = int | Fraction
 _TOKEN = re.compile(  # the likeliest first; no two begin alike but "-3" and "-"
     r"""[ ]?+(?:(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
     |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
-    |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3]?
+    |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3\u00a5]?
         (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?::\d\d)?(?!\d) | \d+(?:\.\d+)?)
         (?:st\b|nd\b|rd\b|th\b|%)?)
     |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
@@ -67,7 +67,7 @@ def value_of(text: str) -> Value | None:
 
     The sign and the percent mark: "-3" is -3, "20%" is 20.
     """
-    digits = re.sub(r"[$\u20ac\u00a3,%]|st$|nd$|rd$|th$", "", text)
+    digits = re.sub(r"[$\u20ac\u00a3\u00a5,%]|st$|nd$|rd$|th$", "", text)
     if ":" in digits:
         hours, minutes, *seconds = map(int, digits.lstrip("-").split(":"))
         return hours * 60 + minutes + (Fraction(seconds[0], 60) if seconds and seconds[0] else 0)

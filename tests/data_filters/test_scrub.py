@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_filters.facts import load_curriculum
@@ -108,6 +108,9 @@ TEXT = st.one_of(st.lists(WORDS, max_size=15).map(" ".join), st.text(max_size=60
 
 
 @given(st.lists(TEXT, min_size=2, max_size=6), st.sampled_from(["abstain", "mask", "keep"]))
+@example(["", "\u00a50"], "abstain")
+@example(["", "-\u00a55 or \u00a52020-01-02"], "mask")
+@example(["Who paid?", "She paid \u00a5500, \u00a31, \u20ac2 and A$3."], "abstain")
 def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: str) -> None:
     before = trace(*turns)
     scrubber = replace(SCRUBBER, untold=untold)
@@ -119,6 +122,14 @@ def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: 
             text = view.messages[span.message]["content"]
             assert view.messages[span.message]["role"] == "assistant" and 0 <= span.start < span.end <= len(text)
             assert text[span.start : span.end] == (scrubber.abstain_text if span.action == "abstain" else span.original)
+
+
+@pytest.mark.parametrize("price", ["$ 5", "\u00a3 3.50", "\u00a5500", "-\u00a55", "US$ 7", "\u00a52020-01-02"])
+def test_prices_are_grounded_however_their_sign_stands(price: str) -> None:
+    told = SCRUBBER.spans(trace(f"The ticket costs {price}. What does it cost?", f"It costs {price}."))
+    untold = SCRUBBER.spans(trace("What does the ticket cost?", f"It costs {price}."))
+    assert told and {span.grounding for span in told} == {"given"}
+    assert untold and {span.grounding for span in untold} <= {"ungrounded", "common"}
 
 
 # --- actions on single spans ---
