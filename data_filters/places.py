@@ -1,5 +1,6 @@
 """Where a span stands: which named entities come before it in its clause, so that a value is tied to its subject."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -41,14 +42,15 @@ def places(sentences: Sequence[Sentence], found: Sequence[Found]) -> Iterator[Pl
 
 
 def _by_token(sentences: Sequence[Sentence], found: Sequence[Found]) -> dict[int, Found]:
-    """Spans by the start of the token that they begin with: in "$ 5" that is the number. Inside a token no other span has, too."""
+    """Spans by the start of the token that they begin with or in: in "$ 5" that is the number. Where another span begins, it stays."""
     by_start = {one.start: one for one in found}
-    tokens = {token.start: token.end for sentence in sentences for token in sentence.tokens}
-    for stray in [one for one in found if one.start not in tokens]:
+    tokens = [token for sentence in sentences for token in sentence.tokens]
+    starts, ends = {token.start for token in tokens}, [token.end for token in tokens]
+    for stray in [one for one in found if one.start not in starts]:
         del by_start[stray.start]
-        start = next((start for start, end in tokens.items() if end > stray.start), stray.end)
-        if start < stray.end:
-            by_start.setdefault(start, stray)
+        number = bisect_right(ends, stray.start)  # the first token that ends behind the span's start
+        if number < len(tokens) and tokens[number].start < stray.end:
+            by_start.setdefault(tokens[number].start, stray)
     return by_start
 
 

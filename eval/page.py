@@ -137,7 +137,7 @@ def _calls(talk: str) -> str:
 
 
 def _call(text: str) -> str:
-    """`assistant: [{"function": {"name": "lookup", ...}}]` as `lookup: {...}`; other lines as they stand."""
+    """`assistant: [{"function": {"name": "lookup", ...}}]` as `lookup: what was asked`; other lines as they stand."""
     try:
         calls = calls_of({"tool_calls": text.removeprefix("assistant: ")}) if text.startswith("assistant: [") else []
         return "\n".join(f"{call['name']}: {', '.join(map(str, call['arguments'].values()))}" for call in calls) or text

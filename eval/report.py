@@ -47,7 +47,7 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
         section("Recall under attack", ATTACKED, _small(attacks(card))),
         section("With tools", WITH_TOOLS, _small(tool_use(card))),
         section("Curves", CURVES, _curves(card)),
-        section("Answers side by side", "As the models wrote them; thinking in grey.", answers(card, samples)),
+        section("Answers side by side", "As the models wrote them; thinking, calls and results in grey.", answers(card, samples)),
         section("All numbers", LEGEND, table(metric_rows(card), "one", "All numbers") + meanings(card)),
         section("Differences", "First minus second on the same questions, in points.", table(paired_rows(card), "two", "Differences")),
     ]
