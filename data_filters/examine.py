@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from data_filters.asked import Said, read_asked
-from data_filters.curriculum import Curriculum, stem
 from data_filters.duplicates import KINDS, Keys, fingerprint, question_keys
 from data_filters.exposure import fact_keys, facts_of
-from data_filters.garbage import uncollected
 from data_filters.minhash import hash64
 from data_filters.overlap import Contact
 from data_filters.passes import load_job
@@ -22,6 +20,9 @@ from data_filters.select import select
 from data_filters.shape import misshapen
 from data_filters.shards import replacing
 from data_filters.stack import Stack
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.stem import stem
+from data_filters.text.tokens import uncollected
 from data_filters.traces import SPAN_NAMES, Span, Trace, from_row, to_row
 from data_filters.units import Refused, read_unit
 from data_filters.verify import final_answer, verify

@@ -2,10 +2,10 @@
 
 import re
 
-from data_filters.commonness import is_common
 from data_filters.found import NAMED
 from data_filters.introduced import Letters, symbols
-from data_filters.told import Told
+from data_filters.text.lexicon import is_common
+from data_filters.text.prompts import Told
 
 _WORD = re.compile(r"[^\W\d_]+")
 

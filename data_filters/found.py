@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from data_filters.dates import Date
+from data_filters.text.dates import Date
 
 NAMED = frozenset(("name", "person", "place", "organisation", "title"))
 

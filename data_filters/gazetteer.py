@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from data_filters.curriculum import stem
 from data_filters.found import NAMED, Found
-from data_filters.reading import Sentence
+from data_filters.text.stem import stem
+from data_filters.text.tokens import Sentence
 from recipes.errors import ShardError
 
 PLACES = Path(__file__).with_name("gazetteer.txt")

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from data_filters.arithmetic import one_step, signed_sum, steps
-from data_filters.curriculum import Curriculum, stem
-from data_filters.dates import Date
 from data_filters.found import Found
 from data_filters.places import Names, Place, places
-from data_filters.reading import Token, Value, read
-from data_filters.told import Told, read_prompt
+from data_filters.text.arithmetic import one_step, signed_sum, steps
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.dates import Date
+from data_filters.text.prompts import Told, read_prompt
+from data_filters.text.stem import stem
+from data_filters.text.tokens import Token, Value, read
 
 _YEARS = range(1000, 2200)
 _TIME_WORDS = frozenset(("when", "year", "date", "century"))

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from data_filters.curriculum import stem
-from data_filters.lexicon import is_ordinary
+from data_filters.text.lexicon import is_ordinary
+from data_filters.text.stem import stem
 
 _LET = re.compile(
     r"\b(?:[Ll]et|[Dd]efine|[Dd]enote|[Cc]all|[Ll]abel|[Ss]et)\b[^.\n]{0,40}?\$?\b([A-Z]\w{0,9})\$?\s(?:be\b|denote|=|:=|represent|stand|as\b)"

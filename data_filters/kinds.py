@@ -2,9 +2,9 @@
 
 import re
 
-from data_filters.curriculum import stem
 from data_filters.gazetteer import Gazetteer
-from data_filters.lexicon import is_ordinary
+from data_filters.text.lexicon import is_ordinary
+from data_filters.text.stem import stem
 
 _ORGANISATION = re.compile(
     r"\b(?:Inc|Ltd|LLC|PLC|plc|GmbH|AG|KG|AB|Oy|Oyj|NV|BV|SpA|SARL|SA|Corp|Co|Industries|Group|Holdings?|University|College|Institute|School|"

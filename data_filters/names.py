@@ -3,12 +3,13 @@
 import re
 from collections.abc import Container, Iterator, Sequence
 
-from data_filters.curriculum import Curriculum, stem
 from data_filters.found import Found
 from data_filters.gazetteer import Gazetteer
-from data_filters.lexicon import KIND_WORDS, is_ordinary
-from data_filters.reading import Sentence, Token
-from data_filters.told import Told
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.lexicon import KIND_WORDS, is_ordinary
+from data_filters.text.prompts import Told
+from data_filters.text.stem import stem
+from data_filters.text.tokens import Sentence, Token
 
 SHORT_ANSWER_WORDS = 4
 _MAX_WORDS = 12  # of a phrase that is looked for in the prompt

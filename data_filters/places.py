@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from data_filters.arithmetic import in_expression
 from data_filters.found import NAMED, Found
-from data_filters.reading import Sentence, Token
+from data_filters.text.arithmetic import in_expression
+from data_filters.text.tokens import Sentence, Token
 
 CLAUSE_WORDS = frozenset(
     "and or but nor not while whereas because so since then if unless that which who whose whom where when until than as".split()

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from data_filters.actions import EDITS, edit
-from data_filters.curriculum import Curriculum
 from data_filters.excuses import Excuses
 from data_filters.facts import find_facts
 from data_filters.found import Detector, Found
-from data_filters.garbage import uncollected
 from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
 from data_filters.kinds import is_year, kind_of
 from data_filters.lookups import without_calls
 from data_filters.surrogates import Surrogates
-from data_filters.told import read_prompt
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.prompts import read_prompt
+from data_filters.text.tokens import uncollected
 from data_filters.traces import Span, Trace
 from recipes.errors import RecipeError
 

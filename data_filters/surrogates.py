@@ -4,9 +4,9 @@ import random
 import re
 from collections.abc import Callable
 
-from data_filters.curriculum import stem
 from data_filters.gazetteer import Gazetteer, fold
-from data_filters.lexicon import KIND_WORDS, is_ordinary
+from data_filters.text.lexicon import KIND_WORDS, is_ordinary
+from data_filters.text.stem import stem
 
 _ONSETS = "b br d dr f g gl k kl m n p pl r s sk t tr v vr z".split()
 _VOWELS = "a e i o u".split()

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from data_filters.curriculum import Curriculum, stem
 from data_filters.found import Found
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.stem import stem
 
 MAX_WORDS = 12
 _INSIDE = r"[^\W_][^\n\"\u201c\u201d*_]{1,90}?"

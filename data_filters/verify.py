@@ -3,7 +3,7 @@
 import re
 from fractions import Fraction
 
-from data_filters.reading import NUMBER_WORDS
+from data_filters.text.tokens import NUMBER_WORDS
 
 _MARKERS = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE)
 _LATEX_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\s*\{([^{}]*)\}")

@@ -68,7 +68,7 @@ class Filter:
     shortest: int = 0  # traces kept of a problem, the shortest correct ones; 0 = all
     solve_rate: list[float] = field(default_factory=lambda: [0.0, 1.0])  # keep problems that the teacher solves this often, from..to
     detectors: list[Literal["numbers", "names", "answer"]] = field(default_factory=lambda: ["numbers", "names", "answer"])
-    curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/minimum_curriculum.txt
+    curriculum_file: str | None = None  # tools of thought that always stay; null: data_filters/text/minimum_curriculum.txt
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
     untold: Untold = "abstain"  # what to do with ungrounded facts, or with the message or trace that states one
     lookups: Lookups = field(default_factory=Lookups)  # untold: lookup

@@ -25,6 +25,10 @@ TEXTS = sorted(
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Every (dotted module, line) that a file imports, also inside functions."""
     for node in ast.walk(tree):
@@ -101,8 +105,7 @@ def test_a_file_keeps_the_house_rules(path: Path) -> None:
 def test_no_cycles() -> None:
     graph = {}
     for path in FILES:
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        graph[name] = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
+        graph[module_name(path)] = {module for module, _ in imports(ast.parse(path.read_text(encoding="utf-8")))}
     assert cycle(graph) == []
 
 
@@ -111,7 +114,7 @@ def test_a_room_is_light_to_import(room: str) -> None:
     """`import room` loads no framework; in the two lower rooms no file of theirs does."""
     modules = [room]
     if room in ("recipes", "data_filters"):
-        modules += [f"{room}.{path.stem}" for path in sorted((ROOT / room).glob("*.py")) if path.stem != "__init__"]
+        modules += [module_name(path) for path in sorted((ROOT / room).rglob("*.py"))]
     code = f"import sys, {', '.join(modules)}\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

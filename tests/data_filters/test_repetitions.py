@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_filters.curriculum import stem
 from data_filters.duplicates import KINDS, Keys, beyond, fingerprint, names_of, question_keys
 from data_filters.exposure import Ledger, facts_of, merge_ledgers
 from data_filters.facts import load_curriculum
@@ -19,6 +18,7 @@ from data_filters.shards import iter_traces, list_shards, read_shard
 from data_filters.sift import sift
 from data_filters.skeleton import fill, skeleton
 from data_filters.stack import Stack
+from data_filters.text.stem import stem
 from data_filters.traces import Span, Trace
 
 CURRICULUM = load_curriculum()

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
 
-from data_filters.curriculum import load_curriculum
 from data_filters.scrub import Scrubber
+from data_filters.text.curriculum import load_curriculum
 from data_filters.tools import LOOKUP, call_message, offered, result_message
 from data_filters.traces import Span, Trace
 from distill.dense_loss import logits

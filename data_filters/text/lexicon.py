@@ -1,9 +1,11 @@
-"""Ordinary English words: a sentence that opens with one of them has not begun with a name."""
+"""Ordinary English words: a sentence that opens with one of them has not begun with a name; and how common a word is, by wordfreq."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from data_filters.curriculum import stem
+from data_filters.text.stem import stem
+from recipes.errors import RecipeError
 
 KIND_WORDS = frozenset(  # parts of names that say what a thing is, not which one
     "dr mr mrs ms prof sir lady lord dame queen king prince princess pope saint st jr sr inc ltd llc plc gmbh ag kg ab oy nv bv sa "
@@ -39,3 +41,30 @@ def is_ordinary(key: str) -> bool:
         if root != key and len(root) > 2 and (root in words or root + "e" in words or (root[:-1] in words and root[-1] == root[-2])):
             return True
     return key.startswith(("un", "re", "non")) and len(key) > 5 and (key[2:] in words or key[3:] in words)
+
+
+@lru_cache(maxsize=1)
+def zipf_frequency() -> Callable[[str], float]:
+    """Word to its Zipf frequency: 0 = unknown, 3 = once in a million words, 6 = once in a thousand.
+
+    Raises:
+        RecipeError: wordfreq is missing.
+    """
+    try:
+        import wordfreq
+    except ImportError as error:
+        raise RecipeError(
+            "filter.keep_commonness: wordfreq is not installed; pip install 'cognitive-core[commonness]' or set it to null"
+        ) from error
+
+    @lru_cache(maxsize=1 << 17)
+    def frequency(word: str) -> float:
+        return float(wordfreq.zipf_frequency(word, "en"))
+
+    return frequency
+
+
+def is_common(words: list[str], at_least: float) -> bool:
+    """Whether the rarest of the words is still that frequent."""
+    frequency = zipf_frequency()
+    return bool(words) and all(frequency(word.lower()) >= at_least for word in words)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from data_filters.curriculum import stem
+from data_filters.text.stem import stem
 
 MONTHS = "January February March April May June July August September October November December".split()
 ORDINALS = (

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from data_filters.reading import Token, Value
+from data_filters.text.tokens import Token, Value
 
 _WORD_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "x": "*"}
 _EQUALS = frozenset(("=", "equal", "is", "make", "give"))  # stems

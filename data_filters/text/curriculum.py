@@ -3,28 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
+from data_filters.text.stem import stem
 from recipes.errors import ShardError
 
 DEFAULT_CURRICULUM = Path(__file__).with_name("minimum_curriculum.txt")
 NEVER_FACTS = ("function words", "sentence starters", "logic", "maths", "proper words")
-_PLURAL_ES = ("sses", "xes", "zes", "ches", "shes")
-
-
-@lru_cache(maxsize=1 << 16)
-def stem(word: str) -> str:
-    """The word without case, possessive 's and plural s; "Mara's" and "Mara" agree, "boxes" and "box" too.
-
-    Both sides of a comparison are stemmed, so it does not matter that "Paris" becomes "pari".
-    """
-    word = word.lower().replace("\u2019", "'")
-    if word.endswith(("'s", "s'")):
-        word = word[:-2]
-    if word.endswith(_PLURAL_ES):
-        return word[:-2]
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
 @dataclass(frozen=True, slots=True, eq=False)

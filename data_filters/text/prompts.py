@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from data_filters.arithmetic import expression_values
-from data_filters.curriculum import Curriculum, stem
-from data_filters.dates import find_dates, told_parts
-from data_filters.quantities import find_quantities
-from data_filters.reading import NUMBER_WORDS, Sentence, Token, Value, read
+from data_filters.text.arithmetic import expression_values
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.dates import find_dates, told_parts
+from data_filters.text.quantities import find_quantities
+from data_filters.text.stem import stem
+from data_filters.text.tokens import NUMBER_WORDS, Sentence, Token, Value, read
 
 T = TypeVar("T")
 _PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))

@@ -1,0 +1,1 @@
+"""Reading text: tokens, numbers, dates, words that everybody knows, and what a prompt says."""
