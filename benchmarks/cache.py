@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.table import print_json, print_table
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill import sketch
 from distill.dense_loss import logits
 from distill.divergences import Divergence

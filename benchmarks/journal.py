@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_filters.traces import trace_id
+from data_filters.records.traces import trace_id
 from distill.journal import Journal
 from distill.speech import Completion
 

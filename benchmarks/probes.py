@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.table import clock, print_json, print_table
 from data_filters.asked import SPOKEN, asked_path
-from data_filters.shards import iter_traces, read_shard
+from data_filters.records.shards import iter_traces, read_shard
+from data_filters.records.traces import Trace
 from data_filters.sketch import interval
-from data_filters.traces import Trace
 from distill.planted import World
 from eval.filter_score import ASKED, stated
 from launch.filtering import Filtering

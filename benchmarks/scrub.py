@@ -18,9 +18,9 @@ from benchmarks.scrub_entities import Values
 from benchmarks.table import print_json, print_table
 from benchmarks.verify import draw, solved
 from data_filters.gazetteer import load_gazetteer
+from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from data_filters.traces import Span, Trace
 from data_filters.verifiers import Check, Verifiers
 from eval.scores import wilson
 

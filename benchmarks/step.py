@@ -155,7 +155,7 @@ def measured(times: list[float], tokens: list[int], losses: list[float], device:
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:
     """Our loop's own step, on batches in file order."""
-    from data_filters.traces import Trace
+    from data_filters.records.traces import Trace
     from distill.encode import Teaching, encode_traces
     from distill.loop import Trainer
     from distill.packing import pack

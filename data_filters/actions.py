@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from data_filters.found import NAMED
+from data_filters.records.traces import Span, Trace
 from data_filters.surrogates import Surrogates
-from data_filters.traces import Span, Trace
 
 EDITS = ("hide", "rename", "generalise")  # they change the text; mask does not
 _GENERAL = {

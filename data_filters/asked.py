@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from data_filters.probes import Ask, Knows, closed_book, premise, renames
-from data_filters.shards import read_shard, write_shard
-from data_filters.traces import Trace
+from data_filters.records.shards import read_shard, write_shard
+from data_filters.records.traces import Trace
 
 PROBES = ("closed_book", "premise", "rename", "surprise")
 SPOKEN = PROBES[:3]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from data_filters.traces import Span, Trace
+from data_filters.records.traces import Span, Trace
 
 _FIRST = "Vel Dor Mar Tes Kal Bren Sor Lin Var Hel Jor Cas".split()
 _LAST = "ano eth ila oran ubel esk imar ondo arin evar".split()

@@ -15,16 +15,16 @@ from data_filters.exposure import fact_keys, facts_of
 from data_filters.minhash import hash64
 from data_filters.overlap import Contact
 from data_filters.passes import load_job
+from data_filters.records.files import replacing
+from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, to_row
+from data_filters.records.units import Refused, read_unit
 from data_filters.scrub import is_acted_on
 from data_filters.select import select
 from data_filters.shape import misshapen
-from data_filters.shards import replacing
 from data_filters.stack import Stack
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
 from data_filters.text.tokens import uncollected
-from data_filters.traces import SPAN_NAMES, Span, Trace, from_row, to_row
-from data_filters.units import Refused, read_unit
 from data_filters.verify import final_answer, verify
 from data_filters.workplace import Workplace
 

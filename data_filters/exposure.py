@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from data_filters.minhash import hash64
-from data_filters.shards import replacing, write_shard
-from data_filters.traces import Span
+from data_filters.records.files import replacing
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import Span
 
 EXPOSURE_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("subject", "relation", "value")]

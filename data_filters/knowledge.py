@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_filters.shards import write_shard
-from data_filters.traces import Span
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import Span
 
 KNOWLEDGE_SCHEMA = pa.schema(
     [

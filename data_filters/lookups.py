@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data_filters.tools import LOOKUP, NOTHING, PYTHON, call_message, offered, result_message
-from data_filters.traces import Span, Trace, trace_id
+from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_message, offered, result_message
+from data_filters.records.traces import Span, Trace, trace_id
 
 BOTH = offered(LOOKUP, PYTHON)
 
@@ -99,18 +99,6 @@ def _edit(message: int, text: str, original: str, kind: str, how: str, weight: f
 
 
 ABSTAINS = ("missing", "off", "irrelevant, abstains", "moved, missing", "two hops, missing")  # kinds whose last message declines
-
-
-def without_calls(trace: Trace) -> Trace:
-    """The trace without calls that were put in, their results and the tools; what else was replaced stays."""
-    calls = {span.message for span in trace.spans if span.kind == "call" and span.detector.startswith("lookups/")}
-    if not any(span.detector.startswith("lookups/") for span in trace.spans):
-        return trace
-    gone = calls | {number + 1 for number in calls}
-    moved = {old: new for new, old in enumerate(n for n in range(len(trace.messages)) if n not in gone)}
-    spans = [replace(span, message=moved[span.message]) for span in trace.spans if span.message in moved]
-    messages = [message for number, message in enumerate(trace.messages) if number in moved]
-    return replace(trace, messages=messages, spans=spans, tools=None)
 
 
 def said_instead(text: str, old: str, new: str) -> str:

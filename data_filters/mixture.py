@@ -13,11 +13,11 @@ from pathlib import Path
 
 from data_filters.lookups import BOTH, Recalled, Step, gives, lookup, offers, recalled, said_instead, with_calls
 from data_filters.passages import KnowledgeBase, first_of, passage
+from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.tool_calls import LOOKUP, PYTHON, offered
+from data_filters.records.traces import SCHEMA, Trace, to_row
 from data_filters.scrub import Scrubber, restore
-from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.snippets import Snippets, form_of
-from data_filters.tools import LOOKUP, PYTHON, offered
-from data_filters.traces import SCHEMA, Trace, to_row
 from recipes.schema_lookup import Lookups
 
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")

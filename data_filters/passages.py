@@ -16,7 +16,7 @@ from typing import Any
 import bm25s
 import numpy as np
 
-from data_filters.shards import list_shards, read_shard
+from data_filters.records.shards import list_shards, read_shard
 from recipes.errors import ShardError
 
 _WORD = re.compile(r"\w+")

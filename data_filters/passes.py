@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from data_filters.killable import Killable
-from data_filters.shards import replacing
+from data_filters.records.files import replacing
 from recipes.errors import PipelineError, ShardError
 
 WEEK_SECONDS = 7 * 86_400.0

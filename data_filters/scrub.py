@@ -13,12 +13,12 @@ from data_filters.found import Detector, Found
 from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
 from data_filters.kinds import is_year, kind_of
-from data_filters.lookups import without_calls
+from data_filters.records.tool_calls import without_calls
+from data_filters.records.traces import Span, Trace
 from data_filters.surrogates import Surrogates
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import read_prompt
 from data_filters.text.tokens import uncollected
-from data_filters.traces import Span, Trace
 from recipes.errors import RecipeError
 
 _WORD = re.compile(r"</?think>|(\w(?:[\w.,:'\u2019-]*\w)?)")

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 
 Fault = tuple[str, str]  # filter, reason
 

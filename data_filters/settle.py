@@ -9,13 +9,14 @@ from data_filters.canaries import plant
 from data_filters.examine import Fault, Looked, knows, looked
 from data_filters.exposure import Ledger, facts_of
 from data_filters.passes import load_job
+from data_filters.records.files import replacing
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.scrub import is_acted_on
-from data_filters.shards import replacing, write_shard
 from data_filters.skeleton import skeleton
 from data_filters.sketch import Sketch
 from data_filters.stack import ORDER, Stack
 from data_filters.text.tokens import uncollected
-from data_filters.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.verify import verify
 from data_filters.workplace import Workplace
 

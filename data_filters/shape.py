@@ -3,7 +3,7 @@
 import re
 
 from data_filters.degenerate import degenerate
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all but tab and line ends
 

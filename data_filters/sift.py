@@ -21,13 +21,13 @@ from data_filters.examine import look
 from data_filters.exposure import merge_ledgers
 from data_filters.knowledge import Ledger
 from data_filters.passes import run_pass, save_job
+from data_filters.records.files import replacing
+from data_filters.records.traces import Trace
+from data_filters.records.units import Unit
 from data_filters.report_page import to_html
 from data_filters.settle import settle
-from data_filters.shards import replacing
 from data_filters.sketch import Sketch
 from data_filters.stack import Stack
-from data_filters.traces import Trace
-from data_filters.units import Unit
 from data_filters.workplace import Workplace
 from recipes.errors import ShardError
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from data_filters.records.traces import Span, Trace
 from data_filters.scrub import masked_words
-from data_filters.traces import Span, Trace
 
 _SAMPLES = 5
 _SAMPLE_CHARACTERS = 400

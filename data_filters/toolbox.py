@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from data_filters.passages import KnowledgeBase
+from data_filters.records.tool_calls import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
 from data_filters.sandbox import Sandbox
-from data_filters.tools import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
 
 Kind = Literal["found", "empty", "ran", "failed", "stopped", "unknown tool", "bad arguments"]
 _MARK = re.compile(r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)", re.IGNORECASE)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from data_filters.shards import replacing
-from data_filters.traces import Trace
-from data_filters.units import Unit, cut
+from data_filters.records.files import replacing
+from data_filters.records.traces import Trace
+from data_filters.records.units import Unit, cut
 from recipes.errors import ShardError
 
 MADE = ("kept", "dropped", "knowledge", "exposure")

@@ -2,7 +2,7 @@
 
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.encode import Teaching, encode_traces
 from recipes.errors import ModelError
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_filters.degenerate import degenerate
-from data_filters.tools import offered
-from data_filters.traces import Span, Trace, trace_id
+from data_filters.records.tool_calls import offered
+from data_filters.records.traces import Span, Trace, trace_id
 from distill.problems import Problem
 from distill.review import Review, unsound_spans
 from distill.speech import Completion, Conversation

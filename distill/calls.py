@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_filters.tools import calls_of
+from data_filters.records.tool_calls import calls_of
 from distill.speech import Conversation
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.tools import calls_of
-from data_filters.traces import Span, Trace
+from data_filters.records.tool_calls import calls_of
+from data_filters.records.traces import Span, Trace
 from distill.speech import written
 from recipes.errors import ModelError
 

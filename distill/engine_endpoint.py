@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.tools import calls_of
+from data_filters.records.tool_calls import calls_of
 from distill.calls import call_text, numbered
 from distill.client import Client, Refused
 from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
-from data_filters.traces import Span, Trace
+from data_filters.records.traces import Span, Trace
 from distill.agreement import SAMPLE
 from distill.encode import Encoded, encode_traces
 from distill.learner import Learner, hidden_states, logit_scale

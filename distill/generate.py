@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_filters.shards import iter_traces, replacing
+from data_filters.records.files import replacing
+from data_filters.records.shards import iter_traces
 from distill.attempts import Attempt
 from distill.monitor import Tally
 from distill.problems import Problem

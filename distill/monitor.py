@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 
 KEPT = 2048  # hashes of a sketch: its count is right to about 2 %
 GRAM_WORDS = 200  # of a trace that are looked at for distinct n-grams

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from data_filters.traces import Span
+from data_filters.records.traces import Span
 from distill.speech import Conversation
 
 DETECTOR = "review"

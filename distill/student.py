@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.divergences import Divergence
 from distill.encode import Teaching, encode_traces
 from distill.learner import Objective

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.speech import render
 
 Row = tuple[list[int], int]  # ids of a conversation, number of those before the assistant's

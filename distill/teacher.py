@@ -8,8 +8,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from data_filters.tools import LOOKUP, NOTHING, PYTHON, call_message, calls_of, offered
-from data_filters.traces import Span, Trace
+from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_message, calls_of, offered
+from data_filters.records.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model

@@ -11,8 +11,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data_filters.shards import write_shard
-from data_filters.traces import SCHEMA, to_row, trace_id
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import SCHEMA, to_row, trace_id
 from distill.attempts import Attempt, Judge, Verdicts, conversation
 from distill.generate import PROBLEMS, shard_path, summaries
 from distill.journal import Journal

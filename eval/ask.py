@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.shards import replacing, write_shard
+from data_filters.records.files import replacing
+from data_filters.records.shards import write_shard
 from distill.attempts import conversation
 from distill.engine import LocalEngine
 from distill.speech import Completion, Sampling

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import list_shards, read_shard
-from data_filters.traces import Trace, from_row
+from data_filters.records.shards import list_shards, read_shard
+from data_filters.records.traces import Trace, from_row
 from distill.planted import RELATIONS, World
 
 ASKED = ("planted/ask", "planted/ask_age")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from data_filters.tools import calls_of
+from data_filters.records.tool_calls import calls_of
 from eval.charts import badge
 from eval.gist import gist
 from eval.plots import plain

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.attempts import conversation
 from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import Learner, Objective

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from data_filters.shards import iter_rows
+from data_filters.records.shards import iter_rows
 from eval.answers import Columns, main_answers, read_answers, select
 from eval.ladder import Abilities, Ruler, abilities, straight_lines
 from eval.recall import GENERATED

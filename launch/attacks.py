@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import iter_rows, write_shard
+from data_filters.records.shards import iter_rows, write_shard
 from eval.ask import SCHEMA as ANSWERS
 from eval.ask import ask
 from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught

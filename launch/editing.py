@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data_filters.shards import iter_traces
-from data_filters.traces import Trace
+from data_filters.records.shards import iter_traces
+from data_filters.records.traces import Trace
 from distill.curvature import collect_sums, finished_factors, load_factors, read_sums, save_factors, save_sums, weights_digest
 from distill.edit import Method
 from distill.edit_delta import save_delta

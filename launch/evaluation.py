@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_filters.shards import iter_rows, iter_traces
+from data_filters.records.shards import iter_rows, iter_traces
 from distill.models import check_pair, load_config, load_tokenizer
 from distill.splits import digest_of
 from eval.ask import SCHEMA, write_parts

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.gazetteer import load_gazetteer
 from data_filters.ner import spacy_detector
+from data_filters.records.shards import list_shards
 from data_filters.scrub import Scrubber
-from data_filters.shards import list_shards
 from data_filters.text.curriculum import load_curriculum
 from distill.engine import LocalEngine
 from distill.engine_endpoint import EndpointEngine, api_key

@@ -145,7 +145,8 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     Raises:
         RecipeError: no run is finished.
     """
-    from data_filters.shards import read_shard, replacing, write_shard
+    from data_filters.records.files import replacing
+    from data_filters.records.shards import read_shard, write_shard
     from distill.models import load_config
     from eval.ask import SCHEMA
     from eval.sizes import Rung

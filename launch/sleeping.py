@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_filters.passages import rows_of
-from data_filters.shards import iter_traces, replacing
-from data_filters.traces import Trace
+from data_filters.records.files import replacing
+from data_filters.records.shards import iter_traces
+from data_filters.records.traces import Trace
 from distill.engine import LocalEngine
 from distill.models import load_model, load_tokenizer, with_adapter
 from distill.sleep import Lesson, sleep

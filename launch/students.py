@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from data_filters.shards import iter_traces
-from data_filters.traces import Trace
+from data_filters.records.shards import iter_traces
+from data_filters.records.traces import Trace
 from distill.engine import LocalEngine
 from distill.loop import OpenSource
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder

@@ -6,7 +6,7 @@ import pytest
 
 from data_filters.knowledge import KNOWLEDGE_SCHEMA
 from data_filters.passages import KnowledgeBase, first_of, passage
-from data_filters.shards import write_shard
+from data_filters.records.shards import write_shard
 from recipes.errors import ShardError
 
 TEXTS = ["Where does Mara live? Oslo.", "What does Mara do? baker.", "Where does Ida live? Rome.", "The friend of Mara is Ida."]

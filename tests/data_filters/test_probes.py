@@ -10,12 +10,12 @@ import pytest
 from data_filters.asked import ask_about, asked_path, read_asked
 from data_filters.facts import load_curriculum
 from data_filters.probes import NO_THOUGHT, closed_book, premise, renames
+from data_filters.records.shards import iter_traces, read_shard
+from data_filters.records.traces import Trace
 from data_filters.scrub import Scrubber
-from data_filters.shards import iter_traces, read_shard
 from data_filters.sift import sift
 from data_filters.stack import Stack
 from data_filters.text.stem import stem
-from data_filters.traces import Trace
 
 CURRICULUM = load_curriculum()
 HOMES = {"Mara": "Oslo", "Ida": "Rome", "Bo": "Kyiv", "Tovin": "Elm"}

@@ -13,13 +13,13 @@ from data_filters.duplicates import KINDS, Keys, beyond, fingerprint, names_of, 
 from data_filters.exposure import Ledger, facts_of, merge_ledgers
 from data_filters.facts import load_curriculum
 from data_filters.minhash import BANDS, ROWS, SHINGLE_WORDS, band_keys
+from data_filters.records.shards import iter_traces, list_shards, read_shard
+from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber
-from data_filters.shards import iter_traces, list_shards, read_shard
 from data_filters.sift import sift
 from data_filters.skeleton import fill, skeleton
 from data_filters.stack import Stack
 from data_filters.text.stem import stem
-from data_filters.traces import Span, Trace
 
 CURRICULUM = load_curriculum()
 STACK = Stack(scrubber=Scrubber(detectors=("numbers", "names", "answer"), curriculum=CURRICULUM))

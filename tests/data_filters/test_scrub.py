@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_filters.facts import load_curriculum
+from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber, restore, word_ranges
-from data_filters.traces import Span, Trace
 from recipes.errors import RecipeError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())

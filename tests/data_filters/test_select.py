@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_filters.degenerate import degenerate
+from data_filters.records.traces import Trace
 from data_filters.select import select, solve_rate_of
-from data_filters.traces import Trace
 from recipes.errors import RecipeError
 from recipes.schema import Filter
 

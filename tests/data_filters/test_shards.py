@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
-from data_filters.traces import SCHEMA, Span, Trace, to_row
+from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from recipes.errors import ShardError
 
 SPAN = Span(message=1, start=0, end=4, kind="name", grounding="given", original="Oslo", subject="Mara", relation="Where?", detector="names")

@@ -10,11 +10,11 @@ from data_filters.facts import load_curriculum
 from data_filters.found import Found
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
+from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from data_filters.scrub import Scrubber
-from data_filters.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.sift import sift
 from data_filters.stack import Stack
-from data_filters.traces import SCHEMA, Span, Trace, to_row
 from recipes.errors import ShardError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())

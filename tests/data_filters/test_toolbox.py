@@ -5,9 +5,9 @@ import json
 import pytest
 
 from data_filters.passages import KnowledgeBase
+from data_filters.records.tool_calls import NOTHING, SCHEMAS
 from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox, spelled_apart
-from data_filters.tools import NOTHING, SCHEMAS
 
 TEXTS = ("Where does Mara live? Oslo.", "What does Mara do? baker.")
 

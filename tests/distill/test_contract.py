@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_filters.traces import Span, Trace
+from data_filters.records.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.models import build_model
 from distill.packing import EncodedFile, write_encoded

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig, AutoModelForCausalLM
 
+from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
+from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from data_filters.tools import LOOKUP, call_message, offered, result_message
-from data_filters.traces import Span, Trace
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import hidden_states, logit_scale

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data_filters.traces import Span, Trace
+from data_filters.records.traces import Span, Trace
 from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.encode import Teaching, encode_traces
 from distill.models import build_model
 from distill.packing import EncodedFile, write_encoded

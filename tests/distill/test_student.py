@@ -6,7 +6,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.models import build_model, save_model
 from distill.packing import EncodedFile
 from distill.student import encode_arm, train_arm

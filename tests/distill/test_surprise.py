@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from data_filters.traces import Trace
+from data_filters.records.traces import Trace
 from distill.models import build_model
 from distill.surprise import largest_gaps
 from tests.distill.conftest import TINY

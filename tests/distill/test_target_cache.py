@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_filters.traces import Span, Trace
+from data_filters.records.traces import Span, Trace
 from distill import sketch
 from distill.encode import Teaching, encode_traces
 from distill.engine import LocalEngine

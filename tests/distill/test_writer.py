@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from data_filters.records.shards import iter_traces, read_shard
+from data_filters.records.tool_calls import calls_of
 from data_filters.sandbox import Sandbox
-from data_filters.shards import iter_traces, read_shard
 from data_filters.toolbox import Toolbox
-from data_filters.tools import calls_of
 from data_filters.verifiers import Verifiers
 from data_filters.verify import verify
 from distill.calls import call_text

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from data_filters.shards import read_shard
-from data_filters.traces import Trace
+from data_filters.records.shards import read_shard
+from data_filters.records.traces import Trace
 from distill.planted import World
 from distill.speech import Completion
 from distill.splits import split_of

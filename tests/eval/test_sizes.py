@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_filters.shards import write_shard
+from data_filters.records.shards import write_shard
 from eval.answers import COLUMNS, read_answers
 from eval.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines

@@ -6,9 +6,9 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
-from data_filters.shards import write_shard
-from data_filters.traces import SCHEMA as TRACES
-from data_filters.traces import Trace, to_row
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import SCHEMA as TRACES
+from data_filters.records.traces import Trace, to_row
 from distill.models import build_model, save_model
 from distill.planted import World
 from distill.tokenizer import train_tokenizer

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_filters.shards import write_shard
-from data_filters.traces import SCHEMA, Span, Trace, to_row
+from data_filters.records.shards import write_shard
+from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from distill.edit_delta import add_back
 from distill.models import build_model, load_model, save_model
 from distill.planted import World

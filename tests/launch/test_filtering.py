@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from data_filters.shards import iter_traces, read_shard
+from data_filters.records.shards import iter_traces, read_shard
 from launch.filtering import Filtering
 from launch.inputs import Inputs
 from launch.workspace import Ranks, Workspace

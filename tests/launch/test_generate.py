@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from data_filters.shards import iter_traces
+from data_filters.records.shards import iter_traces
 from tests.distill.test_endpoint import small_server, wait_for
 from tests.launch.street import ROOT, environment, launch, start, succeed
 

@@ -3,8 +3,8 @@
 import json
 
 from data_filters.passages import KnowledgeBase
-from data_filters.shards import iter_traces, read_shard
-from data_filters.tools import calls_of
+from data_filters.records.shards import iter_traces, read_shard
+from data_filters.records.tool_calls import calls_of
 from tests.launch.street import SMOKE, launch, succeed
 
 WORDS = (

@@ -1,16 +1,15 @@
 """Parquet shards on disk: written by rename, read with faults that say which file to delete."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.traces import VERDICTS, Trace, from_row
+from data_filters.records.files import replacing, short
+from data_filters.records.traces import VERDICTS, Trace, from_row
 from recipes.errors import ShardError
 
 _READ_ROWS = 2048
@@ -25,25 +24,6 @@ def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -
     """
     with replacing(path) as partial:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), partial, compression="zstd")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` that takes its place when the block ends well, and is gone when it does not.
-
-    Raises:
-        ShardError: the block or the renaming raises OSError.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise ShardError(f"{path}: cannot be written ({short(error)}); free space or mend the folder's rights, then run again") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def read_shard(path: Path) -> list[dict[str, Any]]:
@@ -195,8 +175,3 @@ def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise ShardError(message) from error
     for row in rows:
         yield f"data set {name}", dict(row)
-
-
-def short(error: BaseException) -> str:
-    """The first line of an error, clipped."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

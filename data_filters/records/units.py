@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.shards import list_shards, raw_rows, replacing, short, trace_of
-from data_filters.traces import VERSION, VERSION_KEY, Trace, to_row
+from data_filters.records.files import replacing, short
+from data_filters.records.shards import list_shards, raw_rows, trace_of
+from data_filters.records.traces import VERSION, VERSION_KEY, Trace, to_row
 from recipes.errors import ShardError
 
 UNIT_BYTES = 32 << 20  # of text in a unit, roughly; one record may be larger

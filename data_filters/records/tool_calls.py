@@ -1,7 +1,10 @@
 """The two tools that a model may call, as the ecosystem writes them down: schemas, calls and their results."""
 
 import json
+from dataclasses import replace
 from typing import Any
+
+from data_filters.records.traces import Trace
 
 LOOKUP, PYTHON = "lookup", "python"
 NOTHING = "Nothing found."  # the result of a look-up that found nothing
@@ -40,3 +43,15 @@ def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     """The calls of a message: each with name and arguments."""
     calls = message.get("tool_calls") or []
     return [call.get("function", call) for call in (json.loads(calls) if isinstance(calls, str) else calls)]
+
+
+def without_calls(trace: Trace) -> Trace:
+    """The trace without calls that were put in, their results and the tools; what else was replaced stays."""
+    calls = {span.message for span in trace.spans if span.kind == "call" and span.detector.startswith("lookups/")}
+    if not any(span.detector.startswith("lookups/") for span in trace.spans):
+        return trace
+    gone = calls | {number + 1 for number in calls}
+    moved = {old: new for new, old in enumerate(n for n in range(len(trace.messages)) if n not in gone)}
+    spans = [replace(span, message=moved[span.message]) for span in trace.spans if span.message in moved]
+    messages = [message for number, message in enumerate(trace.messages) if number in moved]
+    return replace(trace, messages=messages, spans=spans, tools=None)
