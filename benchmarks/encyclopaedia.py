@@ -32,7 +32,7 @@ def main() -> None:
     chosen = random.Random(args.seed).sample(texts, min(args.texts, len(texts)))
     models = ()
     if args.ner:
-        from data_filters.ner import spacy_detector
+        from data_filters.detect.ner import spacy_detector
 
         models = (spacy_detector(),)
     scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), models=models)

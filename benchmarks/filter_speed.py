@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import forget_peak, fresh_process, peak_rss_mb, print_json, print_table
-from data_filters.facts import load_curriculum
-from data_filters.ner import spacy_detector
+from data_filters.detect.detect import load_curriculum
+from data_filters.detect.ner import spacy_detector
 from data_filters.records.traces import Trace, to_row
 from data_filters.scrub import Scrubber
 from data_filters.verify import after_thought

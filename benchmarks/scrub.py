@@ -17,7 +17,7 @@ from benchmarks.scrub_corpus import KINDS, OPEN_PROMPTS, Planted, covered, fill,
 from benchmarks.scrub_entities import Values
 from benchmarks.table import print_json, print_table
 from benchmarks.verify import draw, solved
-from data_filters.gazetteer import load_gazetteer
+from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
@@ -46,7 +46,7 @@ def main() -> None:
 def _models(ner: bool) -> Sequence[Callable[..., Any]]:
     if not ner:
         return ()
-    from data_filters.ner import spacy_detector
+    from data_filters.detect.ner import spacy_detector
 
     return (spacy_detector(),)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from data_filters.found import NAMED
+from data_filters.detect.candidates import NAMED
 from data_filters.records.traces import Span, Trace
 from data_filters.surrogates import Surrogates
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from data_filters.found import NAMED, Found
+from data_filters.detect.candidates import NAMED, Found
 from data_filters.text.arithmetic import in_expression
 from data_filters.text.tokens import Sentence, Token
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from itertools import repeat
 
 from data_filters.actions import EDITS, edit
+from data_filters.detect.candidates import Detector, Found
+from data_filters.detect.detect import find_facts
+from data_filters.detect.entity_kinds import is_year, kind_of
+from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
 from data_filters.excuses import Excuses
-from data_filters.facts import find_facts
-from data_filters.found import Detector, Found
-from data_filters.gazetteer import Gazetteer, load_gazetteer
 from data_filters.grounding import Memory, decide
-from data_filters.kinds import is_year, kind_of
 from data_filters.records.tool_calls import without_calls
 from data_filters.records.traces import Span, Trace
 from data_filters.surrogates import Surrogates

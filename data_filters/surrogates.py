@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable
 
-from data_filters.gazetteer import Gazetteer, fold
+from data_filters.detect.gazetteer import Gazetteer, fold
 from data_filters.text.lexicon import KIND_WORDS, is_ordinary
 from data_filters.text.stem import stem
 

@@ -11,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from data_filters.gazetteer import load_gazetteer
-from data_filters.ner import spacy_detector
+from data_filters.detect.gazetteer import load_gazetteer
+from data_filters.detect.ner import spacy_detector
 from data_filters.records.shards import list_shards
 from data_filters.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.facts import find_facts
-from data_filters.found import Found
-from data_filters.gazetteer import load_gazetteer
+from data_filters.detect.candidates import Found
+from data_filters.detect.detect import find_facts
+from data_filters.detect.entity_kinds import kind_of
+from data_filters.detect.gazetteer import load_gazetteer
+from data_filters.detect.ner import MODEL, files_digest, spacy_detector
 from data_filters.introduced import Letters, symbols
-from data_filters.kinds import kind_of
-from data_filters.ner import MODEL, files_digest, spacy_detector
 from data_filters.text.curriculum import load_curriculum
 from data_filters.text.dates import find_dates
 from data_filters.text.quantities import find_quantities

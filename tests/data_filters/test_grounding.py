@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.facts import find_facts, load_curriculum
+from data_filters.detect.detect import find_facts, load_curriculum
 from data_filters.grounding import ground
 from recipes.errors import ShardError
 

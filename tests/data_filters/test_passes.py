@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_filters.facts import load_curriculum
+from data_filters.detect.detect import load_curriculum
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, VERSION_KEY, Span, Trace, to_row
 from data_filters.records.units import UNIT_BYTES, Refused, cut, read_unit

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_filters.asked import ask_about, asked_path, read_asked
-from data_filters.facts import load_curriculum
+from data_filters.detect.detect import load_curriculum
 from data_filters.probes import NO_THOUGHT, closed_book, premise, renames
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_filters.facts import load_curriculum
+from data_filters.detect.detect import load_curriculum
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber, restore, word_ranges
 from recipes.errors import RecipeError

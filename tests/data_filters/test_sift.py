@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.facts import load_curriculum
-from data_filters.found import Found
+from data_filters.detect.candidates import Found
+from data_filters.detect.detect import load_curriculum
 from data_filters.knowledge import Ledger
 from data_filters.overlap import Contact
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_filters.found import Detector, Found
+from data_filters.detect.candidates import Detector, Found
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 from recipes.errors import RecipeError

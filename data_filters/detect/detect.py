@@ -4,15 +4,15 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, takewhile
 
-from data_filters.found import Found, without_overlap
-from data_filters.gazetteer import Gazetteer, find_terms, load_gazetteer
-from data_filters.names import SHORT_ANSWER_WORDS, find_names
+from data_filters.detect.candidates import Found, without_overlap
+from data_filters.detect.gazetteer import Gazetteer, find_terms, load_gazetteer
+from data_filters.detect.names import SHORT_ANSWER_WORDS, find_names
+from data_filters.detect.titles import find_titles
 from data_filters.text.curriculum import Curriculum, load_curriculum
 from data_filters.text.dates import find_dates
 from data_filters.text.prompts import read_prompt
 from data_filters.text.quantities import find_quantities
 from data_filters.text.tokens import Sentence, Token, read
-from data_filters.titles import find_titles
 
 __all__ = ["SHORT_ANSWER_WORDS", "Curriculum", "Found", "find_facts", "load_curriculum"]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from data_filters.found import Found
+from data_filters.detect.candidates import Found
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
 

@@ -2,7 +2,7 @@
 
 import re
 
-from data_filters.gazetteer import Gazetteer
+from data_filters.detect.gazetteer import Gazetteer
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 

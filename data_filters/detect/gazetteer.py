@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from data_filters.found import NAMED, Found
+from data_filters.detect.candidates import NAMED, Found
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Sentence
 from recipes.errors import ShardError

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Container, Iterator, Sequence
 
-from data_filters.found import Found
-from data_filters.gazetteer import Gazetteer
+from data_filters.detect.candidates import Found
+from data_filters.detect.gazetteer import Gazetteer
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.lexicon import KIND_WORDS, is_ordinary
 from data_filters.text.prompts import Told
