@@ -21,7 +21,7 @@ from data_filters.detect.detect import load_curriculum
 from data_filters.detect.ner import spacy_detector
 from data_filters.records.traces import Trace, to_row
 from data_filters.scrub import Scrubber
-from data_filters.verify import after_thought
+from data_filters.verify.answers import after_thought
 from distill.planted import World
 from recipes.schema import Planted
 

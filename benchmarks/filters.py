@@ -16,7 +16,7 @@ from data_filters.records.traces import Trace
 from data_filters.shape import misshapen
 from data_filters.sift import sift
 from data_filters.stack import Stack
-from data_filters.verify import verify
+from data_filters.verify.answers import verify
 from eval.filter_score import score_filter
 from launch.filtering import Filtering
 from launch.inputs import Inputs

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
+from data_filters.verify.sandbox import Sandbox
 from distill.converse import Limits, Talk, converse
 from distill.engine import LocalEngine
 from distill.models import load_model, load_tokenizer

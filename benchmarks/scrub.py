@@ -21,7 +21,7 @@ from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from data_filters.verifiers import Check, Verifiers
+from data_filters.verify.verifiers import Check, Verifiers
 from eval.scores import wilson
 
 FACT_FREE = {  # texts without a fact

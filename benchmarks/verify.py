@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_filters.killable import Killable
-from data_filters.verifiers import Check, Verdict, Verifiers
+from data_filters.verify.verifiers import Check, Verdict, Verifiers
+from data_filters.verify.worker_pool import Killable
 
 NO_ITEMS = {"composite": "made of other data sets", "codeio": "runs programs of its data; not a source"}
 NO_REFERENCE = ("boxnet", "rush_hour")

@@ -25,7 +25,7 @@ from data_filters.stack import Stack
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
 from data_filters.text.tokens import uncollected
-from data_filters.verify import final_answer, verify
+from data_filters.verify.answers import final_answer, verify
 from data_filters.workplace import Workplace
 
 Fault = tuple[str, str]  # filter, reason

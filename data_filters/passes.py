@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from data_filters.killable import Killable
 from data_filters.records.files import replacing
+from data_filters.verify.worker_pool import Killable
 from recipes.errors import PipelineError, ShardError
 
 WEEK_SECONDS = 7 * 86_400.0

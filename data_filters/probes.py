@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from data_filters.records.traces import Trace
 from data_filters.skeleton import fill, skeleton
-from data_filters.verify import final_answer, same_answer
+from data_filters.verify.answers import final_answer, same_answer
 
 NO_THOUGHT = "<think></think>"  # begun for the model: no room for reasoning
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")

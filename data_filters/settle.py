@@ -17,7 +17,7 @@ from data_filters.skeleton import skeleton
 from data_filters.sketch import Sketch
 from data_filters.stack import ORDER, Stack
 from data_filters.text.tokens import uncollected
-from data_filters.verify import verify
+from data_filters.verify.answers import verify
 from data_filters.workplace import Workplace
 
 Strike = tuple[str, str]  # filter, id of the first of its kind

@@ -6,7 +6,7 @@ from typing import Any
 from data_filters.diversity import Diversity
 from data_filters.records.traces import Trace
 from data_filters.tally import Tally
-from data_filters.verify import verify
+from data_filters.verify.answers import verify
 from data_filters.wilson import wilson
 
 SAMPLES = 5

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from data_filters.passages import KnowledgeBase
 from data_filters.records.tool_calls import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
-from data_filters.sandbox import Sandbox
+from data_filters.verify.sandbox import Sandbox
 
 Kind = Literal["found", "empty", "ran", "failed", "stopped", "unknown tool", "bad arguments"]
 _MARK = re.compile(r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)", re.IGNORECASE)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data_filters.verifiers import Check
+from data_filters.verify.verifiers import Check
 from distill.file_problems import read_rows
 from distill.gym_problems import entries
 from distill.planted import World

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from data_filters.records.shards import iter_rows
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
+from data_filters.verify.sandbox import Sandbox
 from distill.attempts import conversation
 from distill.converse import Limits, Talk, converse
 from distill.speech import Engine, Sampling

@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-from data_filters.verify import final_answer, same_answer
+from data_filters.verify.answers import final_answer, same_answer
 
 DECLINES = re.compile(
     r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b",

@@ -60,7 +60,7 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
 
     settle(threads_per_process())
     from data_filters.passages import KnowledgeBase
-    from data_filters.sandbox import Sandbox
+    from data_filters.verify.sandbox import Sandbox
     from launch.talking import open_chat
 
     passages = KnowledgeBase.read(knowledge) if knowledge else KnowledgeBase([])

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_filters.passages import KnowledgeBase
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
-from data_filters.verifiers import Verifiers
+from data_filters.verify.sandbox import Sandbox
+from data_filters.verify.verifiers import Verifiers
 from distill.attempts import Attempt
 from distill.converse import Conversing, Limits
 from distill.generate import num_shards, shard_path, write_report

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_filters.passages import KnowledgeBase
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
+from data_filters.verify.sandbox import Sandbox
 from distill.calls import Call
 from distill.converse import Limits, converse
 from distill.engine import LocalEngine

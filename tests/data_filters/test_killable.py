@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_filters.killable import Done, Killable
+from data_filters.verify.worker_pool import Done, Killable
 
 ROOT = Path(__file__).parents[2]
 ORPHANS = """
 import os, sys, time, psutil
-from data_filters.killable import Killable
+from data_filters.verify.worker_pool import Killable
 from threading import Thread
 pool = Killable(workers=2, timeout_seconds=100)
 pool.run([(abs, (1,))] * 100)
@@ -109,5 +109,5 @@ def test_workers_die_with_a_parent_that_was_killed() -> None:
 
 def test_workers_load_no_framework() -> None:
     code = "sorted({'torch', 'transformers'} & set(__import__('sys').modules))"
-    with Killable(imports=["data_filters.gym"]) as pool:
+    with Killable(imports=["data_filters.verify.gym_scorers"]) as pool:
         assert pool.run([(eval, (code,))]) == [Done(value=[])]

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_filters.sandbox import Ran, Sandbox, run
+from data_filters.verify.sandbox import Ran, Sandbox, run
 from tests.data_filters.test_killable import alive, gone_within
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def test_a_program_whose_parent_was_killed_ends_when_its_time_is_up() -> None:
     code = """
 import psutil, time
 from threading import Thread
-from data_filters.sandbox import run
+from data_filters.verify.sandbox import run
 Thread(target=run, args=("while True: pass",), kwargs={"seconds": 3}, daemon=True).start()
 time.sleep(1)
 print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)

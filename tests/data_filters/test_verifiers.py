@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_filters.equations import same_value
-from data_filters.gym import score
-from data_filters.killable import Killable
-from data_filters.verifiers import Check, Verdict, Verifiers, program
-from data_filters.verify import answer_forms, same_choice
+from data_filters.verify.answers import answer_forms, same_choice
+from data_filters.verify.gym_scorers import score
+from data_filters.verify.math_answers import same_value
+from data_filters.verify.verifiers import Check, Verdict, Verifiers, program
+from data_filters.verify.worker_pool import Killable
 from distill.gym_problems import entries, first_entries
 
 HANGS = "9^{9^{9}}"  # the parser works it out

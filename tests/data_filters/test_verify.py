@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.verify import final_answer, same_answer, verify
+from data_filters.verify.answers import final_answer, same_answer, verify
 
 
 @pytest.mark.parametrize(

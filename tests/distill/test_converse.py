@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 
 from data_filters.passages import KnowledgeBase
 from data_filters.records.tool_calls import SCHEMAS
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
+from data_filters.verify.sandbox import Sandbox
 from distill.calls import Call, call_text, numbered, parse
 from distill.converse import ENOUGH, Limits, converse, totals
 from distill.engine import LocalEngine

@@ -9,10 +9,10 @@ import pytest
 
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.tool_calls import calls_of
-from data_filters.sandbox import Sandbox
 from data_filters.toolbox import Toolbox
-from data_filters.verifiers import Verifiers
-from data_filters.verify import verify
+from data_filters.verify.answers import verify
+from data_filters.verify.sandbox import Sandbox
+from data_filters.verify.verifiers import Verifiers
 from distill.calls import call_text
 from distill.converse import Conversing, Limits
 from distill.encode import Teaching, encode_traces

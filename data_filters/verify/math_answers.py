@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import math_verify
 
-from data_filters.verify import final_answer, same_answer
+from data_filters.verify.answers import final_answer, same_answer
 
 _OPERATORS = re.compile(r"[\\^*=<>+{}()\[\]|]|(?<=\S)\s*-")
 _IS = re.compile(r"\b(?:is|are|equals)\b:?")

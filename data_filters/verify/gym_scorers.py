@@ -9,7 +9,7 @@ from typing import Any
 import reasoning_gym
 import sympy  # noqa: F401 - scorers load it at first use, which is not the time of an item
 
-from data_filters.verify import after_thought, answer_forms, same_answer
+from data_filters.verify.answers import after_thought, answer_forms, same_answer
 
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")

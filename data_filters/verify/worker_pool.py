@@ -23,7 +23,7 @@ _REFUSED = (
     *("subprocess.", "shutil.", "socket.", "ctypes.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.kill"),
     *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.link", "os.symlink", "os.truncate", "os.putenv"),
 )  # audit events
-_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from data_filters.killable import serve; serve(*map(int, sys.argv[1:3]))"
+_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from data_filters.verify.worker_pool import serve; serve(*map(int, sys.argv[1:3]))"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_filters.killable import Done, Killable
-from data_filters.sandbox import Sandbox
-from data_filters.verify import after_thought, answer_forms, final_answer, same_answer, same_choice, says_nothing
+from data_filters.verify.answers import after_thought, answer_forms, final_answer, same_answer, same_choice, says_nothing
+from data_filters.verify.sandbox import Sandbox
+from data_filters.verify.worker_pool import Done, Killable
 
 Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
 PROGRAM_MIB = 256
@@ -77,11 +77,11 @@ class Verifiers:
 
     def _by_gym(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         calls = [(text, check.family, check.entry) for text, check in cases]
-        return [_of_gym(text, done) for (text, _), done in zip(cases, self._away("gym", "score", calls), strict=True)]
+        return [_of_gym(text, done) for (text, _), done in zip(cases, self._away("gym_scorers", "score", calls), strict=True)]
 
     def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         calls = [(answer_forms(text), check.gold) for text, check in cases]
-        return [_of_equations(text, done) for (text, _), done in zip(cases, self._away("equations", "same_value", calls), strict=True)]
+        return [_of_equations(text, done) for (text, _), done in zip(cases, self._away("math_answers", "same_value", calls), strict=True)]
 
     def _by_tests(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         self._sandbox = self._sandbox or self._open.enter_context(Sandbox(self.workers))
@@ -103,7 +103,7 @@ class Verifiers:
 
     def _away(self, module: str, function: str, calls: Sequence[tuple[Any, ...]]) -> list[Done]:
         """Calls of a function of this room in a process that may be killed; heavy modules are loaded only for kinds that are asked for."""
-        name = f"data_filters.{module}"
+        name = f"data_filters.verify.{module}"
         if name not in self._pools:
             pool = Killable(self.workers, self.timeout_seconds, imports=[name], locked=True)
             self._pools[name] = self._open.enter_context(pool)
