@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import clock, print_json, print_table
-from data_filters.duplicates import fingerprint
-from data_filters.overlap import Contact
+from data_filters.dedup.decontamination import Contact
+from data_filters.dedup.duplicates import fingerprint
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.shape import misshapen

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 
-from data_filters.minhash import hash64
+from data_filters.dedup.minhash import hash64
 
 SMALLEST = 1024
 COMMON = 512  # openings and skeletons that are counted by name

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from data_filters.asked import Said, read_asked
-from data_filters.duplicates import KINDS, Keys, fingerprint, question_keys
-from data_filters.exposure import fact_keys, facts_of
-from data_filters.minhash import hash64
-from data_filters.overlap import Contact
+from data_filters.dedup.decontamination import Contact
+from data_filters.dedup.duplicates import KINDS, Keys, fingerprint, question_keys
+from data_filters.dedup.exposure import fact_keys, facts_of
+from data_filters.dedup.minhash import hash64
 from data_filters.passes import load_job
 from data_filters.records.files import replacing
 from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, to_row

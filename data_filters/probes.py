@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from data_filters.dedup.skeletons import fill, skeleton
 from data_filters.records.traces import Trace
-from data_filters.skeleton import fill, skeleton
 from data_filters.verify.answers import final_answer, same_answer
 
 NO_THOUGHT = "<think></think>"  # begun for the model: no room for reasoning

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_filters.canaries import plant
+from data_filters.dedup.exposure import Ledger, facts_of
+from data_filters.dedup.skeletons import skeleton
 from data_filters.examine import Fault, Looked, knows, looked
-from data_filters.exposure import Ledger, facts_of
 from data_filters.passes import load_job
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.scrub import is_acted_on
-from data_filters.skeleton import skeleton
 from data_filters.sketch import Sketch
 from data_filters.stack import ORDER, Stack
 from data_filters.text.tokens import uncollected

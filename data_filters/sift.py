@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from data_filters.duplicates import beyond, by_unit, names_of
+from data_filters.dedup.duplicates import beyond, by_unit, names_of
+from data_filters.dedup.exposure import merge_ledgers
+from data_filters.dedup.knowledge import Ledger
 from data_filters.examine import look
-from data_filters.exposure import merge_ledgers
-from data_filters.knowledge import Ledger
 from data_filters.passes import run_pass, save_job
 from data_filters.records.files import replacing
 from data_filters.records.traces import Trace

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from data_filters.overlap import Contact
+from data_filters.dedup.decontamination import Contact
 from data_filters.scrub import Scrubber
 
 # the order in which a trace may be dropped; the first that fires is named

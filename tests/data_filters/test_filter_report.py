@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from data_filters.canaries import plant
+from data_filters.dedup.minhash import hash64
 from data_filters.detect.detect import load_curriculum
 from data_filters.diversity import SMALLEST, Distinct, Diversity
-from data_filters.minhash import hash64
 from data_filters.records.traces import Trace
 from data_filters.report_page import to_html
 from data_filters.scrub import Scrubber

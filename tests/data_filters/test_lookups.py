@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from data_filters.knowledge import KNOWLEDGE_SCHEMA
+from data_filters.dedup.knowledge import KNOWLEDGE_SCHEMA
 from data_filters.lookups import gives, recalled, said_instead
 from data_filters.mixture import Mixture, mix
 from data_filters.passages import KnowledgeBase, passages_of

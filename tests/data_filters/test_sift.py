@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from data_filters.dedup.decontamination import Contact
+from data_filters.dedup.knowledge import Ledger
 from data_filters.detect.candidates import Found
 from data_filters.detect.detect import load_curriculum
-from data_filters.knowledge import Ledger
-from data_filters.overlap import Contact
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from data_filters.scrub import Scrubber

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_filters.minhash import band_keys, hash64, mixed
+from data_filters.dedup.minhash import band_keys, hash64, mixed
+from data_filters.dedup.skeletons import skeleton
 from data_filters.records.files import replacing
 from data_filters.records.traces import Trace
-from data_filters.skeleton import skeleton
 
 KEYS_AT_ONCE = 2_000_000  # held while merging, about 90 bytes each
 NEAR_WORDS = 20  # in a shorter question one other word ("tin" for "copper") makes another question, so all must agree

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_filters.minhash import hash64
+from data_filters.dedup.minhash import hash64
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
