@@ -11,8 +11,8 @@ from data_filters.detect.candidates import Detector, Found
 from data_filters.detect.detect import find_facts
 from data_filters.detect.entity_kinds import is_year, kind_of
 from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
-from data_filters.excuses import Excuses
-from data_filters.grounding import Memory, decide
+from data_filters.ground.exemptions import Excuses
+from data_filters.ground.grounding import Memory, decide
 from data_filters.records.tool_calls import without_calls
 from data_filters.records.traces import Span, Trace
 from data_filters.surrogates import Surrogates

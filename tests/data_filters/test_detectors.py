@@ -11,7 +11,7 @@ from data_filters.detect.detect import find_facts
 from data_filters.detect.entity_kinds import kind_of
 from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.detect.ner import MODEL, files_digest, spacy_detector
-from data_filters.introduced import Letters, symbols
+from data_filters.ground.own_symbols import Letters, symbols
 from data_filters.text.curriculum import load_curriculum
 from data_filters.text.dates import find_dates
 from data_filters.text.quantities import find_quantities

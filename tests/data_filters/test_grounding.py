@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_filters.detect.detect import find_facts, load_curriculum
-from data_filters.grounding import ground
+from data_filters.ground.grounding import ground
 from recipes.errors import ShardError
 
 # ruff: noqa: E501  one example a line reads best

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data_filters.detect.candidates import Found
-from data_filters.places import Names, Place, places
+from data_filters.ground.clauses import Names, Place, places
 from data_filters.text.arithmetic import one_step, signed_sum, steps
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.dates import Date

@@ -3,7 +3,7 @@
 import re
 
 from data_filters.detect.candidates import NAMED
-from data_filters.introduced import Letters, symbols
+from data_filters.ground.own_symbols import Letters, symbols
 from data_filters.text.lexicon import is_common
 from data_filters.text.prompts import Told
 
