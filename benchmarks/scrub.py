@@ -19,7 +19,7 @@ from benchmarks.table import print_json, print_table
 from benchmarks.verify import draw, solved
 from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from data_filters.verify.verifiers import Check, Verifiers
 from eval.scores import wilson

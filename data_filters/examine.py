@@ -18,7 +18,7 @@ from data_filters.passes import load_job
 from data_filters.records.files import replacing
 from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, to_row
 from data_filters.records.units import Refused, read_unit
-from data_filters.scrub import is_acted_on
+from data_filters.scrub.scrub import is_acted_on
 from data_filters.select import select
 from data_filters.shape import misshapen
 from data_filters.stack import Stack

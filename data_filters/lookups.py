@@ -1,6 +1,6 @@
 """A trace that recalls a fact, as one that looks it up: the value moves into a tool's result. Pure functions over one trace.
 
-Every change is a span with `original`, so `restore` in data_filters/scrub.py gives the teacher's own words back. What is taught
+Every change is a span with `original`, so `restore` in data_filters/scrub/scrub.py gives the teacher's own words back. What is taught
 on such records is cross-entropy only, since the teacher's probability lies on what it remembers.
 """
 

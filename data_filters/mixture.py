@@ -16,7 +16,7 @@ from data_filters.passages import KnowledgeBase, first_of, passage
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.tool_calls import LOOKUP, PYTHON, offered
 from data_filters.records.traces import SCHEMA, Trace, to_row
-from data_filters.scrub import Scrubber, restore
+from data_filters.scrub.scrub import Scrubber, restore
 from data_filters.snippets import Snippets, form_of
 from recipes.schema_lookup import Lookups
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from data_filters.dedup.decontamination import Contact
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 
 # the order in which a trace may be dropped; the first that fires is named
 ORDER = ("read", "shape", "verify", "select", "duplicates", "overlap", "near_duplicates", "skeleton", "probes", "exposure", "scrub")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub import masked_words
+from data_filters.scrub.scrub import masked_words
 
 _SAMPLES = 5
 _SAMPLE_CHARACTERS = 400

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.detect.ner import spacy_detector
 from data_filters.records.shards import list_shards
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from distill.engine import LocalEngine
 from distill.engine_endpoint import EndpointEngine, api_key

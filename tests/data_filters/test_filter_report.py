@@ -14,7 +14,7 @@ from data_filters.detect.detect import load_curriculum
 from data_filters.diversity import SMALLEST, Distinct, Diversity
 from data_filters.records.traces import Trace
 from data_filters.report_page import to_html
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.shape import misshapen
 from data_filters.sift import sift
 from data_filters.sketch import Sketch, interval, merged

@@ -13,7 +13,7 @@ from data_filters.passages import KnowledgeBase, passages_of
 from data_filters.records.shards import iter_traces, write_shard
 from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, offered
 from data_filters.records.traces import SCHEMA, Trace, from_row, to_row
-from data_filters.scrub import Scrubber, restore
+from data_filters.scrub.scrub import Scrubber, restore
 from data_filters.snippets import Snippets
 from data_filters.text.curriculum import load_curriculum
 from recipes.errors import RecipeError

@@ -12,7 +12,7 @@ from data_filters.detect.detect import load_curriculum
 from data_filters.probes import NO_THOUGHT, closed_book, premise, renames
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from data_filters.stack import Stack
 from data_filters.text.stem import stem

@@ -16,7 +16,7 @@ from data_filters.dedup.skeletons import fill, skeleton
 from data_filters.detect.detect import load_curriculum
 from data_filters.records.shards import iter_traces, list_shards, read_shard
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from data_filters.stack import Stack
 from data_filters.text.stem import stem

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from data_filters.detect.detect import load_curriculum
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub import Scrubber, restore, word_ranges
+from data_filters.scrub.scrub import Scrubber, restore, word_ranges
 from recipes.errors import RecipeError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())

@@ -11,7 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, AutoConfig,
 
 from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub import Scrubber
+from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from distill.dense_loss import logits
 from distill.encode import Encoded, Teaching, encode_traces

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from data_filters.detect.candidates import NAMED
 from data_filters.records.traces import Span, Trace
-from data_filters.surrogates import Surrogates
+from data_filters.scrub.surrogates import Surrogates
 
 EDITS = ("hide", "rename", "generalise")  # they change the text; mask does not
 _GENERAL = {

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import repeat
 
-from data_filters.actions import EDITS, edit
 from data_filters.detect.candidates import Detector, Found
 from data_filters.detect.detect import find_facts
 from data_filters.detect.entity_kinds import is_year, kind_of
@@ -15,7 +14,8 @@ from data_filters.ground.exemptions import Excuses
 from data_filters.ground.grounding import Memory, decide
 from data_filters.records.tool_calls import without_calls
 from data_filters.records.traces import Span, Trace
-from data_filters.surrogates import Surrogates
+from data_filters.scrub.actions import EDITS, edit
+from data_filters.scrub.surrogates import Surrogates
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import read_prompt
 from data_filters.text.tokens import uncollected

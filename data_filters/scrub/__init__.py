@@ -1,0 +1,1 @@
+"""What is done with ungrounded facts: masks, placeholders, surrogates, declining."""
