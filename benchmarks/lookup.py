@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_filters.toolbox import Toolbox
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.converse import Limits, Talk, converse
 from distill.engine import LocalEngine

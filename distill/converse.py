@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import calls_of
-from data_filters.toolbox import Toolbox
 from distill.calls import Call, as_message, parse
 from distill.speech import Completion, Conversation, Engine, Sampling, TopLogprobs
 

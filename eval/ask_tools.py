@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.shards import iter_rows
-from data_filters.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.attempts import conversation
 from distill.converse import Limits, Talk, converse

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from data_filters.passages import KnowledgeBase, passage
+from data_filters.lookup.knowledge_base import KnowledgeBase, passage
 from distill.planted import QUESTIONS, Fact, World
 from distill.splits import digest_of
 from eval.questions import Question

@@ -59,7 +59,7 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
     from launch.run import settle, threads_per_process
 
     settle(threads_per_process())
-    from data_filters.passages import KnowledgeBase
+    from data_filters.lookup.knowledge_base import KnowledgeBase
     from data_filters.verify.sandbox import Sandbox
     from launch.talking import open_chat
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from data_filters.asked import Measure, ask_about, asked_path
 from data_filters.dedup.decontamination import Contact
 from data_filters.examine import knows
-from data_filters.mixture import mix
+from data_filters.lookup.augment import mix
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace

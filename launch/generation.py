@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from data_filters.passages import KnowledgeBase
-from data_filters.toolbox import Toolbox
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
 from distill.attempts import Attempt

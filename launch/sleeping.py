@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_filters.passages import rows_of
+from data_filters.lookup.knowledge_base import rows_of
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_filters.passages import KnowledgeBase
-from data_filters.toolbox import Toolbox
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.calls import Call
 from distill.converse import Limits, converse

@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 
 from data_filters.dedup.knowledge import KNOWLEDGE_SCHEMA
-from data_filters.lookups import gives, recalled, said_instead
-from data_filters.mixture import Mixture, mix
-from data_filters.passages import KnowledgeBase, passages_of
+from data_filters.lookup.augment import Mixture, mix
+from data_filters.lookup.knowledge_base import KnowledgeBase, passages_of
+from data_filters.lookup.rewrite import gives, recalled, said_instead
+from data_filters.lookup.search_results import Snippets
 from data_filters.records.shards import iter_traces, write_shard
 from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, offered
 from data_filters.records.traces import SCHEMA, Trace, from_row, to_row
 from data_filters.scrub.scrub import Scrubber, restore
-from data_filters.snippets import Snippets
 from data_filters.text.curriculum import load_curriculum
 from recipes.errors import RecipeError
 from recipes.schema_lookup import KINDS, Lookups

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data_filters.dedup.knowledge import KNOWLEDGE_SCHEMA
-from data_filters.passages import KnowledgeBase, first_of, passage
+from data_filters.lookup.knowledge_base import KnowledgeBase, first_of, passage
 from data_filters.records.shards import write_shard
 from recipes.errors import ShardError
 

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 
-from data_filters.snippets import Snippets
+from data_filters.lookup.search_results import Snippets
 
 NAMES = ("Mara", "Ida", "Timo", "Vera", "Nils", "Otto")
 TOWNS = ("Oslo", "Rome", "Bonn", "Kiel", "Bern", "Graz")

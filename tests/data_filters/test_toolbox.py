@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from data_filters.passages import KnowledgeBase
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox, spelled_apart
 from data_filters.records.tool_calls import NOTHING, SCHEMAS
-from data_filters.toolbox import Toolbox, spelled_apart
 from data_filters.verify.sandbox import Sandbox
 
 TEXTS = ("Where does Mara live? Oslo.", "What does Mara do? baker.")

@@ -8,9 +8,9 @@ from itertools import islice
 import pytest
 from transformers import AutoTokenizer
 
-from data_filters.passages import KnowledgeBase
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import SCHEMAS
-from data_filters.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.calls import Call, call_text, numbered, parse
 from distill.converse import ENOUGH, Limits, converse, totals

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from data_filters.passages import KnowledgeBase
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import call_message, offered, result_message
-from data_filters.toolbox import Toolbox
 from distill.converse import Limits, converse
 from distill.engine import LocalEngine
 from distill.engine_endpoint import EndpointEngine

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from data_filters.passages import first_of
+from data_filters.lookup.knowledge_base import first_of
 from distill.calls import call_text
 from distill.planted import World
 from distill.speech import Completion

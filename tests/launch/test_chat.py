@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from data_filters.passages import KnowledgeBase
-from data_filters.toolbox import Toolbox
+from data_filters.lookup.knowledge_base import KnowledgeBase
+from data_filters.lookup.toolbox import Toolbox
 from distill.calls import call_text
 from distill.converse import Limits
 from distill.models import build_model, save_model

@@ -2,7 +2,7 @@
 
 import json
 
-from data_filters.passages import KnowledgeBase
+from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.tool_calls import calls_of
 from tests.launch.street import SMOKE, launch, succeed

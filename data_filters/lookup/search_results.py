@@ -7,7 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from data_filters.passages import passage
+from data_filters.lookup.knowledge_base import passage
 
 INDEXED = 0.85  # share of results in which facts of the same subject stand in an index's order, those in the words of the question first
 USUAL = 5  # facts that make a form of question a usual one

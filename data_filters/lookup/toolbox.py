@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_filters.passages import KnowledgeBase
+from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.records.tool_calls import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
 from data_filters.verify.sandbox import Sandbox
 

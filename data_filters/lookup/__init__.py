@@ -1,0 +1,1 @@
+"""Traces that look a fact up instead of recalling it, and the knowledge base they ask."""
