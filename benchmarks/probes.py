@@ -12,7 +12,7 @@ from benchmarks.table import clock, print_json, print_table
 from data_filters.asked import SPOKEN, asked_path
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
-from data_filters.sketch import interval
+from data_filters.report.unit_summary import interval
 from distill.planted import World
 from eval.filter_score import ASKED, stated
 from launch.filtering import Filtering

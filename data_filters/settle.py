@@ -13,8 +13,8 @@ from data_filters.passes import load_job
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
+from data_filters.report.unit_summary import Sketch
 from data_filters.scrub.scrub import is_acted_on
-from data_filters.sketch import Sketch
 from data_filters.stack import ORDER, Stack
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import verify

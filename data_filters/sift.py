@@ -24,9 +24,9 @@ from data_filters.passes import run_pass, save_job
 from data_filters.records.files import replacing
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit
-from data_filters.report_page import to_html
+from data_filters.report.page import to_html
+from data_filters.report.unit_summary import Sketch
 from data_filters.settle import settle
-from data_filters.sketch import Sketch
 from data_filters.stack import Stack
 from data_filters.workplace import Workplace
 from recipes.errors import ShardError

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from data_filters.harmless import plain
+from data_filters.report.escape import plain
 
 Ticks = Sequence[tuple[float, str]]  # value, what is written there
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_filters.wilson import wilson
+from data_filters.report.wilson import wilson
 
 Entry = dict[str, float | int]  # one number of the scorecard
 Seed = int | list[int]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_filters.harmless import plain
+from data_filters.report.escape import plain
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2125; --paper: #ffffff; --soft: #5b6168; --line: #d5d9dd; --bar: #0067a5; }

@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from data_filters.diversity import Diversity
 from data_filters.records.traces import Trace
-from data_filters.tally import Tally
+from data_filters.report.diversity import Diversity
+from data_filters.report.tally import Tally
+from data_filters.report.wilson import wilson
 from data_filters.verify.answers import verify
-from data_filters.wilson import wilson
 
 SAMPLES = 5
 

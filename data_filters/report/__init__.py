@@ -1,0 +1,1 @@
+"""What a filter stage did: counts, intervals, diversity, the page for people."""
