@@ -135,8 +135,8 @@ def _texts(traces: Sequence[Trace]) -> list[str]:
 
 def stream(size: int) -> dict[str, Any]:
     """So many bytes of text through the whole filter stage, in this process."""
+    from data_filters.passes.filters import Stack as Filters
     from data_filters.sift import sift
-    from data_filters.stack import Stack as Filters
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "traces.jsonl"

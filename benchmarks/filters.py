@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.table import clock, print_json, print_table
 from data_filters.dedup.decontamination import Contact
 from data_filters.dedup.duplicates import fingerprint
+from data_filters.passes.filters import Stack
+from data_filters.passes.shape import misshapen
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
-from data_filters.shape import misshapen
 from data_filters.sift import sift
-from data_filters.stack import Stack
 from data_filters.verify.answers import verify
 from eval.filter_score import score_filter
 from launch.filtering import Filtering

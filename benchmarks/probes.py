@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import clock, print_json, print_table
-from data_filters.asked import SPOKEN, asked_path
+from data_filters.passes.probe_answers import SPOKEN, asked_path
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval

@@ -19,16 +19,16 @@ import numpy as np
 from data_filters.dedup.duplicates import beyond, by_unit, names_of
 from data_filters.dedup.exposure import merge_ledgers
 from data_filters.dedup.knowledge import Ledger
-from data_filters.examine import look
-from data_filters.passes import run_pass, save_job
+from data_filters.passes.examine import look
+from data_filters.passes.filters import Stack
+from data_filters.passes.runner import run_pass, save_job
+from data_filters.passes.scratch import Workplace
+from data_filters.passes.write import settle
 from data_filters.records.files import replacing
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit
 from data_filters.report.page import to_html
 from data_filters.report.unit_summary import Sketch
-from data_filters.settle import settle
-from data_filters.stack import Stack
-from data_filters.workplace import Workplace
 from recipes.errors import ShardError
 
 _LOOSEN = {

@@ -9,16 +9,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data_filters.asked import Measure, ask_about, asked_path
 from data_filters.dedup.decontamination import Contact
-from data_filters.examine import knows
 from data_filters.lookup.augment import mix
+from data_filters.passes.examine import knows
+from data_filters.passes.filters import Stack
+from data_filters.passes.probe_answers import Measure, ask_about, asked_path
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit, cut, read_unit
 from data_filters.sift import sift
-from data_filters.stack import Stack
 from distill.models import load_model
 from distill.speech import Conversation, Sampling
 from distill.surprise import largest_gaps

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.canaries import plant
 from data_filters.dedup.minhash import hash64
 from data_filters.detect.detect import load_curriculum
+from data_filters.passes.canaries import plant
+from data_filters.passes.filters import Stack
+from data_filters.passes.shape import misshapen
 from data_filters.records.traces import Trace
 from data_filters.report.diversity import SMALLEST, Distinct, Diversity
 from data_filters.report.page import to_html
 from data_filters.report.unit_summary import Sketch, interval, merged
 from data_filters.scrub.scrub import Scrubber
-from data_filters.shape import misshapen
 from data_filters.sift import sift
-from data_filters.stack import Stack
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_filters.detect.detect import load_curriculum
+from data_filters.passes.filters import Stack, canonical
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, VERSION_KEY, Span, Trace, to_row
 from data_filters.records.units import UNIT_BYTES, Refused, cut, read_unit
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
-from data_filters.stack import Stack, canonical
 from data_filters.text.tokens import uncollected
 from recipes.errors import ShardError
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.asked import ask_about, asked_path, read_asked
 from data_filters.detect.detect import load_curriculum
-from data_filters.probes import NO_THOUGHT, closed_book, premise, renames
+from data_filters.passes.filters import Stack
+from data_filters.passes.probe_answers import ask_about, asked_path, read_asked
+from data_filters.passes.probes import NO_THOUGHT, closed_book, premise, renames
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
-from data_filters.stack import Stack
 from data_filters.text.stem import stem
 
 CURRICULUM = load_curriculum()

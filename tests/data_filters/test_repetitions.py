@@ -14,11 +14,11 @@ from data_filters.dedup.exposure import Ledger, facts_of, merge_ledgers
 from data_filters.dedup.minhash import BANDS, ROWS, SHINGLE_WORDS, band_keys
 from data_filters.dedup.skeletons import fill, skeleton
 from data_filters.detect.detect import load_curriculum
+from data_filters.passes.filters import Stack
 from data_filters.records.shards import iter_traces, list_shards, read_shard
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
-from data_filters.stack import Stack
 from data_filters.text.stem import stem
 
 CURRICULUM = load_curriculum()

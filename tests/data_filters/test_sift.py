@@ -10,11 +10,11 @@ from data_filters.dedup.decontamination import Contact
 from data_filters.dedup.knowledge import Ledger
 from data_filters.detect.candidates import Found
 from data_filters.detect.detect import load_curriculum
+from data_filters.passes.filters import Stack
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
-from data_filters.stack import Stack
 from recipes.errors import ShardError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())

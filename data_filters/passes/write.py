@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_filters.canaries import plant
 from data_filters.dedup.exposure import Ledger, facts_of
 from data_filters.dedup.skeletons import skeleton
-from data_filters.examine import Fault, Looked, knows, looked
-from data_filters.passes import load_job
+from data_filters.passes.canaries import plant
+from data_filters.passes.examine import Fault, Looked, knows, looked
+from data_filters.passes.filters import ORDER, Stack
+from data_filters.passes.runner import load_job
+from data_filters.passes.scratch import Workplace
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
 from data_filters.report.unit_summary import Sketch
 from data_filters.scrub.scrub import is_acted_on
-from data_filters.stack import ORDER, Stack
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import verify
-from data_filters.workplace import Workplace
 
 Strike = tuple[str, str]  # filter, id of the first of its kind
 _SAID = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_filters.probes import Ask, Knows, closed_book, premise, renames
+from data_filters.passes.probes import Ask, Knows, closed_book, premise, renames
 from data_filters.records.shards import read_shard, write_shard
 from data_filters.records.traces import Trace
 

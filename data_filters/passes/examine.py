@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from data_filters.asked import Said, read_asked
 from data_filters.dedup.decontamination import Contact
 from data_filters.dedup.duplicates import KINDS, Keys, fingerprint, question_keys
 from data_filters.dedup.exposure import fact_keys, facts_of
 from data_filters.dedup.minhash import hash64
-from data_filters.passes import load_job
+from data_filters.passes.filters import Stack
+from data_filters.passes.probe_answers import Said, read_asked
+from data_filters.passes.runner import load_job
+from data_filters.passes.scratch import Workplace
+from data_filters.passes.select import select
+from data_filters.passes.shape import misshapen
 from data_filters.records.files import replacing
 from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, to_row
 from data_filters.records.units import Refused, read_unit
 from data_filters.scrub.scrub import is_acted_on
-from data_filters.select import select
-from data_filters.shape import misshapen
-from data_filters.stack import Stack
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import final_answer, verify
-from data_filters.workplace import Workplace
 
 Fault = tuple[str, str]  # filter, reason
 _VALUES = attrgetter(*SPAN_NAMES)
