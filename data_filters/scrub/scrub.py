@@ -32,7 +32,7 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text; so also for lookup, until data_filters/lookup/augment.py gives it calls), mask (text
+        untold: abstain (the message becomes abstain_text; so also for lookup, until lookup/augment.py gives it calls), mask (text
             stays, facts carry no loss), hide (a placeholder), rename (a fictional name), generalise ("some place"), drop (nothing
             here: the caller leaves the trace out) or keep (facts are recorded only).
         by_kind: actions for kinds of spans, where they differ from `untold`.
