@@ -24,11 +24,11 @@ from typing import Any
 import torch
 
 from benchmarks.table import print_json, print_table
-from distill.engine_endpoint import EndpointEngine
+from distill.engines.endpoint import EndpointEngine
+from distill.engines.protocol import Conversation, Sampling, render
+from distill.engines.vllm_server import Served, serving
 from distill.models import build_model, load_tokenizer, save_model
 from distill.planted import World
-from distill.serving import Served, serving
-from distill.speech import Conversation, Sampling, render
 from distill.tokenizer import train_tokenizer
 from recipes.schema import Model, Planted, Server, Shape
 

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from data_filters.records.traces import trace_id
+from distill.engines.protocol import Completion
 from distill.journal import Journal
-from distill.speech import Completion
 
 
 def main() -> None:

@@ -23,11 +23,11 @@ import torch
 
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
-from distill.converse import Limits, Talk, converse
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Conversation, Sampling
+from distill.engines.tool_loop import Limits, Talk, converse
 from distill.models import load_model, load_tokenizer
 from distill.planted import World
-from distill.speech import Conversation, Sampling
 from eval.lookup_suites import settings
 from recipes.load import load_recipe
 from recipes.schema import Model

@@ -10,9 +10,9 @@ from typing import Any
 from data_filters.passes.shape import degenerate
 from data_filters.records.tool_calls import offered
 from data_filters.records.traces import Span, Trace, trace_id
+from distill.engines.protocol import Completion, Conversation, conversation
 from distill.problems import Problem
 from distill.review import Review, unsound_spans
-from distill.speech import Completion, Conversation
 from recipes.schema import Generate
 
 Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]  # texts -> (verdict, parsed answer)
@@ -108,9 +108,3 @@ class Verdicts:
             attempt.verdict, attempt.answer = verdict, answer
         for attempt in batch:
             self.seen(attempt)
-
-
-def conversation(prompt: str, system: str | None) -> Conversation:
-    """What a model is asked, as messages."""
-    said = [{"role": "system", "content": system}] if system else []
-    return [*said, {"role": "user", "content": prompt}]

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.tool_calls import calls_of
 from data_filters.records.traces import Span, Trace
-from distill.speech import written
+from distill.engines.protocol import written
 from recipes.errors import ModelError
 
 _NOWHERE = np.zeros(0, np.int64)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from distill.speech import Completion
+from distill.engines.protocol import Completion
 from recipes.errors import ShardError
 
 SYNC_SECONDS = 0.5

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data_filters.records.traces import Span
-from distill.speech import Conversation
+from distill.engines.protocol import Conversation
 
 DETECTOR = "review"
 _ASK = """A checker says that this answer is {verdict}. These are the steps of the solution:

@@ -17,9 +17,9 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Conversation, Sampling, render, written
 from distill.models import add_lora
-from distill.speech import Conversation, Sampling, render, written
 from recipes.errors import ModelError
 from recipes.schema_sleep import Sleep
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA, to_row, trace_id
-from distill.attempts import Attempt, Judge, Verdicts, conversation
+from distill.attempts import Attempt, Judge, Verdicts
+from distill.engines.protocol import Completion, Conversation, Engine, Sampling, conversation
 from distill.generate import PROBLEMS, shard_path, summaries
 from distill.journal import Journal
 from distill.planted import World
 from distill.problems import Problem, draw_problems
 from distill.review import ask_review, read_review
-from distill.speech import Completion, Conversation, Engine, Sampling
 from recipes.schema import Generate
 
 CUT = "\n</think>\n\n"  # ends a thought that has used up its budget

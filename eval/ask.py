@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
-from distill.attempts import conversation
-from distill.engine import LocalEngine
-from distill.speech import Completion, Sampling
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Completion, Sampling, conversation
 from eval.grade import Outcome, grade
 from eval.questions import Question
 

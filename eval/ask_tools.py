@@ -13,9 +13,8 @@ import pyarrow as pa
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.shards import iter_rows
 from data_filters.verify.sandbox import Sandbox
-from distill.attempts import conversation
-from distill.converse import Limits, Talk, converse
-from distill.speech import Engine, Sampling
+from distill.engines.protocol import Engine, Sampling, conversation
+from distill.engines.tool_loop import Limits, Talk, converse
 from eval.ask import KEPT, SCHEMA, write_parts
 from eval.grade import grade
 from eval.lookup_suites import Setting

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.planted import World
 from distill.splits import fact_split
 from eval.answers import ARITHMETIC, read_answers, select

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.guards import repetition
 from distill.planted import World
 from eval.ask import ask

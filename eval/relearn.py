@@ -8,8 +8,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
-from distill.attempts import conversation
 from distill.encode import Encoded, Teaching, encode_traces
+from distill.engines.protocol import conversation
 from distill.learner import Learner, Objective
 from distill.packing import pack
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.planted import QUESTIONS, Fact, World
 from distill.sleep import Lesson
 from eval.ask import ask

@@ -19,7 +19,7 @@ from distill.edit_delta import save_delta
 from distill.edit_search import Editor, Point, Rule, Search, point_of
 from distill.edit_targets import Target, find_targets
 from distill.encode import Encoded, Teaching, encode_traces
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.fluency import bits_per_byte, halves, read_text
 from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, Packed, pack, write_encoded

@@ -19,9 +19,9 @@ from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit, cut, read_unit
 from data_filters.sift import sift
+from distill.engines.logprob_gap import largest_gaps
+from distill.engines.protocol import Conversation, Sampling
 from distill.models import load_model
-from distill.speech import Conversation, Sampling
-from distill.surprise import largest_gaps
 from eval.filter_score import removed_by, score_filter
 from launch.identity import Identity
 from launch.inputs import SPOKEN, Inputs, digest_texts

@@ -12,11 +12,11 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
 from distill.attempts import Attempt
-from distill.converse import Conversing, Limits
+from distill.engines.protocol import Engine
+from distill.engines.tool_loop import Conversing, Limits
 from distill.generate import num_shards, shard_path, write_report
 from distill.monitor import Tally
 from distill.problems import Problem
-from distill.speech import Engine
 from distill.writer import Writer
 from launch.inputs import Inputs
 from launch.progress import Bar

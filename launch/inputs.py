@@ -16,14 +16,14 @@ from data_filters.detect.ner import spacy_detector
 from data_filters.records.shards import list_shards
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from distill.engine import LocalEngine
-from distill.engine_endpoint import EndpointEngine, api_key
-from distill.engine_vllm import VllmEngine, VllmHiddenStates
+from distill.engines.endpoint import EndpointEngine, api_key
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Engine
+from distill.engines.vllm import VllmEngine, VllmHiddenStates
+from distill.engines.vllm_server import Served, serving
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.planted import World
 from distill.preflight import Pair
-from distill.serving import Served, serving
-from distill.speech import Engine
 from eval.suites import TOLD, all_questions
 from launch.identity import Identity, content_digest, identity_of
 from launch.workspace import Workspace

@@ -11,7 +11,7 @@ from data_filters.lookup.knowledge_base import rows_of
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.models import load_model, load_tokenizer, with_adapter
 from distill.sleep import Lesson, sleep
 from distill.splits import digest_of

@@ -12,7 +12,7 @@ from torch import nn
 
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.loop import OpenSource
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.packing import EncodedFile

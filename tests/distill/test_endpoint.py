@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.engine_endpoint import EndpointEngine, api_key
-from distill.speech import Sampling
+from distill.engines.endpoint import EndpointEngine, api_key
+from distill.engines.protocol import Sampling
 from recipes.errors import ModelError
 from recipes.schema import Server
 from tests.distill.small_server import answer

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from distill.engine import LocalEngine, choose
-from distill.speech import Sampling
+from distill.engines.local import LocalEngine, choose
+from distill.engines.protocol import Sampling
 
 TALKS = [[{"role": "user", "content": text}] for text in ("Where does Mara live?", "Sort 3 1 2.", "What is 2 + 3?", "Reverse a b c d e.")]
 

@@ -12,11 +12,11 @@ import psutil
 import pytest
 import torch
 
-from distill.engine import LocalEngine
-from distill.engine_endpoint import EndpointEngine
+from distill.engines.endpoint import EndpointEngine
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Completion, Sampling, TopLogprobs
+from distill.engines.vllm_server import serving
 from distill.models import build_model, save_model
-from distill.serving import serving
-from distill.speech import Completion, Sampling, TopLogprobs
 from recipes.errors import ModelError
 from recipes.schema import Model, Server, Shape
 
@@ -87,7 +87,7 @@ def rows(local, talks, reference):
 
 @pytest.fixture(scope="module")
 def engine(folder, spec, tokenizer):
-    from distill.engine_vllm import VllmEngine
+    from distill.engines.vllm import VllmEngine
 
     opened = VllmEngine(folder, spec, tokenizer, max_logprobs=TOP_K)
     yield opened
@@ -190,7 +190,7 @@ def test_too_many_logprobs_are_a_fault(either):
 
 
 def test_hidden_states_are_what_the_output_matrix_takes(folder, spec, local, rows):
-    from distill.engine_vllm import VllmHiddenStates
+    from distill.engines.vllm import VllmHiddenStates
 
     reader = VllmHiddenStates(folder, spec)
     try:
@@ -219,7 +219,7 @@ def test_hidden_states_are_what_the_output_matrix_takes(folder, spec, local, row
     ],
 )
 def test_options_that_vllm_does_not_take_are_one_line(folder, tokenizer, options, words):
-    from distill.engine_vllm import VllmEngine
+    from distill.engines.vllm import VllmEngine
 
     with pytest.raises(ModelError, match=words) as fault:
         VllmEngine(folder, Model(path=str(folder), server=Server(options=options)), tokenizer)
@@ -239,7 +239,7 @@ def test_nothing_of_it_survives(folder, tmp_path, end):
     program.write_text(
         textwrap.dedent(f"""
         import time
-        from distill.engine_vllm import VllmEngine
+        from distill.engines.vllm import VllmEngine
         from distill.models import load_tokenizer
         from recipes.schema import Model, Server
         if __name__ == "__main__":

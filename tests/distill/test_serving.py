@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from distill import serving as module
-from distill.engine_vllm import VllmHiddenStates
-from distill.serving import command_line, flag_words, last_fault, last_line, serving
+from distill.engines import vllm_server as module
+from distill.engines.vllm import VllmHiddenStates
+from distill.engines.vllm_server import command_line, flag_words, last_fault, last_line, serving
 from recipes.errors import ModelError
 from recipes.schema import Model, Server
 
@@ -117,7 +117,7 @@ def test_it_goes_when_we_are_killed(stand_in, tmp_path: Path, forked: bool) -> N
         textwrap.dedent(f"""
         import os, time
         from pathlib import Path
-        from distill.serving import serving
+        from distill.engines.vllm_server import serving
         from recipes.schema import Model, Server
         server = Server(python={model.server.python!r}, options={model.server.options!r})
         with serving("folder", Model(path="x", engine="endpoint", serve=True, server=server), log=Path({str(tmp_path)!r}) / "log"):
@@ -151,7 +151,7 @@ def test_what_starts_under_guard_ends_with_us(tmp_path: Path, end: str) -> None:
     parent.write_text(
         textwrap.dedent(f"""
         import os, subprocess, sys, time
-        from distill.serving import guarded
+        from distill.engines.vllm_server import guarded
         before = subprocess.Popen([sys.executable, "-c", {stay!r}])
         with guarded() as end:
             inside = subprocess.Popen([sys.executable, "-c", {family!r}], stdout=subprocess.PIPE, start_new_session=True)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Sampling
 from distill.models import build_model, load_model, load_tokenizer, save_model, with_adapter
 from distill.sleep import Lesson, Pair, divergence, sleep
-from distill.speech import Sampling
 from recipes.errors import ModelError, RecipeError
 from recipes.schema import Lora, Model
 from recipes.schema_sleep import Sleep

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from data_filters.records.traces import Trace
+from distill.engines.logprob_gap import largest_gaps
 from distill.models import build_model
-from distill.surprise import largest_gaps
 from tests.distill.conftest import TINY
 
 

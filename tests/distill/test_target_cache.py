@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_filters.records.traces import Span, Trace
 from distill import sketch
 from distill.encode import Teaching, encode_traces
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.models import build_model
 from distill.packing import EncodedFile, pack, write_encoded
 from distill.target_cache import CACHE, CachedTargets, origin_of, shard_path

@@ -8,12 +8,12 @@ import torch
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import call_message, offered, result_message
-from distill.converse import Limits, converse
-from distill.engine import LocalEngine
-from distill.engine_endpoint import EndpointEngine
+from distill.engines.endpoint import EndpointEngine
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Sampling, written
+from distill.engines.tool_loop import Limits, converse
+from distill.engines.vllm_server import serving
 from distill.models import build_model, save_model
-from distill.serving import serving
-from distill.speech import Sampling, written
 from distill.tokenizer import train_tokenizer
 from recipes.schema import Model, Server, Shape
 

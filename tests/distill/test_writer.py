@@ -13,13 +13,13 @@ from data_filters.records.tool_calls import calls_of
 from data_filters.verify.answers import verify
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
-from distill.calls import call_text
-from distill.converse import Conversing, Limits
 from distill.encode import Teaching, encode_traces
-from distill.engine_endpoint import EndpointEngine
+from distill.engines.endpoint import EndpointEngine
+from distill.engines.protocol import Completion
+from distill.engines.tool_calls import call_text
+from distill.engines.tool_loop import Conversing, Limits
 from distill.generate import num_shards, write_report
 from distill.journal import Journal
-from distill.speech import Completion
 from distill.writer import CUT, Writer, _closed
 from recipes.errors import ShardError
 from recipes.schema import Generate, Review, Server, Source

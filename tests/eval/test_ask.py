@@ -6,8 +6,8 @@ import pytest
 
 from data_filters.records.shards import read_shard
 from data_filters.records.traces import Trace
+from distill.engines.protocol import Completion
 from distill.planted import World
-from distill.speech import Completion
 from distill.splits import split_of
 from eval.ask import answer_all, ask
 from eval.filter_score import score_filter

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 
-from distill.engine import LocalEngine
+from distill.engines.local import LocalEngine
 from distill.models import build_model
 from distill.planted import World
 from distill.tokenizer import train_tokenizer

@@ -8,10 +8,10 @@ import pytest
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
-from distill.calls import call_text
-from distill.converse import Limits
+from distill.engines.protocol import Completion
+from distill.engines.tool_calls import call_text
+from distill.engines.tool_loop import Limits
 from distill.models import build_model, save_model
-from distill.speech import Completion
 from distill.tokenizer import train_tokenizer
 from launch.talking import Chat
 from recipes.schema import Shape

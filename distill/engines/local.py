@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.protocol import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
 
 COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
-from distill.vllm_loop import Refused, Vllm
+from distill.engines.protocol import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.vllm_loop import Refused, Vllm
 from recipes.errors import ModelError
 from recipes.schema import Model
 

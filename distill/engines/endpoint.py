@@ -16,9 +16,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.tool_calls import calls_of
-from distill.calls import call_text, numbered
-from distill.client import Client, Refused
-from distill.speech import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.http_client import Client, Refused
+from distill.engines.protocol import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.tool_calls import call_text, numbered
 from recipes.errors import ModelError
 from recipes.schema import Server
 

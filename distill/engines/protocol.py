@@ -89,3 +89,9 @@ def written(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, tool
 def opened_thought(rendered: str) -> str:
     """What a chat template has begun of the assistant's text: some open the thought themselves, and models do not repeat it."""
     return "<think>\n" if rendered.rstrip().endswith("<think>") else ""
+
+
+def conversation(prompt: str, system: str | None) -> Conversation:
+    """What a model is asked, as messages."""
+    said = [{"role": "system", "content": system}] if system else []
+    return [*said, {"role": "user", "content": prompt}]

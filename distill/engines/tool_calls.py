@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_filters.records.tool_calls import calls_of
-from distill.speech import Conversation
+from distill.engines.protocol import Conversation
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _CALL = re.compile(rf"{OPEN}(.*?)(?:{CLOSE}|(?={OPEN})|$)", re.DOTALL)

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
-from distill.speech import render
+from distill.engines.protocol import render
 
 Row = tuple[list[int], int]  # ids of a conversation, number of those before the assistant's
 

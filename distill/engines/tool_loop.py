@@ -11,8 +11,8 @@ from itertools import islice
 
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import calls_of
-from distill.calls import Call, as_message, parse
-from distill.speech import Completion, Conversation, Engine, Sampling, TopLogprobs
+from distill.engines.protocol import Completion, Conversation, Engine, Sampling, TopLogprobs
+from distill.engines.tool_calls import Call, as_message, parse
 
 ENOUGH = "Error: no more calls are run; answer now."
 

@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from distill.serving import LAUNCHER_VARIABLES, flag_words, guarded, server_flags
+from distill.engines.vllm_server import LAUNCHER_VARIABLES, flag_words, guarded, server_flags
 from recipes.errors import ModelError
 from recipes.schema import Model
 
