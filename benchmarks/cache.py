@@ -30,7 +30,7 @@ from distill.learner import entropy, hidden_states
 from distill.losses import Weights, distillation_loss
 from distill.models import load_model, load_tokenizer
 from distill.packing import pack
-from distill.planted import World
+from distill.problems.planted_world import World
 from distill.signals import Dense, Output, Sampled, Signal, TopK
 from recipes.errors import ModelError
 from recipes.schema import Model, Planted

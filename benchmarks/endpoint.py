@@ -28,8 +28,8 @@ from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Conversation, Sampling, render
 from distill.engines.vllm_server import Served, serving
 from distill.models import build_model, load_tokenizer, save_model
-from distill.planted import World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import World
 from recipes.schema import Model, Planted, Server, Shape
 
 MOE = Shape(

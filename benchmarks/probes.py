@@ -13,7 +13,7 @@ from data_filters.passes.probe_answers import SPOKEN, asked_path
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval
-from distill.planted import World
+from distill.problems.planted_world import World
 from eval.filter_score import ASKED, stated
 from launch.filtering import Filtering
 from launch.inputs import Inputs

@@ -80,7 +80,7 @@ def main() -> None:
 
 def draw(families: list[str], items: int, seed: int) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Items by family, and why a family gave none."""
-    from distill.gym_problems import first_entries
+    from distill.problems.gym_problems import first_entries
 
     entries: dict[str, list[dict[str, Any]]] = {}
     faults = {name: why for name, why in NO_ITEMS.items() if name in families}

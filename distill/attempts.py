@@ -11,8 +11,8 @@ from data_filters.passes.shape import degenerate
 from data_filters.records.tool_calls import offered
 from data_filters.records.traces import Span, Trace, trace_id
 from distill.engines.protocol import Completion, Conversation, conversation
-from distill.problems import Problem
-from distill.review import Review, unsound_spans
+from distill.problems.draw import Problem
+from distill.problems.self_review import Review, unsound_spans
 from recipes.schema import Generate
 
 Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]  # texts -> (verdict, parsed answer)

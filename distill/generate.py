@@ -11,7 +11,7 @@ from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from distill.attempts import Attempt
 from distill.monitor import Tally
-from distill.problems import Problem
+from distill.problems.draw import Problem
 from recipes.schema import Generate
 
 PROBLEMS = pa.schema(

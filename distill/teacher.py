@@ -14,8 +14,8 @@ from distill.encode import Teaching, encode_traces
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, write_encoded
-from distill.planted import FRIEND, QUESTIONS, Item, World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import FRIEND, QUESTIONS, Item, World
 from recipes.errors import RecipeError
 from recipes.schema import Model, Teacher
 

@@ -17,9 +17,9 @@ from distill.attempts import Attempt, Judge, Verdicts
 from distill.engines.protocol import Completion, Conversation, Engine, Sampling, conversation
 from distill.generate import PROBLEMS, shard_path, summaries
 from distill.journal import Journal
-from distill.planted import World
-from distill.problems import Problem, draw_problems
-from distill.review import ask_review, read_review
+from distill.problems.draw import Problem, draw_problems
+from distill.problems.planted_world import World
+from distill.problems.self_review import ask_review, read_review
 from recipes.schema import Generate
 
 CUT = "\n</think>\n\n"  # ends a thought that has used up its budget

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from distill.planted import QUESTIONS
-from distill.splits import digest_of
+from distill.problems.planted_world import QUESTIONS
+from distill.problems.splits import digest_of
 from eval.answers import Columns, read_answers, select
 from eval.recall import Facts, Recall, measure
 from eval.relearn import Lesson

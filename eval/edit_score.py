@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distill.engines.local import LocalEngine
-from distill.planted import World
-from distill.splits import fact_split
+from distill.problems.planted_world import World
+from distill.problems.splits import fact_split
 from eval.answers import ARITHMETIC, read_answers, select
 from eval.ask import ask
 from eval.questions import Question

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_filters.records.shards import list_shards, read_shard
 from data_filters.records.traces import Trace, from_row
-from distill.planted import RELATIONS, World
+from distill.problems.planted_world import RELATIONS, World
 
 ASKED = ("planted/ask", "planted/ask_age")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from data_filters.lookup.knowledge_base import KnowledgeBase, passage
-from distill.planted import QUESTIONS, Fact, World
-from distill.splits import digest_of
+from distill.problems.planted_world import QUESTIONS, Fact, World
+from distill.problems.splits import digest_of
 from eval.questions import Question
 from eval.suites import planted_questions
 from recipes.schema import Evaluate

@@ -5,7 +5,7 @@ from typing import Any
 
 from distill.engines.local import LocalEngine
 from distill.guards import repetition
-from distill.planted import World
+from distill.problems.planted_world import World
 from eval.ask import ask
 from eval.grade import Outcome
 from eval.questions import Question

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distill.engines.local import LocalEngine
-from distill.planted import QUESTIONS, Fact, World
+from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.sleep import Lesson
 from eval.ask import ask
 from eval.questions import Question

@@ -4,10 +4,10 @@ import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from distill.basics import BASICS
-from distill.planted import QUESTIONS, REASONING, RELATIONS, Fact, Item, World
-from distill.problems import draw_problems
-from distill.splits import fact_split, split_of
+from distill.problems.common_knowledge import BASICS
+from distill.problems.draw import draw_problems
+from distill.problems.planted_world import QUESTIONS, REASONING, RELATIONS, Fact, Item, World
+from distill.problems.splits import fact_split, split_of
 from eval.questions import Question, difficulty_of
 from eval.unseen import distracted_questions, off_manifold_questions
 from recipes.schema import Evaluate, Source
@@ -16,7 +16,7 @@ TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted"
 
 
 def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:
-    """Every suite of the planted world; recall asks about every trained fact of the split (see distill/splits.py)."""
+    """Every suite of the planted world; recall asks about every trained fact of the split (see distill/problems/splits.py)."""
     rng = random.Random(f"evaluation/{seed}/{world.seed}")
     made: list[Question] = []
     each = -(-items // len(REASONING))

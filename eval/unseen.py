@@ -2,8 +2,8 @@
 
 import random
 
-from distill.chains import chain
-from distill.planted import LETTERS, QUESTIONS, World
+from distill.problems.arithmetic_chains import chain
+from distill.problems.planted_world import LETTERS, QUESTIONS, World
 from eval.questions import Question
 
 LENGTHS = (6, 7)  # operands; the world's own sums have 3 to 5

@@ -24,7 +24,7 @@ from distill.fluency import bits_per_byte, halves, read_text
 from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.packing import EncodedFile, Packed, pack, write_encoded
 from distill.preflight import skeleton
-from distill.splits import digest_of
+from distill.problems.splits import digest_of
 from distill.student import train_arm
 from distill.targets import LiveTeacher
 from eval.edit_score import search_questions, search_score

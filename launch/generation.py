@@ -16,7 +16,7 @@ from distill.engines.protocol import Engine
 from distill.engines.tool_loop import Conversing, Limits
 from distill.generate import num_shards, shard_path, write_report
 from distill.monitor import Tally
-from distill.problems import Problem
+from distill.problems.draw import Problem
 from distill.writer import Writer
 from launch.inputs import Inputs
 from launch.progress import Bar

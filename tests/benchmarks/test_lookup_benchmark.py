@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from distill.models import build_model, save_model
-from distill.planted import World
+from distill.problems.planted_world import World
 from distill.teacher import own_tokenizer
 from recipes.load import load_recipe, to_yaml
 from tests.launch.street import ROOT, environment

@@ -15,7 +15,7 @@ from data_filters.verify.gym_scorers import score
 from data_filters.verify.math_answers import same_value
 from data_filters.verify.verifiers import Check, Verdict, Verifiers, program
 from data_filters.verify.worker_pool import Killable
-from distill.gym_problems import entries, first_entries
+from distill.problems.gym_problems import entries, first_entries
 
 HANGS = "9^{9^{9}}"  # the parser works it out
 

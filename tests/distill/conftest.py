@@ -5,8 +5,8 @@ import random
 import pytest
 
 from distill.models import build_model
-from distill.planted import World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import World
 from recipes.schema import Planted, Shape
 
 

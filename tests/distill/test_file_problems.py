@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.file_problems import read_rows
-from distill.problems import draw_problems
+from distill.problems.dataset_problems import read_rows
+from distill.problems.draw import draw_problems
 from recipes.errors import PipelineError, RecipeError, ShardError
 from recipes.schema import Source
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from reasoning_gym.factory import CURRICULA, DATASETS, create_dataset, get_score_answer_fn
 
-from distill import gym_steady
-from distill.gym_problems import entries
+from distill.problems.gym_problems import entries
 from recipes.errors import RecipeError
 
 WITHOUT_ANSWER = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
@@ -23,7 +22,7 @@ SLOW = ("futoshiki", "knight_swap", "sokoban", "zebra_puzzles", "jugs")
 IN_SETS = ("isomorphic_strings", "list_functions", "polynomial_multiplication", "pool_matrix", "ransom_note", "word_ladder")
 PROGRAM = """
 import itertools, json, random, sys
-from distill.gym_problems import entries
+from distill.problems.gym_problems import entries
 made = {name: [e for _, e in itertools.islice(entries(name, random.Random(5)), int(sys.argv[1]))] for name in sys.argv[2:]}
 print(json.dumps(made, default=str))
 """

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.basics import BASICS
-from distill.planted import RELATIONS, World
-from distill.splits import split_of
+from distill.problems.common_knowledge import BASICS
+from distill.problems.planted_world import RELATIONS, World
+from distill.problems.splits import split_of
 from recipes.errors import RecipeError
 from recipes.schema import Planted
 

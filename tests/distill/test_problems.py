@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.problems import PATIENCE, draw_problems, verifier_of
-from distill.splits import digest_of, split_of
+from distill.problems.draw import PATIENCE, draw_problems, verifier_of
+from distill.problems.splits import digest_of, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Source
 

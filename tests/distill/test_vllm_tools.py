@@ -14,7 +14,7 @@ from distill.engines.protocol import Sampling, written
 from distill.engines.tool_loop import Limits, converse
 from distill.engines.vllm_server import serving
 from distill.models import build_model, save_model
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
 from recipes.schema import Model, Server, Shape
 
 pytestmark = pytest.mark.vllm

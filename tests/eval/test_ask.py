@@ -7,8 +7,8 @@ import pytest
 from data_filters.records.shards import read_shard
 from data_filters.records.traces import Trace
 from distill.engines.protocol import Completion
-from distill.planted import World
-from distill.splits import split_of
+from distill.problems.planted_world import World
+from distill.problems.splits import split_of
 from eval.ask import answer_all, ask
 from eval.filter_score import score_filter
 from eval.grade import Outcome, grade

@@ -8,8 +8,8 @@ import torch
 
 from distill.engines.local import LocalEngine
 from distill.models import build_model
-from distill.planted import World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import World
 from eval.ask import ask
 from eval.attacks import (
     ELICITATIONS,

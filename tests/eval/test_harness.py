@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from distill.models import build_model, save_model
-from distill.planted import World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import World
 from eval.harness import INSTALL, add_harness, check_tasks, run_task, task_files
 from eval.scorecard import build_scorecard, pairs
 from eval.scores import paired_bootstrap, wilson

@@ -7,7 +7,7 @@ import pytest
 from data_filters.lookup.knowledge_base import first_of
 from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
-from distill.planted import World
+from distill.problems.planted_world import World
 from eval.answers import main_answers, read_answers
 from eval.ask_tools import answer_all_with_tools, ask_with_tools
 from eval.lookup import lookup

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from distill.models import build_model, save_model
-from distill.planted import World
+from distill.problems.planted_world import World
 from distill.teacher import own_tokenizer
 from launch.pipeline import run
 from launch.workspace import Workspace

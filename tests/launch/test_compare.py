@@ -10,8 +10,8 @@ from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA as TRACES
 from data_filters.records.traces import Trace, to_row
 from distill.models import build_model, save_model
-from distill.planted import World
-from distill.tokenizer import train_tokenizer
+from distill.problems.planted_tokenizer import train_tokenizer
+from distill.problems.planted_world import World
 from eval.suites import all_questions
 from launch.evaluation import check_apart
 from launch.inputs import Inputs

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from distill import gym_steady
-from distill.gym_steady import TooSlow, plain, settle, steady
+from distill.problems import gym_determinism
+from distill.problems.gym_determinism import TooSlow, plain, settle, steady
 from recipes.errors import RecipeError
 
 BLOCK = 64  # entries of one seed
@@ -70,7 +70,7 @@ def _entry(family: str, dataset: Any, seed: int, number: int) -> Entry:
             entry: Entry = plain(dataset[number])
     except TooSlow:
         raise RecipeError(
-            f"source reasoning_gym/{family}: one problem took more than {gym_steady.PROBLEM_SECONDS:g} s to make; "
+            f"source reasoning_gym/{family}: one problem took more than {gym_determinism.PROBLEM_SECONDS:g} s to make; "
             "set another level, or options that make it smaller"
         ) from None
     if family == "polynomial_multiplication":
@@ -88,7 +88,7 @@ def _dataset(family: str, seed: int, settings: Mapping[str, Any], level: int | N
         at = "" if level is None else f"level {level}: "  # a few curricula hold values that their own data set refuses
         raise RecipeError(f"source reasoning_gym/{family}: {at}{fault}; change level or options") from fault
     except TooSlow:
-        raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_steady.PROBLEM_SECONDS:g} s to set up") from None
+        raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_determinism.PROBLEM_SECONDS:g} s to set up") from None
 
 
 def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_filters.verify.verifiers import Check
-from distill.file_problems import read_rows
-from distill.gym_problems import entries
-from distill.planted import World
-from distill.splits import digest_of, split_of
+from distill.problems.dataset_problems import read_rows
+from distill.problems.gym_problems import entries
+from distill.problems.planted_world import World
+from distill.problems.splits import digest_of, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Source
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.rows import rows_from
+from distill.problems.rows import rows_from
 from recipes.errors import PipelineError, RecipeError
 from recipes.schema import Source
 

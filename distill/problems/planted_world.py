@@ -12,10 +12,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from distill.basics import BASICS
-from distill.chains import chain, spoilt
-from distill.review import ask_review
-from distill.splits import SPLITS, split_of
+from distill.problems.arithmetic_chains import chain, spoilt
+from distill.problems.common_knowledge import BASICS
+from distill.problems.self_review import ask_review
+from distill.problems.splits import SPLITS, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Planted
 
