@@ -23,13 +23,13 @@ from tqdm import tqdm
 from benchmarks.table import print_json, print_table
 from data_filters.records.traces import Trace
 from distill import sketch
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import pack
 from distill.dense_loss import logits
 from distill.divergences import Divergence
-from distill.encode import Teaching, encode_traces
 from distill.learner import entropy, hidden_states
 from distill.losses import Weights, distillation_loss
 from distill.models import load_model, load_tokenizer
-from distill.packing import pack
 from distill.problems.planted_world import World
 from distill.signals import Dense, Output, Sampled, Signal, TopK
 from recipes.errors import ModelError

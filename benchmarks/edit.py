@@ -21,10 +21,10 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.table import print_json, print_table, take_turns, use_threads
 from distill.curvature import collect_sums
+from distill.data.encode import Encoded
+from distill.data.packing import Packed, pack
 from distill.edit_targets import find_targets
-from distill.encode import Encoded
 from distill.learner import Learner, Objective
-from distill.packing import Packed, pack
 from launch import run
 
 RECIPE = "recipes/planted_world_edit.yaml"

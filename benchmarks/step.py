@@ -156,9 +156,9 @@ def measured(times: list[float], tokens: list[int], losses: list[float], device:
 def ours(given: argparse.Namespace) -> dict[str, Any]:
     """Our loop's own step, on batches in file order."""
     from data_filters.records.traces import Trace
-    from distill.encode import Teaching, encode_traces
+    from distill.data.encode import Teaching, encode_traces
+    from distill.data.packing import pack
     from distill.loop import Trainer
-    from distill.packing import pack
     from distill.targets import LiveTeacher
     from recipes.schema import Training
 

@@ -3,7 +3,7 @@
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
 from recipes.errors import ModelError
 
 SAMPLE = (

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
+from distill.data.packing import Packed
 from distill.dense_loss import logits
 from distill.edit_targets import Target, refuse_unlike
 from distill.learner import causal, hidden_states, softcap
-from distill.packing import Packed
 from distill.signals import Output
 from recipes.errors import ModelError
 

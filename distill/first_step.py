@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedToken
 
 from data_filters.records.traces import Span, Trace
 from distill.agreement import SAMPLE
-from distill.encode import Encoded, encode_traces
+from distill.data.encode import Encoded, encode_traces, teaching
+from distill.data.packing import pack
 from distill.learner import Learner, hidden_states, logit_scale
-from distill.packing import pack
-from distill.student import objective, teaching
+from distill.student import objective
 from distill.targets import LiveTeacher
 from recipes.errors import ModelError
 from recipes.schema import Distill

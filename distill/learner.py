@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_masks_for_generate
 
+from distill.data.packing import Packed
 from distill.dense_loss import dense_loss, logits
 from distill.divergences import Divergence
 from distill.losses import Terms, Weights, distillation_loss
-from distill.packing import Packed
 from distill.signals import Dense, Output, Sampled, Signal
 
 WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to cost anything

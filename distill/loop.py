@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from distill.checkpoints import Checkpoints
+from distill.data.packing import EncodedFile, Packed, pack
 from distill.guards import Watchdog
 from distill.learner import Learner, Objective, causal
 from distill.machine import open_accelerator, uses_deepspeed, zero_stage
 from distill.metrics import Metrics, Trackers
 from distill.optimizer import build_optimizer
-from distill.packing import EncodedFile, Packed, pack
 from distill.probing import Prober
 from distill.schedule import Progress, Schedule
 from distill.targets import Source

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from distill.data.packing import EncodedFile
 from distill.optimizer import rate_factor
-from distill.packing import EncodedFile
 from recipes.errors import TrainingError
 from recipes.schema import Phase, Training
 

@@ -7,12 +7,12 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
+from distill.data.encode import encode_traces, teaching
+from distill.data.packing import EncodedFile, write_encoded
 from distill.divergences import Divergence
-from distill.encode import Teaching, encode_traces
 from distill.learner import Objective
 from distill.loop import OpenSource, Trainer
 from distill.models import add_lora, build_model, check_pair, load_model, load_tokenizer, save_model
-from distill.packing import EncodedFile, write_encoded
 from distill.probing import Look, Prober
 from recipes.schema import Distill, Model
 
@@ -52,13 +52,6 @@ def encode_arm(
         counts = write_encoded(encoded, path, longest=config.sequence_tokens, label=label)
     wait(path)
     return counts
-
-
-def teaching(config: Distill) -> Teaching:
-    """What a token teaches under this recipe."""
-    alone = config.divergence == "none"
-    soften = config.soften_fraction if config.masked == "soften" else None
-    return Teaching(kl=0.0 if alone else 1.0, ce=1.0 if alone else config.ce_weight, soften=soften, roles=config.role_weights)
 
 
 def objective(config: Distill, vocab_size: int | None) -> Objective:

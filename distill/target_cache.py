@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distill import sketch
-from distill.packing import EncodedFile, Packed
+from distill.data.packing import EncodedFile, Packed
 from distill.signals import Dense, Output, Sampled, Signal, TopK
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from distill.data.packing import Packed
 from distill.learner import causal, hidden_states, softcap
-from distill.packing import Packed
 from distill.signals import Dense, Output, Signal
 
 

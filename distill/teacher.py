@@ -10,10 +10,10 @@ from transformers import PreTrainedTokenizerFast
 
 from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_message, calls_of, offered
 from data_filters.records.traces import Span, Trace
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import EncodedFile, write_encoded
 from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
-from distill.packing import EncodedFile, write_encoded
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import FRIEND, QUESTIONS, Item, World
 from recipes.errors import RecipeError

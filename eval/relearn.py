@@ -8,10 +8,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
-from distill.encode import Encoded, Teaching, encode_traces
+from distill.data.encode import Encoded, Teaching, encode_traces
+from distill.data.packing import pack
 from distill.engines.protocol import conversation
 from distill.learner import Learner, Objective
-from distill.packing import pack
 
 CLIP_NORM = 1.0
 LOOKS = (0.25, 0.5, 1.0)  # shares of the steps after which the facts are asked

@@ -160,7 +160,7 @@ class Doctor:
 
     def _lengths(self, pair: Any) -> Any:
         """What kept traces measure, where there are some: distill.traces or the run's own."""
-        from distill.lengths import count_lengths
+        from distill.data.lengths import count_lengths
 
         config = self.recipe.distill
         source = Path(config.traces) if config.traces else self.work.folder("filter") / "kept"

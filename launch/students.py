@@ -12,10 +12,10 @@ from torch import nn
 
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
+from distill.data.packing import EncodedFile
 from distill.engines.local import LocalEngine
 from distill.loop import OpenSource
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
-from distill.packing import EncodedFile
 from distill.probing import Look
 from distill.student import encode_arm, make_base, train_arm
 from distill.target_cache import CachedTargets, Origin, origin_of, shard_path

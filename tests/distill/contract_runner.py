@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from distill.data.packing import EncodedFile
 from distill.divergences import Divergence
 from distill.learner import Objective
 from distill.loop import Trainer
 from distill.models import add_lora, build_model, load_model
-from distill.packing import EncodedFile
 from distill.target_cache import CachedTargets, Origin
 from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
 from recipes.schema import Lora, Model, Training

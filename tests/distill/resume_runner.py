@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
+from distill.data.packing import EncodedFile
 from distill.learner import Objective
 from distill.loop import Trainer
 from distill.models import add_lora, build_model, load_model
-from distill.packing import EncodedFile
 from distill.target_cache import CachedTargets, Origin
 from distill.targets import LiveTeacher
 from recipes.schema import Lora, Model, Phase, Training

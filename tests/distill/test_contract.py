@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from data_filters.records.traces import Span, Trace
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import EncodedFile, write_encoded
 from distill.models import build_model
-from distill.packing import EncodedFile, write_encoded
 from distill.target_cache import Origin, origin_of
 from distill.target_scribe import Scribe, finish_cache, teacher_at_hand
 from recipes.schema import Distill, Targets

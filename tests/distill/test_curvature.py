@@ -19,9 +19,9 @@ from distill.curvature import (
     save_sums,
     weights_digest,
 )
+from distill.data.encode import Encoded
+from distill.data.packing import pack
 from distill.edit_targets import find_targets
-from distill.encode import Encoded
-from distill.packing import pack
 from recipes.errors import ModelError
 
 MLP = ["gate_proj", "up_proj", "down_proj"]

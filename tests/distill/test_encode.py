@@ -13,11 +13,11 @@ from data_filters.records.tool_calls import LOOKUP, call_message, offered, resul
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
+from distill.data.encode import Encoded, Teaching, encode_traces
+from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.dense_loss import logits
-from distill.encode import Encoded, Teaching, encode_traces
 from distill.learner import hidden_states, logit_scale
 from distill.models import build_model
-from distill.packing import EncodedFile, pack, write_encoded
 from distill.targets import output_of
 from recipes.errors import ModelError, ShardError
 from tests.distill.conftest import TINY_MOE

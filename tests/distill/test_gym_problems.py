@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from reasoning_gym.factory import CURRICULA, DATASETS, create_dataset, get_score_answer_fn
 
+from distill.problems import gym_determinism
 from distill.problems.gym_problems import entries
 from recipes.errors import RecipeError
 
@@ -81,7 +82,7 @@ def test_every_data_set_gives_problems_or_says_why_not(family):
 @pytest.mark.parametrize("level", [0, 1, 2, 9])
 @pytest.mark.parametrize("family", sorted(set(DATASETS) - set(REFUSED)))
 def test_every_data_set_gives_problems_at_every_level_or_says_why_not(family, level, monkeypatch):
-    monkeypatch.setattr(gym_steady, "PROBLEM_SECONDS", 3.0)
+    monkeypatch.setattr(gym_determinism, "PROBLEM_SECONDS", 3.0)
     try:
         made = take(family, 2, level=level)
     except RecipeError as fault:
@@ -154,7 +155,7 @@ def test_a_fault_is_one_line(family, how, says):
 
 
 def test_a_problem_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr(gym_steady, "PROBLEM_SECONDS", 0.5)
+    monkeypatch.setattr(gym_determinism, "PROBLEM_SECONDS", 0.5)
     rang = []
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
     left, _ = signal.setitimer(signal.ITIMER_REAL, 100)

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from data_filters.records.traces import Span, Trace
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.loop import Trainer
 from distill.models import build_model
-from distill.packing import EncodedFile, pack, write_encoded
 from distill.schedule import Progress, Schedule
 from distill.targets import LiveTeacher
 from recipes.errors import TrainingError
@@ -230,7 +230,7 @@ from pathlib import Path
 from transformers import AutoTokenizer
 from distill.loop import Trainer
 from distill.models import build_model
-from distill.packing import EncodedFile
+from distill.data.packing import EncodedFile
 from recipes.schema import Training
 from tests.distill.conftest import TINY
 folder = Path(sys.argv[1])

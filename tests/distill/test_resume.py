@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from data_filters.records.traces import Trace
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import EncodedFile, write_encoded
 from distill.models import build_model
-from distill.packing import EncodedFile, write_encoded
 from distill.target_cache import origin_of
 from distill.target_scribe import Scribe, finish_cache, teacher_at_hand
 from recipes.schema import Distill, Targets

@@ -7,8 +7,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from data_filters.records.traces import Trace
+from distill.data.packing import EncodedFile
 from distill.models import build_model, save_model
-from distill.packing import EncodedFile
 from distill.student import encode_arm, train_arm
 from distill.targets import LiveTeacher
 from recipes.schema import Distill, Lora, Model

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from data_filters.records.traces import Span, Trace
 from distill import sketch
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
+from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.engines.local import LocalEngine
 from distill.models import build_model
-from distill.packing import EncodedFile, pack, write_encoded
 from distill.target_cache import CACHE, CachedTargets, origin_of, shard_path
 from distill.target_scribe import Scribe, ServedScribe, finish_cache, teacher_at_hand, teacher_elsewhere
 from distill.targets import LiveTeacher

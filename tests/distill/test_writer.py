@@ -13,7 +13,7 @@ from data_filters.records.tool_calls import calls_of
 from data_filters.verify.answers import verify
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
-from distill.encode import Teaching, encode_traces
+from distill.data.encode import Teaching, encode_traces
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text

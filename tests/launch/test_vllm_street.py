@@ -8,7 +8,7 @@ import json
 import pytest
 
 from data_filters.records.shards import iter_traces
-from distill.packing import EncodedFile, pack
+from distill.data.packing import EncodedFile, pack
 from distill.target_cache import CachedTargets, Origin
 from tests.launch.street import SMOKE, launch, succeed
 

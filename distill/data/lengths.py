@@ -7,8 +7,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.shards import iter_traces
-from distill.encode import encode_traces
-from distill.student import teaching
+from distill.data.encode import encode_traces, teaching
 from recipes.schema import Distill
 
 

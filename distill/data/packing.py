@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from distill.encode import WEIGHTS, Encoded
+from distill.data.encode import WEIGHTS, Encoded
 from recipes.errors import ShardError
 
 _SCHEMA = pa.schema(

@@ -17,6 +17,7 @@ from data_filters.records.tool_calls import calls_of
 from data_filters.records.traces import Span, Trace
 from distill.engines.protocol import written
 from recipes.errors import ModelError
+from recipes.schema import Distill
 
 _NOWHERE = np.zeros(0, np.int64)
 REPLACED = ("abstain", "hide", "rename", "lookup", "generalise")
@@ -167,3 +168,10 @@ def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
             group = []
     if group:
         yield group
+
+
+def teaching(config: Distill) -> Teaching:
+    """What a token teaches under this recipe."""
+    alone = config.divergence == "none"
+    soften = config.soften_fraction if config.masked == "soften" else None
+    return Teaching(kl=0.0 if alone else 1.0, ce=1.0 if alone else config.ce_weight, soften=soften, roles=config.role_weights)

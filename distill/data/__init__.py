@@ -1,0 +1,1 @@
+"""Traces as rows of tokens: encoding, weights, packing."""
