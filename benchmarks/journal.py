@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_filters.records.traces import trace_id
 from distill.engines.protocol import Completion
-from distill.journal import Journal
+from distill.generation.journal import Journal
 
 
 def main() -> None:

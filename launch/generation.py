@@ -11,13 +11,13 @@ from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
-from distill.attempts import Attempt
 from distill.engines.protocol import Engine
 from distill.engines.tool_loop import Conversing, Limits
-from distill.generate import num_shards, shard_path, write_report
-from distill.monitor import Tally
+from distill.generation.attempts import Attempt
+from distill.generation.live_stats import Tally
+from distill.generation.outputs import num_shards, shard_path, write_report
+from distill.generation.writer import Writer
 from distill.problems.draw import Problem
-from distill.writer import Writer
 from launch.inputs import Inputs
 from launch.progress import Bar
 from launch.workspace import Workspace

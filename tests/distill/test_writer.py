@@ -18,9 +18,9 @@ from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
 from distill.engines.tool_loop import Conversing, Limits
-from distill.generate import num_shards, write_report
-from distill.journal import Journal
-from distill.writer import CUT, Writer, _closed
+from distill.generation.journal import Journal
+from distill.generation.outputs import num_shards, write_report
+from distill.generation.writer import CUT, Writer, _closed
 from recipes.errors import ShardError
 from recipes.schema import Generate, Review, Server, Source
 from tests.distill.test_endpoint import small_server

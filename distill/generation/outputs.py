@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
-from distill.attempts import Attempt
-from distill.monitor import Tally
+from distill.generation.attempts import Attempt
+from distill.generation.live_stats import Tally
 from distill.problems.draw import Problem
 from recipes.schema import Generate
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA, to_row, trace_id
-from distill.attempts import Attempt, Judge, Verdicts
 from distill.engines.protocol import Completion, Conversation, Engine, Sampling, conversation
-from distill.generate import PROBLEMS, shard_path, summaries
-from distill.journal import Journal
+from distill.generation.attempts import Attempt, Judge, Verdicts
+from distill.generation.journal import Journal
+from distill.generation.outputs import PROBLEMS, shard_path, summaries
 from distill.problems.draw import Problem, draw_problems
 from distill.problems.planted_world import World
 from distill.problems.self_review import ask_review, read_review
