@@ -25,13 +25,13 @@ from data_filters.records.traces import Trace
 from distill import sketch
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import pack
-from distill.dense_loss import logits
-from distill.divergences import Divergence
-from distill.learner import entropy, hidden_states
-from distill.losses import Weights, distillation_loss
+from distill.forward import hidden_states
+from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.dense_loss import logits
+from distill.loss.divergences import Divergence, entropy
+from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
-from distill.signals import Dense, Output, Sampled, Signal, TopK
 from recipes.errors import ModelError
 from recipes.schema import Model, Planted
 

@@ -24,7 +24,7 @@ from distill.curvature import collect_sums
 from distill.data.encode import Encoded
 from distill.data.packing import Packed, pack
 from distill.edit_targets import find_targets
-from distill.learner import Learner, Objective
+from distill.loss.learner import Learner, Objective
 from launch import run
 
 RECIPE = "recipes/planted_world_edit.yaml"

@@ -36,10 +36,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.table import Times, extra_peak_mb, fresh_process, print_json, print_table, take_turns, use_threads
-from distill.dense_loss import dense_loss
-from distill.divergences import Divergence
-from distill.losses import CHUNK_BYTES, Weights, distillation_loss
-from distill.signals import Dense, Output
+from distill.loss.chunked_loss import CHUNK_BYTES, Weights, distillation_loss
+from distill.loss.dense_loss import dense_loss
+from distill.loss.divergences import Divergence
+from distill.loss.signals import Dense, Output
 
 PEER_BETA = {"forward_kl": 0.0, "reverse_kl": 1.0, "jsd": 0.5}  # the same in Liger and TRL: 0 is KL(teacher || student)
 CHECKPOINT_TOKENS = 256

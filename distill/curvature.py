@@ -25,10 +25,10 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from distill.data.packing import Packed
-from distill.dense_loss import logits
 from distill.edit_targets import Target, refuse_unlike
-from distill.learner import causal, hidden_states, softcap
-from distill.signals import Output
+from distill.forward import causal, hidden_states, softcap
+from distill.loss.dense_loss import logits
+from distill.loss.signals import Output
 from recipes.errors import ModelError
 
 CHUNK_TOKENS = 1024  # taught tokens whose logits exist at once

@@ -12,7 +12,8 @@ from data_filters.records.traces import Span, Trace
 from distill.agreement import SAMPLE
 from distill.data.encode import Encoded, encode_traces, teaching
 from distill.data.packing import pack
-from distill.learner import Learner, hidden_states, logit_scale
+from distill.forward import hidden_states, logit_scale
+from distill.loss.learner import Learner
 from distill.student import objective
 from distill.targets import LiveTeacher
 from recipes.errors import ModelError

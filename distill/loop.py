@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from distill.checkpoints import Checkpoints
 from distill.data.packing import EncodedFile, Packed, pack
+from distill.forward import causal
 from distill.guards import Watchdog
-from distill.learner import Learner, Objective, causal
+from distill.loss.learner import Learner, Objective
 from distill.machine import open_accelerator, uses_deepspeed, zero_stage
 from distill.metrics import Metrics, Trackers
 from distill.optimizer import build_optimizer

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.learner import entropy
-from distill.signals import Sampled, TopK
+from distill.loss.divergences import entropy
+from distill.loss.signals import Sampled, TopK
 
 UNITS = 65_535  # of which the weights of a sketch are whole numbers, so that each takes two bytes
 ID_BYTES = 3  # vocabularies up to 16.7 million

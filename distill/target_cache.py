@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill import sketch
 from distill.data.packing import EncodedFile, Packed
-from distill.signals import Dense, Output, Sampled, Signal, TopK
+from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill
 

@@ -21,10 +21,10 @@ from transformers import PretrainedConfig
 from distill import sketch
 from distill.data.encode import Encoded
 from distill.data.packing import EncodedFile, Packed, pack
-from distill.dense_loss import logits
 from distill.engines.protocol import Engine, TopLogprobs
-from distill.learner import logit_scale, softcap
-from distill.signals import Dense, Output, TopK
+from distill.forward import logit_scale, softcap
+from distill.loss.dense_loss import logits
+from distill.loss.signals import Dense, Output, TopK
 from distill.target_cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
 from distill.targets import LiveTeacher, output_of
 from recipes.errors import ModelError

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from distill.data.packing import Packed
-from distill.learner import causal, hidden_states, softcap
-from distill.signals import Dense, Output, Signal
+from distill.forward import causal, hidden_states, softcap
+from distill.loss.signals import Dense, Output, Signal
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ from data_filters.records.traces import Trace
 from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import pack
 from distill.engines.protocol import conversation
-from distill.learner import Learner, Objective
+from distill.loss.learner import Learner, Objective
 
 CLIP_NORM = 1.0
 LOOKS = (0.25, 0.5, 1.0)  # shares of the steps after which the facts are asked

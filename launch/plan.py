@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
-from distill.losses import CHUNK_BYTES
+from distill.loss.chunked_loss import CHUNK_BYTES
 from distill.preflight import skeleton
 from distill.sketch import bytes_per_token
 from recipes.schema import Distill, Lora, Model

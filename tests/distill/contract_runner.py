@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 
 from distill.data.packing import EncodedFile
-from distill.divergences import Divergence
-from distill.learner import Objective
 from distill.loop import Trainer
+from distill.loss.divergences import Divergence
+from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
 from distill.target_cache import CachedTargets, Origin
 from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded

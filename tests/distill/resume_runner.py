@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from distill.data.packing import EncodedFile
-from distill.learner import Objective
 from distill.loop import Trainer
+from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
 from distill.target_cache import CachedTargets, Origin
 from distill.targets import LiveTeacher

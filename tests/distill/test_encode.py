@@ -15,8 +15,8 @@ from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import EncodedFile, pack, write_encoded
-from distill.dense_loss import logits
-from distill.learner import hidden_states, logit_scale
+from distill.forward import hidden_states, logit_scale
+from distill.loss.dense_loss import logits
 from distill.models import build_model
 from distill.targets import output_of
 from recipes.errors import ModelError, ShardError

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.dense_loss import dense_loss, logits
-from distill.divergences import Divergence
-from distill.losses import Weights, distillation_loss
-from distill.signals import Dense, Output, Sampled, TopK
+from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.dense_loss import dense_loss, logits
+from distill.loss.divergences import Divergence
+from distill.loss.signals import Dense, Output, Sampled, TopK
 
 N, V, D, E = 37, 101, 16, 24
 KINDS = [Divergence("forward_kl"), Divergence("reverse_kl"), *(Divergence("jsd", beta=b) for b in (0.1, 0.5, 0.9))]

@@ -7,11 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
-from distill.dense_loss import dense_loss, logits
-from distill.divergences import Divergence
-from distill.losses import Weights, distillation_loss
-from distill.signals import Dense, Output
-from distill.triton_block import TILE, dense_block_, has_triton
+from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.dense_loss import dense_loss, logits
+from distill.loss.divergences import Divergence
+from distill.loss.signals import Dense, Output
+from distill.loss.triton_block import TILE, dense_block_, has_triton
 
 n, V = 6, 101
 KINDS = [Divergence("forward_kl"), Divergence("reverse_kl"), *(Divergence("jsd", beta=b) for b in (0.1, 0.5, 0.9))]

@@ -1,4 +1,4 @@
-"""The block step of distill/losses.py for dense teachers, or none, as one Triton kernel: 3 passes over the logits at most, no buffers.
+"""The block step of distill/loss/chunked_loss.py for dense teachers, or none, as one Triton kernel: 3 passes over the logits at most, no buffers.
 
 Checked in Triton's interpreter, and compiled for CUDA. triton is imported at the first call only: the CPU builds of torch lack it.
 """
@@ -9,7 +9,7 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from distill.divergences import Divergence
+from distill.loss.divergences import Divergence
 
 TILE = 4096  # vocabulary ids at once
 NUM_WARPS = 8
@@ -39,9 +39,9 @@ def dense_block_(
         float64 [3]: kl, ce, flat.
 
     Source:
-        Milakov and Gimelshein 2018, arXiv:1805.02867, for the softmax in one pass; distill/divergences.py for the formulas.
+        Milakov and Gimelshein 2018, arXiv:1805.02867, for the softmax in one pass; distill/loss/divergences.py for the formulas.
     """
-    from distill.triton_kernel import step_
+    from distill.loss.triton_kernel import step_
 
     weights_n3 = torch.stack(weights, 1)
     values_n3 = torch.empty_like(weights_n3)

@@ -68,3 +68,9 @@ def divergence_(how: Divergence, z_nV: Tensor, q_nV: Tensor, y_nV: Tensor, p_nV:
     mean_n = torch.mul(z_nV.sub_(log_m_nV), q_nV, out=p_nV).sum(-1)
     z_nV.sub_(mean_n[:, None]).mul_(q_nV).mul_(1 - how.beta)
     return how.beta * teacher_n + (1 - how.beta) * (mean_n - lse_z_n)
+
+
+def entropy(logits_NV: Tensor) -> Tensor:
+    """Of each row's softmax, [N], nats."""
+    logprobs_NV = torch.log_softmax(logits_NV, -1)
+    return -(logprobs_NV.exp() * logprobs_NV).sum(-1)

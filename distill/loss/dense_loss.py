@@ -1,6 +1,6 @@
 """The distillation loss as a textbook writes it: all logits at once, gradients by autograd, in whatever dtype is given.
 
-It is the reference that distill/losses.py is held against, and the backend `dense` of a recipe, for checking: it holds several
+It is the reference that distill/loss/chunked_loss.py is held against, and the backend `dense` of a recipe, for checking: it holds several
 [N, V] tensors, which a real vocabulary does not allow.
 """
 
@@ -9,9 +9,9 @@ import math
 import torch
 from torch import Tensor
 
-from distill.divergences import Divergence
-from distill.losses import Terms, Weights
-from distill.signals import Output, Sampled, Signal, TopK
+from distill.loss.chunked_loss import Terms, Weights
+from distill.loss.divergences import Divergence
+from distill.loss.signals import Output, Sampled, Signal, TopK
 
 
 def dense_loss(

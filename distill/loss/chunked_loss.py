@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distill.divergences import Divergence, divergence_, softmax_
-from distill.signals import Dense, Output, Sampled, Signal, TopK
-from distill.triton_block import dense_block_, has_triton
+from distill.loss.divergences import Divergence, divergence_, softmax_
+from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
+from distill.loss.triton_block import dense_block_, has_triton
 
 CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of one buffer of float32 logits
 BLOCK_BYTES = 2**21  # on a CPU a chunk is worked on in blocks that stay in the cache

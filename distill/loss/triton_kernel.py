@@ -1,6 +1,6 @@
 """The Triton kernel of one block of the distillation loss: logits in, gradient out, one program a row.
 
-Only distill/triton_block.py imports this file: it needs triton, which the CUDA builds of torch bring.
+Only distill/loss/triton_block.py imports this file: it needs triton, which the CUDA builds of torch bring.
 Letters: v the vocabulary ids of one tile. z are the student's logits, w = z / temperature, q the softmax of w; y and p the teacher's,
 also over the temperature. A softmax is kept as its row's maximum (`top`) and sum of exp(x - top) (`mass`): a log-sum-exp alone
 would lose digits where logits are in the hundreds.
@@ -25,7 +25,7 @@ def step_(z_ptr, y_ptr, labels_ptr, weights_ptr, values_ptr, z_stride, y_stride,
         values_ptr: float32 [n, 3], contiguous; overwritten: kl, ce, flat, nats, without their weights.
         z_stride, y_stride: from row to row; the ids of a row lie side by side.
         num_ids: V.
-        KIND: "none" or a divergence of distill/divergences.py, which has the formulas; BETA is of "jsd".
+        KIND: "none" or a divergence of distill/loss/divergences.py, which has the formulas; BETA is of "jsd".
         TEMPERATURE: 1 where KIND is "none".
         SOFTCAP: of z; None: not capped.
         TILE: ids at once, a power of 2.
