@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from benchmarks.table import print_json, print_table
 from data_filters.records.traces import Trace
-from distill import sketch
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import pack
 from distill.forward import hidden_states
@@ -32,6 +31,7 @@ from distill.loss.divergences import Divergence, entropy
 from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
+from distill.targets import compress as sketch
 from recipes.errors import ModelError
 from recipes.schema import Model, Planted
 

@@ -159,7 +159,7 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     from distill.data.encode import Teaching, encode_traces
     from distill.data.packing import pack
     from distill.loop import Trainer
-    from distill.targets import LiveTeacher
+    from distill.targets.live import LiveTeacher
     from recipes.schema import Training
 
     use_threads(given.threads)

@@ -15,7 +15,7 @@ from distill.data.packing import pack
 from distill.forward import hidden_states, logit_scale
 from distill.loss.learner import Learner
 from distill.student import objective
-from distill.targets import LiveTeacher
+from distill.targets.live import LiveTeacher
 from recipes.errors import ModelError
 from recipes.schema import Distill
 

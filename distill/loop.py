@@ -28,7 +28,7 @@ from distill.metrics import Metrics, Trackers
 from distill.optimizer import build_optimizer
 from distill.probing import Prober
 from distill.schedule import Progress, Schedule
-from distill.targets import Source
+from distill.targets.live import Source
 from recipes.errors import TrainingError
 from recipes.schema import Training
 

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 
 from distill.loss.chunked_loss import CHUNK_BYTES
 from distill.preflight import skeleton
-from distill.sketch import bytes_per_token
+from distill.targets.compress import bytes_per_token
 from recipes.schema import Distill, Lora, Model
 
 GIB = 2**30

@@ -18,9 +18,9 @@ from distill.loop import OpenSource
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.probing import Look
 from distill.student import encode_arm, make_base, train_arm
-from distill.target_cache import CachedTargets, Origin, origin_of, shard_path
-from distill.target_scribe import Scribe, ServedScribe, Teacher, finish_cache, teacher_at_hand, teacher_elsewhere
-from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
+from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.targets.write_cache import Scribe, ServedScribe, Teacher, finish_cache, teacher_at_hand, teacher_elsewhere
 from eval.probe import against, look, probe_questions
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source

@@ -16,8 +16,8 @@ from distill.loop import Trainer
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
-from distill.target_cache import CachedTargets, Origin
-from distill.targets import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.targets.cache import CachedTargets, Origin
+from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
 from recipes.schema import Lora, Model, Training
 from tests.distill.conftest import TINY
 

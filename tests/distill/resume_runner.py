@@ -17,8 +17,8 @@ from distill.data.packing import EncodedFile
 from distill.loop import Trainer
 from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
-from distill.target_cache import CachedTargets, Origin
-from distill.targets import LiveTeacher
+from distill.targets.cache import CachedTargets, Origin
+from distill.targets.live import LiveTeacher
 from recipes.schema import Lora, Model, Phase, Training
 from tests.distill.conftest import TINY
 

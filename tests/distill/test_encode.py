@@ -18,7 +18,7 @@ from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.forward import hidden_states, logit_scale
 from distill.loss.dense_loss import logits
 from distill.models import build_model
-from distill.targets import output_of
+from distill.targets.live import output_of
 from recipes.errors import ModelError, ShardError
 from tests.distill.conftest import TINY_MOE
 

@@ -18,7 +18,7 @@ from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.loop import Trainer
 from distill.models import build_model
 from distill.schedule import Progress, Schedule
-from distill.targets import LiveTeacher
+from distill.targets.live import LiveTeacher
 from recipes.errors import TrainingError
 from recipes.schema import Guards, Phase, Training
 from tests.distill.conftest import TINY, TINY_MOE

@@ -13,8 +13,8 @@ from data_filters.records.traces import Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, write_encoded
 from distill.models import build_model
-from distill.target_cache import origin_of
-from distill.target_scribe import Scribe, finish_cache, teacher_at_hand
+from distill.targets.cache import origin_of
+from distill.targets.write_cache import Scribe, finish_cache, teacher_at_hand
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE
 

@@ -10,7 +10,7 @@ from data_filters.records.traces import Trace
 from distill.data.packing import EncodedFile
 from distill.models import build_model, save_model
 from distill.student import encode_arm, train_arm
-from distill.targets import LiveTeacher
+from distill.targets.live import LiveTeacher
 from recipes.schema import Distill, Lora, Model
 from tests.distill.conftest import TINY, TINY_MOE
 

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_filters.records.traces import Span, Trace
-from distill import sketch
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.engines.local import LocalEngine
 from distill.models import build_model
-from distill.target_cache import CACHE, CachedTargets, origin_of, shard_path
-from distill.target_scribe import Scribe, ServedScribe, finish_cache, teacher_at_hand, teacher_elsewhere
-from distill.targets import LiveTeacher
+from distill.targets import compress as sketch
+from distill.targets.cache import CACHE, CachedTargets, origin_of, shard_path
+from distill.targets.live import LiveTeacher
+from distill.targets.write_cache import Scribe, ServedScribe, finish_cache, teacher_at_hand, teacher_elsewhere
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE

@@ -9,7 +9,7 @@ import pytest
 
 from data_filters.records.shards import iter_traces
 from distill.data.packing import EncodedFile, pack
-from distill.target_cache import CachedTargets, Origin
+from distill.targets.cache import CachedTargets, Origin
 from tests.launch.street import SMOKE, launch, succeed
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1500)]

@@ -18,15 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PretrainedConfig
 
-from distill import sketch
 from distill.data.encode import Encoded
 from distill.data.packing import EncodedFile, Packed, pack
 from distill.engines.protocol import Engine, TopLogprobs
 from distill.forward import logit_scale, softcap
 from distill.loss.dense_loss import logits
 from distill.loss.signals import Dense, Output, TopK
-from distill.target_cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
-from distill.targets import LiveTeacher, output_of
+from distill.targets import compress as sketch
+from distill.targets.cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
+from distill.targets.live import LiveTeacher, output_of
 from recipes.errors import ModelError
 
 OUTPUT_NAMES = ("lm_head.weight", "lm_head.bias", "embed_tokens.weight")

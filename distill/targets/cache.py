@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from distill import sketch
 from distill.data.packing import EncodedFile, Packed
 from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
+from distill.targets import compress as sketch
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill
 

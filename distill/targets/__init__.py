@@ -1,0 +1,1 @@
+"""What the student is taught toward: a live teacher, or targets cached on disk."""
