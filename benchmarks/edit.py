@@ -20,10 +20,10 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.table import print_json, print_table, take_turns, use_threads
-from distill.curvature import collect_sums
 from distill.data.encode import Encoded
 from distill.data.packing import Packed, pack
-from distill.edit_targets import find_targets
+from distill.edit.kfac import collect_sums
+from distill.edit.matrices import find_targets
 from distill.loss.learner import Learner, Objective
 from launch import run
 

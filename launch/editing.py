@@ -13,15 +13,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
-from distill.curvature import collect_sums, finished_factors, load_factors, read_sums, save_factors, save_sums, weights_digest
 from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import EncodedFile, Packed, pack, write_encoded
-from distill.edit import Method
-from distill.edit_delta import save_delta
-from distill.edit_search import Editor, Point, Rule, Search, point_of
-from distill.edit_targets import Target, find_targets
+from distill.edit.bits_per_byte import bits_per_byte, halves, read_text
+from distill.edit.delta import save_delta
+from distill.edit.directions import Method
+from distill.edit.kfac import collect_sums, finished_factors, load_factors, read_sums, save_factors, save_sums, weights_digest
+from distill.edit.matrices import Target, find_targets
+from distill.edit.search import Editor, Point, Rule, Search, point_of
 from distill.engines.local import LocalEngine
-from distill.fluency import bits_per_byte, halves, read_text
 from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.preflight import skeleton
 from distill.problems.splits import digest_of

@@ -35,7 +35,7 @@ def switch(folder: Path, delta: Path, out: Path) -> str:
     Raises:
         ModelError: no model or no delta there, the delta belongs to another model, or `out` is there already.
     """
-    from distill.edit_delta import add_back
+    from distill.edit.delta import add_back
     from distill.models import load_config, load_model, load_tokenizer, save_model
     from recipes.schema import Model
 

@@ -6,7 +6,9 @@ import torch
 from torch.nn import functional as F
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from distill.curvature import (
+from distill.data.encode import Encoded
+from distill.data.packing import pack
+from distill.edit.kfac import (
     collect_factors,
     collect_sums,
     drawn_numbers,
@@ -19,9 +21,7 @@ from distill.curvature import (
     save_sums,
     weights_digest,
 )
-from distill.data.encode import Encoded
-from distill.data.packing import pack
-from distill.edit_targets import find_targets
+from distill.edit.matrices import find_targets
 from recipes.errors import ModelError
 
 MLP = ["gate_proj", "up_proj", "down_proj"]

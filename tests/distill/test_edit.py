@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from distill.curvature import Factors, collect_factors
-from distill.edit import CONTROLS, Spectrum, edited_weight, heaviest, kept_count, kept_pairs
-from distill.edit_delta import add_back, low_rank, save_delta
-from distill.edit_targets import find_targets
+from distill.edit.delta import add_back, low_rank, save_delta
+from distill.edit.directions import CONTROLS, Spectrum, edited_weight, heaviest, kept_count, kept_pairs
+from distill.edit.kfac import Factors, collect_factors
+from distill.edit.matrices import find_targets
 from recipes.errors import ModelError
 from tests.distill.test_curvature import MLP, batches, dense, stream
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.curvature import collect_factors
-from distill.edit_search import Editor, Point, Rule, Search, point_of, read_journal
-from distill.edit_targets import find_targets
+from distill.edit.kfac import collect_factors
+from distill.edit.matrices import find_targets
+from distill.edit.search import Editor, Point, Rule, Search, point_of, read_journal
 from recipes.errors import TrainingError
 from tests.distill.test_curvature import MLP, batches, dense, stream
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from distill.fluency import bits_per_byte, halves, read_text
+from distill.edit.bits_per_byte import bits_per_byte, halves, read_text
 from recipes.errors import RecipeError
 
 TEXT = "Mara lives in Oslo.\nBen has 3 apples.\n" * 6

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
-from distill.edit_delta import add_back
+from distill.edit.delta import add_back
 from distill.models import build_model, load_model, save_model
 from distill.problems.planted_world import World
 from distill.teacher import own_tokenizer

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from distill.curvature import Factors
-from distill.edit import Method, Spectrum, edited_weight
-from distill.edit_targets import Target
+from distill.edit.directions import Method, Spectrum, edited_weight
+from distill.edit.kfac import Factors
+from distill.edit.matrices import Target
 from recipes.errors import TrainingError
 
 Cuts = tuple[tuple[int, float], ...]  # (layer, curvature taken out), by layer

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from distill.curvature import Factors
+from distill.edit.kfac import Factors
 
 Method = Literal["kfac", "kfac_energy", "svd", "random", "pca"]
 CONTROLS = ("svd", "random", "pca")

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from distill.data.packing import Packed
-from distill.edit_targets import Target, refuse_unlike
+from distill.edit.matrices import Target, refuse_unlike
 from distill.forward import causal, hidden_states, softcap
 from distill.loss.dense_loss import logits
 from distill.loss.signals import Output

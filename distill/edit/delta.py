@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from distill.curvature import weights_digest
-from distill.edit_targets import refuse_unlike
+from distill.edit.kfac import weights_digest
+from distill.edit.matrices import refuse_unlike
 from recipes.errors import ModelError
 
 WORDS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
