@@ -158,8 +158,8 @@ def ours(given: argparse.Namespace) -> dict[str, Any]:
     from data_filters.records.traces import Trace
     from distill.data.encode import Teaching, encode_traces
     from distill.data.packing import pack
-    from distill.loop import Trainer
     from distill.targets.live import LiveTeacher
+    from distill.train.loop import Trainer
     from recipes.schema import Training
 
     use_threads(given.threads)

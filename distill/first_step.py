@@ -14,8 +14,8 @@ from distill.data.encode import Encoded, encode_traces, teaching
 from distill.data.packing import pack
 from distill.forward import hidden_states, logit_scale
 from distill.loss.learner import Learner
-from distill.student import objective
 from distill.targets.live import LiveTeacher
+from distill.train.student import objective
 from recipes.errors import ModelError
 from recipes.schema import Distill
 

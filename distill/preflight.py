@@ -10,8 +10,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.agreement import check_same_tokens, check_special_tokens, check_template
-from distill.machine import check_deepspeed, launched_zero_stage
 from distill.models import check_lora_targets, check_pair, shared_vocabulary
+from distill.train.accelerator import check_deepspeed, launched_zero_stage
 from recipes.errors import ModelError, TrainingError
 from recipes.schema import Distill, Model, Training
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.engines.local import LocalEngine
-from distill.guards import repetition
 from distill.problems.planted_world import World
+from distill.train.watchdog import repetition
 from eval.ask import ask
 from eval.grade import Outcome
 from eval.questions import Question

@@ -8,7 +8,7 @@ import numpy as np
 
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import QUESTIONS, Fact, World
-from distill.sleep import Lesson
+from distill.train.context_distillation import Lesson
 from eval.ask import ask
 from eval.questions import Question
 from eval.scores import paired_bootstrap, rate

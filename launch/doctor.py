@@ -140,7 +140,7 @@ class Doctor:
         models, config = self.recipe.models, self.recipe.teacher
         if models.teacher.path is not None or self.work.state("teacher", self.inputs.teacher_identity()) == "done":
             return None
-        from distill.teacher import own_tokenizer
+        from distill.train.teacher import own_tokenizer
 
         return own_tokenizer(config, self.inputs.need_world(), seed=self.recipe.seed)
 

@@ -25,8 +25,8 @@ from distill.engines.local import LocalEngine
 from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.preflight import skeleton
 from distill.problems.splits import digest_of
-from distill.student import train_arm
 from distill.targets.live import LiveTeacher
+from distill.train.student import train_arm
 from eval.edit_score import search_questions, search_score
 from launch.inputs import Inputs, digest_source
 from launch.progress import Bar

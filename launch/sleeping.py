@@ -14,7 +14,7 @@ from data_filters.records.traces import Trace
 from distill.engines.local import LocalEngine
 from distill.models import load_model, load_tokenizer, with_adapter
 from distill.problems.splits import digest_of
-from distill.sleep import Lesson, sleep
+from distill.train.context_distillation import Lesson, sleep
 from eval.slept import chosen_facts, lessons_of, measure, others_of
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source

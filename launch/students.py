@@ -14,13 +14,13 @@ from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from distill.data.packing import EncodedFile
 from distill.engines.local import LocalEngine
-from distill.loop import OpenSource
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
-from distill.probing import Look
-from distill.student import encode_arm, make_base, train_arm
 from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
 from distill.targets.write_cache import Scribe, ServedScribe, Teacher, finish_cache, teacher_at_hand, teacher_elsewhere
+from distill.train.loop import OpenSource
+from distill.train.probe import Look
+from distill.train.student import encode_arm, make_base, train_arm
 from eval.probe import against, look, probe_questions
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source

@@ -8,7 +8,7 @@ import pytest
 
 from distill.models import build_model, save_model
 from distill.problems.planted_world import World
-from distill.teacher import own_tokenizer
+from distill.train.teacher import own_tokenizer
 from recipes.load import load_recipe, to_yaml
 from tests.launch.street import ROOT, environment
 

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 
 from distill.data.packing import EncodedFile
-from distill.loop import Trainer
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.train.loop import Trainer
 from recipes.schema import Lora, Model, Training
 from tests.distill.conftest import TINY
 

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from distill.data.packing import EncodedFile
-from distill.loop import Trainer
 from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher
+from distill.train.loop import Trainer
 from recipes.schema import Lora, Model, Phase, Training
 from tests.distill.conftest import TINY
 

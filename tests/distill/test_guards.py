@@ -2,9 +2,9 @@
 
 import pytest
 
-from distill.guards import Watchdog, repetition
-from distill.probing import Prober
-from distill.schedule import Progress
+from distill.train.probe import Prober
+from distill.train.schedule import Progress
+from distill.train.watchdog import Watchdog, repetition
 from recipes.errors import TrainingError
 from recipes.schema import Guards, Probe
 

@@ -15,10 +15,10 @@ import torch
 from data_filters.records.traces import Span, Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, pack, write_encoded
-from distill.loop import Trainer
 from distill.models import build_model
-from distill.schedule import Progress, Schedule
 from distill.targets.live import LiveTeacher
+from distill.train.loop import Trainer
+from distill.train.schedule import Progress, Schedule
 from recipes.errors import TrainingError
 from recipes.schema import Guards, Phase, Training
 from tests.distill.conftest import TINY, TINY_MOE
@@ -228,7 +228,7 @@ def test_trackers_log_what_the_file_logs(tokenizer, data, tmp_path, monkeypatch)
 import json, sys, torch
 from pathlib import Path
 from transformers import AutoTokenizer
-from distill.loop import Trainer
+from distill.train.loop import Trainer
 from distill.models import build_model
 from distill.data.packing import EncodedFile
 from recipes.schema import Training

@@ -5,7 +5,7 @@ import itertools
 import torch
 
 from distill.models import build_model
-from distill.optimizer import MuonAdamW, _orthogonal, build_optimizer, rate_factor
+from distill.train.optimizer import MuonAdamW, _orthogonal, build_optimizer, rate_factor
 from recipes.schema import Training
 from tests.distill.conftest import TINY_MOE
 

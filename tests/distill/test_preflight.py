@@ -14,7 +14,6 @@ from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
 
 from distill.agreement import check_special_tokens, check_template
 from distill.first_step import check_first_step
-from distill.machine import release_builds_of_the_dead
 from distill.models import build_config, load_config, load_tokenizer
 from distill.preflight import (
     Pair,
@@ -28,6 +27,7 @@ from distill.preflight import (
     skeleton,
     teacher_checks,
 )
+from distill.train.accelerator import release_builds_of_the_dead
 from recipes.errors import ModelError, PipelineError, TrainingError
 from recipes.schema import Distill, Lora, Model, Targets, Teacher
 from tests.distill.conftest import TINY, TINY_MOE

@@ -8,7 +8,7 @@ import torch
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Sampling
 from distill.models import build_model, load_model, load_tokenizer, save_model, with_adapter
-from distill.sleep import Lesson, Pair, divergence, sleep
+from distill.train.context_distillation import Lesson, Pair, divergence, sleep
 from recipes.errors import ModelError, RecipeError
 from recipes.schema import Lora, Model
 from recipes.schema_sleep import Sleep

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM
 from data_filters.records.traces import Trace
 from distill.data.packing import EncodedFile
 from distill.models import build_model, save_model
-from distill.student import encode_arm, train_arm
 from distill.targets.live import LiveTeacher
+from distill.train.student import encode_arm, train_arm
 from recipes.schema import Distill, Lora, Model
 from tests.distill.conftest import TINY, TINY_MOE
 

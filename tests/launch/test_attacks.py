@@ -7,7 +7,7 @@ import pytest
 
 from distill.models import build_model, save_model
 from distill.problems.planted_world import World
-from distill.teacher import own_tokenizer
+from distill.train.teacher import own_tokenizer
 from launch.pipeline import run
 from launch.workspace import Workspace
 from recipes.errors import RecipeError, WorkspaceError

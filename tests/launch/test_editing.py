@@ -13,7 +13,7 @@ from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from distill.edit.delta import add_back
 from distill.models import build_model, load_model, save_model
 from distill.problems.planted_world import World
-from distill.teacher import own_tokenizer
+from distill.train.teacher import own_tokenizer
 from eval.edit_score import search_questions
 from eval.relearn import relearn
 from launch.editing import healing, needs_no_fact

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from distill.schedule import Progress
+from distill.train.schedule import Progress
 from recipes.errors import TrainingError
 from recipes.schema import Guards
 

@@ -18,17 +18,17 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from distill.checkpoints import Checkpoints
 from distill.data.packing import EncodedFile, Packed, pack
 from distill.forward import causal
-from distill.guards import Watchdog
 from distill.loss.learner import Learner, Objective
-from distill.machine import open_accelerator, uses_deepspeed, zero_stage
-from distill.metrics import Metrics, Trackers
-from distill.optimizer import build_optimizer
-from distill.probing import Prober
-from distill.schedule import Progress, Schedule
 from distill.targets.live import Source
+from distill.train.accelerator import open_accelerator, uses_deepspeed, zero_stage
+from distill.train.checkpoints import Checkpoints
+from distill.train.metrics import Metrics, Trackers
+from distill.train.optimizer import build_optimizer
+from distill.train.probe import Prober
+from distill.train.schedule import Progress, Schedule
+from distill.train.watchdog import Watchdog
 from recipes.errors import TrainingError
 from recipes.schema import Training
 

@@ -9,11 +9,11 @@ from transformers import PreTrainedTokenizerBase
 from data_filters.records.traces import Trace
 from distill.data.encode import encode_traces, teaching
 from distill.data.packing import EncodedFile, write_encoded
-from distill.loop import OpenSource, Trainer
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
 from distill.models import add_lora, build_model, check_pair, load_model, load_tokenizer, save_model
-from distill.probing import Look, Prober
+from distill.train.loop import OpenSource, Trainer
+from distill.train.probe import Look, Prober
 from recipes.schema import Distill, Model
 
 

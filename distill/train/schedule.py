@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distill.data.packing import EncodedFile
-from distill.optimizer import rate_factor
+from distill.train.optimizer import rate_factor
 from recipes.errors import TrainingError
 from recipes.schema import Phase, Training
 

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from distill.schedule import Progress
+from distill.train.schedule import Progress
 
 
 class Checkpoints:

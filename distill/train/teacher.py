@@ -12,10 +12,10 @@ from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_messag
 from data_filters.records.traces import Span, Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, write_encoded
-from distill.loop import Trainer
 from distill.models import build_model, load_tokenizer, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import FRIEND, QUESTIONS, Item, World
+from distill.train.loop import Trainer
 from recipes.errors import RecipeError
 from recipes.schema import Model, Teacher
 
