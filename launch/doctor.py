@@ -82,7 +82,7 @@ class Doctor:
 
     def examine(self) -> int:
         """Checks, then the plan; gives the exit code."""
-        from distill.preflight import teacher_checks
+        from distill.checks.preflight import teacher_checks
         from launch.evaluation import contender_checks
 
         for name, check in contender_checks(self.recipe.evaluate):
@@ -145,7 +145,7 @@ class Doctor:
         return own_tokenizer(config, self.inputs.need_world(), seed=self.recipe.seed)
 
     def _first_step(self, pair: Any) -> None:
-        from distill.first_step import check_first_step
+        from distill.checks.first_step import check_first_step
 
         config, needs_teacher = self.recipe.distill, self.recipe.distill.divergence != "none"
         if self.faults or pair.student is None or (needs_teacher and pair.teacher is None):

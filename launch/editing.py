@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
+from distill.checks.preflight import skeleton
 from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import EncodedFile, Packed, pack, write_encoded
 from distill.edit.bits_per_byte import bits_per_byte, halves, read_text
@@ -23,7 +24,6 @@ from distill.edit.matrices import Target, find_targets
 from distill.edit.search import Editor, Point, Rule, Search, point_of
 from distill.engines.local import LocalEngine
 from distill.models import load_config, load_model, load_tokenizer, save_model
-from distill.preflight import skeleton
 from distill.problems.splits import digest_of
 from distill.targets.live import LiveTeacher
 from distill.train.student import train_arm

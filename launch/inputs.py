@@ -16,13 +16,13 @@ from data_filters.detect.ner import spacy_detector
 from data_filters.records.shards import list_shards
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
+from distill.checks.preflight import Pair
 from distill.engines.endpoint import EndpointEngine, api_key
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Engine
 from distill.engines.vllm import VllmEngine, VllmHiddenStates
 from distill.engines.vllm_server import Served, serving
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
-from distill.preflight import Pair
 from distill.problems.planted_world import World
 from eval.suites import TOLD, all_questions
 from launch.identity import Identity, content_digest, identity_of

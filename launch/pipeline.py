@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from distill.preflight import teacher_checks
+from distill.checks.preflight import teacher_checks
 from distill.train.teacher import train_teacher
 from eval.answers import read_answers
 from eval.ask import answer_all

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from transformers import PretrainedConfig
 
+from distill.checks.preflight import skeleton
 from distill.loss.chunked_loss import CHUNK_BYTES
-from distill.preflight import skeleton
 from distill.targets.compress import bytes_per_token
 from recipes.schema import Distill, Lora, Model
 

@@ -12,10 +12,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
 
-from distill.agreement import check_special_tokens, check_template
-from distill.first_step import check_first_step
-from distill.models import build_config, load_config, load_tokenizer
-from distill.preflight import (
+from distill.checks.first_step import check_first_step
+from distill.checks.preflight import (
     Pair,
     check_attention,
     check_layers,
@@ -27,6 +25,8 @@ from distill.preflight import (
     skeleton,
     teacher_checks,
 )
+from distill.checks.tokenizers_agree import check_special_tokens, check_template
+from distill.models import build_config, load_config, load_tokenizer
 from distill.train.accelerator import release_builds_of_the_dead
 from recipes.errors import ModelError, PipelineError, TrainingError
 from recipes.schema import Distill, Lora, Model, Targets, Teacher

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.agreement import check_same_tokens, check_special_tokens, check_template
+from distill.checks.tokenizers_agree import check_same_tokens, check_special_tokens, check_template
 from distill.models import check_lora_targets, check_pair, shared_vocabulary
 from distill.train.accelerator import check_deepspeed, launched_zero_stage
 from recipes.errors import ModelError, TrainingError

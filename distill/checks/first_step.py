@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Span, Trace
-from distill.agreement import SAMPLE
+from distill.checks.tokenizers_agree import SAMPLE
 from distill.data.encode import Encoded, encode_traces, teaching
 from distill.data.packing import pack
 from distill.forward import hidden_states, logit_scale
