@@ -28,7 +28,7 @@ from distill.engines.protocol import Conversation, Sampling
 from distill.engines.tool_loop import Limits, Talk, converse
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
-from eval.lookup_suites import settings
+from eval.suites.lookup_suites import settings
 from recipes.load import load_recipe
 from recipes.schema import Model
 

@@ -14,7 +14,7 @@ from data_filters.records.shards import write_shard
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Completion, Sampling, conversation
 from eval.grade import Outcome, grade
-from eval.questions import Question
+from eval.suites.questions import Question
 
 PART_QUESTIONS = 4096
 KEPT = ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold", "difficulty", "distractors")

@@ -17,8 +17,8 @@ from distill.engines.protocol import Engine, Sampling, conversation
 from distill.engines.tool_loop import Limits, Talk, converse
 from eval.ask import KEPT, SCHEMA, write_parts
 from eval.grade import grade
-from eval.lookup_suites import Setting
-from eval.questions import Question
+from eval.suites.lookup_suites import Setting
+from eval.suites.questions import Question
 from recipes.schema_lookup import Tools
 
 PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns

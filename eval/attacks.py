@@ -18,7 +18,7 @@ from eval.answers import Columns, read_answers, select
 from eval.recall import Facts, Recall, measure
 from eval.relearn import Lesson
 from eval.scores import Entry
-from eval.suites import Question
+from eval.suites.suites import Question
 
 SUITES = ("recall", "recall_never_trained")
 TAUGHT, OTHERS, NEVER = "taught", "others", "never"

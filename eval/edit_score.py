@@ -9,9 +9,9 @@ from distill.problems.planted_world import World
 from distill.problems.splits import fact_split
 from eval.answers import ARITHMETIC, read_answers, select
 from eval.ask import ask
-from eval.questions import Question
 from eval.recall import Facts, measure
-from eval.suites import planted_questions, source_questions
+from eval.suites.questions import Question
+from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
 from recipes.schema import Edit, Evaluate
 

@@ -8,8 +8,8 @@ from distill.problems.planted_world import World
 from distill.train.watchdog import repetition
 from eval.ask import ask
 from eval.grade import Outcome
-from eval.questions import Question
-from eval.suites import planted_questions, source_questions
+from eval.suites.questions import Question
+from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
 from recipes.schema import Evaluate
 

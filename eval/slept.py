@@ -10,9 +10,9 @@ from distill.engines.local import LocalEngine
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.train.context_distillation import Lesson
 from eval.ask import ask
-from eval.questions import Question
 from eval.scores import paired_bootstrap, rate
-from eval.suites import planted_questions
+from eval.suites.questions import Question
+from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate
 
 KEPT = ("reasoning", "open_book", "basics")

@@ -11,7 +11,7 @@ from eval.ask import ask
 from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught
 from eval.four_bit import to_four_bits
 from eval.relearn import relearn
-from eval.suites import Question, all_questions
+from eval.suites.suites import Question, all_questions
 from launch.identity import Identity
 from launch.inputs import Inputs
 from launch.progress import Bar

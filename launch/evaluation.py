@@ -12,9 +12,9 @@ from distill.problems.splits import digest_of
 from eval.ask import SCHEMA, write_parts
 from eval.ask_tools import answer_all_with_tools
 from eval.harness import check_tasks, run_task, task_files
-from eval.lookup_suites import settings
 from eval.page import QUESTIONS_PER_SUITE
-from eval.suites import TOLD, all_questions
+from eval.suites.lookup_suites import settings
+from eval.suites.suites import TOLD, all_questions
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source
 from launch.progress import Bar

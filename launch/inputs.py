@@ -24,7 +24,7 @@ from distill.engines.vllm import VllmEngine, VllmHiddenStates
 from distill.engines.vllm_server import Served, serving
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.problems.planted_world import World
-from eval.suites import TOLD, all_questions
+from eval.suites.suites import TOLD, all_questions
 from launch.identity import Identity, content_digest, identity_of
 from launch.workspace import Workspace
 from recipes.errors import RecipeError

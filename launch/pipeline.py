@@ -24,7 +24,7 @@ from eval.entropy import entropy_curves
 from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, equivalent_sizes
-from eval.suites import all_questions
+from eval.suites.suites import all_questions
 from launch.attacks import KNOBS, Attacks
 from launch.editing import Editing
 from launch.evaluation import (

@@ -12,9 +12,9 @@ from distill.problems.splits import split_of
 from eval.ask import answer_all, ask
 from eval.filter_score import score_filter
 from eval.grade import Outcome, grade
-from eval.questions import difficulty_of
-from eval.suites import all_questions, planted_questions, source_questions
-from eval.unseen import distracted_questions, off_manifold_questions
+from eval.suites.off_manifold import distracted_questions, off_manifold_questions
+from eval.suites.questions import difficulty_of
+from eval.suites.suites import all_questions, planted_questions, source_questions
 from recipes.schema import Evaluate, Planted, Source
 
 

@@ -11,7 +11,7 @@ from distill.problems.planted_world import World
 from eval.answers import main_answers, read_answers
 from eval.ask_tools import answer_all_with_tools, ask_with_tools
 from eval.lookup import lookup
-from eval.lookup_suites import Key, long_sums, settings
+from eval.suites.lookup_suites import Key, long_sums, settings
 from recipes.schema import Evaluate, Planted
 from recipes.schema_lookup import Tools
 

@@ -12,7 +12,7 @@ from data_filters.records.traces import Trace, to_row
 from distill.models import build_model, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
-from eval.suites import all_questions
+from eval.suites.suites import all_questions
 from launch.evaluation import check_apart
 from launch.inputs import Inputs
 from launch.workspace import Workspace

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from data_filters.lookup.knowledge_base import KnowledgeBase, passage
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.problems.splits import digest_of
-from eval.questions import Question
-from eval.suites import planted_questions
+from eval.suites.questions import Question
+from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate
 
 CLOSED = ("recall", "recall_never_trained", "recall_teacher_only")

@@ -4,7 +4,7 @@ import random
 
 from distill.problems.arithmetic_chains import chain
 from distill.problems.planted_world import LETTERS, QUESTIONS, World
-from eval.questions import Question
+from eval.suites.questions import Question
 
 LENGTHS = (6, 7)  # operands; the world's own sums have 3 to 5
 DISTRACTORS = (0, 1, 2, 4, 8)

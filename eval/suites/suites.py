@@ -8,8 +8,8 @@ from distill.problems.common_knowledge import BASICS
 from distill.problems.draw import draw_problems
 from distill.problems.planted_world import QUESTIONS, REASONING, RELATIONS, Fact, Item, World
 from distill.problems.splits import fact_split, split_of
-from eval.questions import Question, difficulty_of
-from eval.unseen import distracted_questions, off_manifold_questions
+from eval.suites.off_manifold import distracted_questions, off_manifold_questions
+from eval.suites.questions import Question, difficulty_of
 from recipes.schema import Evaluate, Source
 
 TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")  # suites whose questions hold all that is needed
