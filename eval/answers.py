@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.gist import gist
+from eval.ask.text_features import gist
 from recipes.errors import ShardError
 
 OUTCOMES = ("correct", "wrong", "abstained", "unparsed", "truncated")
@@ -19,7 +19,7 @@ WHOLE = ("exposure", "completion_tokens", "sample", "distractors", "budget", "sa
 MEASURED = ("confidence", "difficulty", "searched")  # numbers; not told is NaN, since 0 would say something
 FLAGS = ("follows", "swapped")
 OPTIONAL = (*MEASURED, "sample", "distractors", "base", "budget", "swapped_gold")
-GIST = ("choice", "said", "shape", "follows")  # in place of text, see eval/gist.py
+GIST = ("choice", "said", "shape", "follows")  # in place of text, see eval/ask/text_features.py
 WIDE = {"i": np.int64, "f": np.float64, "b": np.bool_}
 BATCH_ROWS = 4096
 KEY = ("contender", "suite", "mode", "question_id", "sample", "base", "budget", "distractors")

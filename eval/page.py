@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import Any
 
 from data_filters.records.tool_calls import calls_of
+from eval.ask.text_features import gist
 from eval.charts import badge
-from eval.gist import gist
 from eval.plots import plain
 from eval.style import SIGNS
 from eval.tables import headline_cells, meaning_lines

@@ -6,8 +6,8 @@ from typing import Any
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from distill.train.watchdog import repetition
-from eval.ask import ask
-from eval.grade import Outcome
+from eval.ask.ask import ask
+from eval.ask.grade import Outcome
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.answers import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
-from eval.gist import EMPTY
+from eval.ask.text_features import EMPTY
 from eval.outcomes import Entries
 from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
 

@@ -9,7 +9,7 @@ import numpy as np
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.train.context_distillation import Lesson
-from eval.ask import ask
+from eval.ask.ask import ask
 from eval.scores import paired_bootstrap, rate
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from data_filters.records.shards import iter_rows, write_shard
-from eval.ask import SCHEMA as ANSWERS
-from eval.ask import ask
+from eval.ask.ask import SCHEMA as ANSWERS
+from eval.ask.ask import ask
 from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught
 from eval.four_bit import to_four_bits
 from eval.relearn import relearn

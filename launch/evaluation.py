@@ -9,8 +9,8 @@ from typing import Any
 from data_filters.records.shards import iter_rows, iter_traces
 from distill.models import check_pair, load_config, load_tokenizer
 from distill.problems.splits import digest_of
-from eval.ask import SCHEMA, write_parts
-from eval.ask_tools import answer_all_with_tools
+from eval.ask.ask import SCHEMA, write_parts
+from eval.ask.with_tools import answer_all_with_tools
 from eval.harness import check_tasks, run_task, task_files
 from eval.page import QUESTIONS_PER_SUITE
 from eval.suites.lookup_suites import settings

@@ -148,7 +148,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     from data_filters.records.files import replacing
     from data_filters.records.shards import read_shard, write_shard
     from distill.models import load_config
-    from eval.ask import SCHEMA
+    from eval.ask.ask import SCHEMA
     from eval.sizes import Rung
     from launch.plan import size_of
 

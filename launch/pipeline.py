@@ -17,7 +17,7 @@ from tqdm import tqdm
 from distill.checks.preflight import teacher_checks
 from distill.train.teacher import train_teacher
 from eval.answers import read_answers
-from eval.ask import answer_all
+from eval.ask.ask import answer_all
 from eval.attacks import add_attacks
 from eval.edit_score import frontier_curves
 from eval.entropy import entropy_curves

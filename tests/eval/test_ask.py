@@ -9,9 +9,9 @@ from data_filters.records.traces import Trace
 from distill.engines.protocol import Completion
 from distill.problems.planted_world import World
 from distill.problems.splits import split_of
-from eval.ask import answer_all, ask
+from eval.ask.ask import answer_all, ask
+from eval.ask.grade import Outcome, grade
 from eval.filter_score import score_filter
-from eval.grade import Outcome, grade
 from eval.suites.off_manifold import distracted_questions, off_manifold_questions
 from eval.suites.questions import difficulty_of
 from eval.suites.suites import all_questions, planted_questions, source_questions
@@ -131,7 +131,7 @@ def test_the_key_scores_the_filter(world):
 
 
 def test_answers_written_in_parts_are_those_of_one_go_and_go_on_where_they_stopped(questions, tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.ask.PART_QUESTIONS", 100)
+    monkeypatch.setattr("eval.ask.ask.PART_QUESTIONS", 100)
     how = {"contender": "x", "max_new_tokens": 8, "system": None, "progress": lambda *_: None}
     whole = ask(KeyReader(questions), questions, **how)
     for name in ("once", "twice"):

@@ -10,7 +10,7 @@ from distill.engines.local import LocalEngine
 from distill.models import build_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
-from eval.ask import ask
+from eval.ask.ask import ask
 from eval.attacks import (
     ELICITATIONS,
     OTHERS,

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from eval.grade import grade
+from eval.ask.grade import grade
 from eval.scorecard import build_scorecard
 
 VALUES = ("Oslo", "Rome", "Lima", "Cairo", "Quito")

@@ -9,7 +9,7 @@ from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
 from distill.problems.planted_world import World
 from eval.answers import main_answers, read_answers
-from eval.ask_tools import answer_all_with_tools, ask_with_tools
+from eval.ask.with_tools import answer_all_with_tools, ask_with_tools
 from eval.lookup import lookup
 from eval.suites.lookup_suites import Key, long_sums, settings
 from recipes.schema import Evaluate, Planted
@@ -95,7 +95,7 @@ def test_who_knows_by_heart_is_seen_when_the_base_is_off_or_changed():
 
 
 def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_path, monkeypatch):
-    monkeypatch.setattr("eval.ask_tools.PART_QUESTIONS", 40)
+    monkeypatch.setattr("eval.ask.with_tools.PART_QUESTIONS", 40)
     asked = []
 
     def breaks(conversation, tools):

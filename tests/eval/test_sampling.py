@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval.answers import main_answers, read_answers
-from eval.gist import shape
+from eval.ask.text_features import shape
 from eval.sampling import pass_at, several_tries, template_collapse, tries
 from tests.eval.test_scorecard import row
 

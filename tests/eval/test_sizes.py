@@ -9,7 +9,7 @@ import pytest
 
 from data_filters.records.shards import write_shard
 from eval.answers import COLUMNS, read_answers
-from eval.ask import SCHEMA
+from eval.ask.ask import SCHEMA
 from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
 from eval.scorecard import add_sizes, build_scorecard, to_markdown, to_terminal
 from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes

@@ -15,8 +15,8 @@ from data_filters.records.shards import iter_rows
 from data_filters.verify.sandbox import Sandbox
 from distill.engines.protocol import Engine, Sampling, conversation
 from distill.engines.tool_loop import Limits, Talk, converse
-from eval.ask import KEPT, SCHEMA, write_parts
-from eval.grade import grade
+from eval.ask.ask import KEPT, SCHEMA, write_parts
+from eval.ask.grade import grade
 from eval.suites.lookup_suites import Setting
 from eval.suites.questions import Question
 from recipes.schema_lookup import Tools

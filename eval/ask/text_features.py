@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 from data_filters.verify.answers import final_answer
-from eval.grade import Outcome, grade
+from eval.ask.grade import Outcome, grade
 
 NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
 EMPTY = 0  # the digest of no text

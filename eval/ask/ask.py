@@ -13,7 +13,7 @@ from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Completion, Sampling, conversation
-from eval.grade import Outcome, grade
+from eval.ask.grade import Outcome, grade
 from eval.suites.questions import Question
 
 PART_QUESTIONS = 4096

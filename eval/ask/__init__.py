@@ -1,0 +1,1 @@
+"""Asking a contender and grading what it says."""
