@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.calibration import Claims, auroc, ece, risk
-from eval.effort import slope
-from eval.lookup import closure
-from eval.outcomes import honesty_interval
-from eval.recall import Facts, measure
-from eval.sampling import pass_at
-from eval.scores import Entry, Interval, newcombe, paired_bootstrap, rate, rate_interval, unpaired_bootstrap
+from eval.scores.calibration import Claims, auroc, ece, risk
+from eval.scores.effort import slope
+from eval.scores.intervals import Entry, Interval, newcombe, paired_bootstrap, rate, rate_interval, unpaired_bootstrap
+from eval.scores.lookup_use import closure
+from eval.scores.outcomes import honesty_interval
+from eval.scores.pass_at_k import pass_at
+from eval.scores.recall import Facts, measure
 
 CORRELATION = 0.7  # of the latent skills of two contenders on one question, and of two phrasings of one
 FIRST, SECOND = 0.65, 0.6  # accuracies whose difference is looked for

@@ -22,7 +22,7 @@ from data_filters.records.traces import Span, Trace
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from data_filters.verify.verifiers import Check, Verifiers
-from eval.scores import wilson
+from eval.scores.intervals import wilson
 
 FACT_FREE = {  # texts without a fact
     name: Path(__file__).with_name(f"{name}.txt") for name in ("fact_free", "fact_free_second", "fact_free_third")

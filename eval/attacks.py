@@ -14,10 +14,10 @@ from typing import Any
 
 from distill.problems.planted_world import QUESTIONS
 from distill.problems.splits import digest_of
-from eval.answers import Columns, read_answers, select
-from eval.recall import Facts, Recall, measure
 from eval.relearn import Lesson
-from eval.scores import Entry
+from eval.scores.answer_table import Columns, read_answers, select
+from eval.scores.intervals import Entry
+from eval.scores.recall import Facts, Recall, measure
 from eval.suites.suites import Question
 
 SUITES = ("recall", "recall_never_trained")

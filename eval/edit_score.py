@@ -7,9 +7,9 @@ from pathlib import Path
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from distill.problems.splits import fact_split
-from eval.answers import ARITHMETIC, read_answers, select
 from eval.ask.ask import ask
-from eval.recall import Facts, measure
+from eval.scores.answer_table import ARITHMETIC, read_answers, select
+from eval.scores.recall import Facts, measure
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError

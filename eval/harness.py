@@ -17,9 +17,9 @@ import numpy as np
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from eval.answers import read_answers, select
 from eval.scorecard import difference, pairs
-from eval.scores import rate
+from eval.scores.answer_table import read_answers, select
+from eval.scores.intervals import rate
 from recipes.errors import RecipeError
 from recipes.gates import nearest
 from recipes.schema import HarnessTask

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from eval.answers import ARITHMETIC, OPEN_SUITES, Columns, main_answers, read_answers, select
-from eval.calibration import Curve, calibration
-from eval.calibration import curves as confidence_curves
-from eval.effort import curves as effort_curves
-from eval.effort import need_slope, under_budgets
-from eval.lookup import lookup
-from eval.outcomes import Entries, accuracies, economy, honesty, stream
-from eval.recall import Facts, Recall, measure
 from eval.report import to_html
-from eval.sampling import several_tries, template_collapse
-from eval.scores import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
+from eval.scores.answer_table import ARITHMETIC, OPEN_SUITES, Columns, main_answers, read_answers, select
+from eval.scores.calibration import Curve, calibration
+from eval.scores.calibration import curves as confidence_curves
+from eval.scores.effort import curves as effort_curves
+from eval.scores.effort import need_slope, under_budgets
+from eval.scores.intervals import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
+from eval.scores.lookup_use import lookup
+from eval.scores.outcomes import Entries, accuracies, economy, honesty, stream
+from eval.scores.pass_at_k import several_tries, template_collapse
+from eval.scores.recall import Facts, Recall, measure
 from eval.tables import to_markdown, to_terminal
 from recipes.schema import ARMS, EDITED
 

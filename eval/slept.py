@@ -10,7 +10,7 @@ from distill.engines.local import LocalEngine
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.train.context_distillation import Lesson
 from eval.ask.ask import ask
-from eval.scores import paired_bootstrap, rate
+from eval.scores.intervals import paired_bootstrap, rate
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate

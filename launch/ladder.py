@@ -149,7 +149,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     from data_filters.records.shards import read_shard, write_shard
     from distill.models import load_config
     from eval.ask.ask import SCHEMA
-    from eval.sizes import Rung
+    from eval.scores.equivalent_sizes import Rung
     from launch.plan import size_of
 
     if not runs:
@@ -169,7 +169,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
 
 def report(folder: Path, bootstrap: int) -> list[str]:
     """Lines for people: each rung with its sizes and scores, then what a doubling of total parameters adds."""
-    from eval.sizes import AXES, Ladder, rung_rows, slopes
+    from eval.scores.equivalent_sizes import AXES, Ladder, rung_rows, slopes
 
     ladder = Ladder.read(folder)
     lines = [f"{'rung':<24}{'total':>11}{'active':>11}{'reasoning':>11}{'recall':>9}"]

@@ -1,4 +1,4 @@
-"""Questions to a contender that may call tools, answers as rows that eval/lookup.py reads."""
+"""Questions to a contender that may call tools, answers as rows that eval/scores/lookup_use.py reads."""
 
 import math
 from collections import Counter

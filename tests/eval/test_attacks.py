@@ -24,9 +24,9 @@ from eval.attacks import (
     strongest,
 )
 from eval.four_bit import LEVELS, rounded_weight, to_four_bits
-from eval.recall import Recall
 from eval.relearn import relearn
 from eval.scorecard import build_scorecard
+from eval.scores.recall import Recall
 from eval.suites.suites import planted_questions
 from recipes.errors import ModelError
 from recipes.schema import Planted, Shape

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers import read_answers, select
-from eval.calibration import Claims, auroc, bins_of, calibration, claims, curves, ece, kept_share, risk
+from eval.scores.answer_table import read_answers, select
+from eval.scores.calibration import Claims, auroc, bins_of, calibration, claims, curves, ece, kept_share, risk
 from tests.eval.test_scorecard import row
 
 

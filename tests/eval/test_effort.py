@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from eval.answers import main_answers, read_answers
-from eval.effort import curves, need_slope, slope, under_budgets
-from eval.outcomes import above_chance
+from eval.scores.answer_table import main_answers, read_answers
+from eval.scores.effort import curves, need_slope, slope, under_budgets
+from eval.scores.outcomes import above_chance
 from tests.eval.test_scorecard import row
 
 

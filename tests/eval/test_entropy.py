@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eval.entropy import entropy_curves
+from eval.scores.entropy import entropy_curves
 
 
 def write(folder, rows):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from eval.answers import main_answers, read_answers
-from eval.lookup import closure, lookup
+from eval.scores.answer_table import main_answers, read_answers
+from eval.scores.lookup_use import closure, lookup
 from tests.eval.test_scorecard import row
 
 

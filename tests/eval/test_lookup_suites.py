@@ -8,9 +8,9 @@ from data_filters.lookup.knowledge_base import first_of
 from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
 from distill.problems.planted_world import World
-from eval.answers import main_answers, read_answers
 from eval.ask.with_tools import answer_all_with_tools, ask_with_tools
-from eval.lookup import lookup
+from eval.scores.answer_table import main_answers, read_answers
+from eval.scores.lookup_use import lookup
 from eval.suites.lookup_suites import Key, long_sums, settings
 from recipes.schema import Evaluate, Planted
 from recipes.schema_lookup import Tools

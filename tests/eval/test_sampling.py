@@ -5,9 +5,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from eval.answers import main_answers, read_answers
 from eval.ask.text_features import shape
-from eval.sampling import pass_at, several_tries, template_collapse, tries
+from eval.scores.answer_table import main_answers, read_answers
+from eval.scores.pass_at_k import pass_at, several_tries, template_collapse, tries
 from tests.eval.test_scorecard import row
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers import COLUMNS, read_answers
-from eval.recall import Facts, combine, measure
 from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
-from eval.scores import wilson
+from eval.scores.answer_table import COLUMNS, read_answers
+from eval.scores.intervals import wilson
+from eval.scores.recall import Facts, combine, measure
 from recipes.errors import ShardError
 
 VALUES = {"home": ["Oslo", "Rome", "Lima", "Cairo", "Quito"], "job": ["baker", "miner"]}

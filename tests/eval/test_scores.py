@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.answers import BATCH_ROWS, COLUMNS, GIST, OPTIONAL, main_answers, read_answers, select
-from eval.scores import (
+from eval.scores.answer_table import BATCH_ROWS, COLUMNS, GIST, OPTIONAL, main_answers, read_answers, select
+from eval.scores.intervals import (
     CONFIDENCE,
     Interval,
     cluster_means,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from data_filters.records.shards import write_shard
-from eval.answers import COLUMNS, read_answers
 from eval.ask.ask import SCHEMA
-from eval.ladder import LAPSE, Abilities, Ruler, abilities, straight_lines
 from eval.scorecard import add_sizes, build_scorecard, to_markdown, to_terminal
-from eval.sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
+from eval.scores.ability_line import LAPSE, Abilities, Ruler, abilities, straight_lines
+from eval.scores.answer_table import COLUMNS, read_answers
+from eval.scores.equivalent_sizes import Ladder, Rung, Span, equivalent_sizes, in_words, parameters_text, rung_rows, slopes
 from recipes.errors import ShardError
 
 SLOPE, SPREAD = 0.8, 1.5

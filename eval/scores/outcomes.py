@@ -4,9 +4,8 @@ import zlib
 
 import numpy as np
 
-from eval.answers import ARITHMETIC, CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
-from eval.recall import GENERATED
-from eval.scores import (
+from eval.scores.answer_table import ARITHMETIC, CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
+from eval.scores.intervals import (
     Entry,
     Interval,
     cluster_means,
@@ -18,6 +17,7 @@ from eval.scores import (
     resampled_totals,
     wilson,
 )
+from eval.scores.recall import GENERATED
 
 Entries = dict[str, Entry | None]  # metric -> number; None: not measured
 

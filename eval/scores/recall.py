@@ -11,8 +11,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from eval.answers import Columns
-from eval.scores import Entry, Interval, Seed, entry, newcombe, percentile_interval, rate_interval, resampled_totals, widest
+from eval.scores.answer_table import Columns
+from eval.scores.intervals import Entry, Interval, Seed, entry, newcombe, percentile_interval, rate_interval, resampled_totals, widest
 
 GENERATED = ("free", "note")
 MODES = (*GENERATED, "choice")

@@ -6,9 +6,8 @@ SWAPPED with another value in its place.
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled, pooled_clusters, select
-from eval.outcomes import Entries, share, stream
-from eval.scores import (
+from eval.scores.answer_table import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.intervals import (
     Entry,
     Interval,
     Seed,
@@ -21,6 +20,7 @@ from eval.scores import (
     rate_interval,
     resampled_totals,
 )
+from eval.scores.outcomes import Entries, share, stream
 
 Arm = tuple[np.ndarray, np.ndarray]  # clusters and right or wrong of the answers in one state of the base
 

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from data_filters.records.shards import iter_rows
-from eval.answers import Columns, main_answers, read_answers, select
-from eval.ladder import Abilities, Ruler, abilities, straight_lines
-from eval.recall import GENERATED
-from eval.scores import CONFIDENCE
+from eval.scores.ability_line import Abilities, Ruler, abilities, straight_lines
+from eval.scores.answer_table import Columns, main_answers, read_answers, select
+from eval.scores.intervals import CONFIDENCE
+from eval.scores.recall import GENERATED
 from recipes.errors import ShardError
 
 AXES = {"reasoning": "active", "recall": "total"}  # what is measured -> the parameters that it is held against

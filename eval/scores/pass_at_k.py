@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
 from eval.ask.text_features import EMPTY
-from eval.outcomes import Entries
-from eval.scores import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
+from eval.scores.answer_table import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.intervals import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
+from eval.scores.outcomes import Entries
 
 
 class Tries(NamedTuple):

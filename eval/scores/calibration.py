@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.answers import CLOSED_SUITES, Columns, keep, pooled, pooled_clusters, select
-from eval.outcomes import Entries
-from eval.scores import Entry, Interval, cluster_sums, cluster_variance, entry, wilson_of_variance
+from eval.scores.answer_table import CLOSED_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.intervals import Entry, Interval, cluster_sums, cluster_variance, entry, wilson_of_variance
+from eval.scores.outcomes import Entries
 
 Curve = list[dict[str, float | int]]  # points {x, y, low, high, n}
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from eval.scores import Seed
+from eval.scores.intervals import Seed
 from recipes.errors import ShardError
 
 LAPSE = 0.01  # an able model still fails one item in a hundred

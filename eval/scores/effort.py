@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from eval.answers import OPEN_SUITES, Columns, keep, select
-from eval.calibration import Curve, point
-from eval.outcomes import Entries, share
-from eval.scores import Entry, Interval, cluster_means, cluster_variance, entry
+from eval.scores.answer_table import OPEN_SUITES, Columns, keep, select
+from eval.scores.calibration import Curve, point
+from eval.scores.intervals import Entry, Interval, cluster_means, cluster_variance, entry
+from eval.scores.outcomes import Entries, share
 
 
 def need_slope(main: Columns) -> Entry | None:

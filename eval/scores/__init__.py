@@ -1,0 +1,1 @@
+"""From graded answers to numbers with intervals."""
