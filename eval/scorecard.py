@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.report import to_html
+from eval.report.html import to_html
+from eval.report.tables import to_markdown, to_terminal
 from eval.scores.answer_table import ARITHMETIC, OPEN_SUITES, Columns, main_answers, read_answers, select
 from eval.scores.calibration import Curve, calibration
 from eval.scores.calibration import curves as confidence_curves
@@ -22,7 +23,6 @@ from eval.scores.lookup_use import lookup
 from eval.scores.outcomes import Entries, accuracies, economy, honesty, stream
 from eval.scores.pass_at_k import several_tries, template_collapse
 from eval.scores.recall import Facts, Recall, measure
-from eval.tables import to_markdown, to_terminal
 from recipes.schema import ARMS, EDITED
 
 __all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]

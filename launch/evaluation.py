@@ -12,7 +12,7 @@ from distill.problems.splits import digest_of
 from eval.ask.ask import SCHEMA, write_parts
 from eval.ask.with_tools import answer_all_with_tools
 from eval.harness import check_tasks, run_task, task_files
-from eval.page import QUESTIONS_PER_SUITE
+from eval.report.sections import QUESTIONS_PER_SUITE
 from eval.suites.lookup_suites import settings
 from eval.suites.suites import TOLD, all_questions
 from launch.identity import Identity

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eval.report import to_html
+from eval.report.html import to_html
 from tests.eval.cards import full_card, full_samples, sample
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

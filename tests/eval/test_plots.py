@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.plots import ROW, Axis, axis_of, compact, nice, spread
+from eval.report.svg import ROW, Axis, axis_of, compact, nice, spread
 
 names = st.text("abcdefgh", min_size=1, max_size=4)
 

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from eval.charts import NUM_STYLES, PLANE, ROWS_WIDTH
-from eval.curve_plots import BOTTOM, KINDS, LEFT, TOP
-from eval.page import QUESTIONS_PER_SUITE
-from eval.plots import SHAPES
-from eval.published import published, scores_of
-from eval.report import to_html
-from eval.style import DARK, LIGHT, OUTCOMES_DARK, OUTCOMES_LIGHT, PAPER
+from eval.report.charts import NUM_STYLES, PLANE, ROWS_WIDTH
+from eval.report.curve_plots import BOTTOM, KINDS, LEFT, TOP
+from eval.report.html import to_html
+from eval.report.published import published, scores_of
+from eval.report.sections import QUESTIONS_PER_SUITE
+from eval.report.style import DARK, LIGHT, OUTCOMES_DARK, OUTCOMES_LIGHT, PAPER
+from eval.report.svg import SHAPES
 from tests.eval.cards import full_card, full_samples, number, sample
 
 ATTACK = '<script>alert("1")</script></td></table>&amp; <img src=x onerror=alert(1)>'

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.plots import LETTER, ROW, SHARES, Axis, Ticks, axes, axis_of, clipped, compact, label, line, mark, path, plain, svg
-from eval.tables import cell
+from eval.report.svg import LETTER, ROW, SHARES, Axis, Ticks, axes, axis_of, clipped, compact, label, line, mark, path, plain, svg
+from eval.report.tables import cell
 
 Card = dict[str, Any]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from data_filters.records.tool_calls import calls_of
 from eval.ask.text_features import gist
-from eval.charts import badge
-from eval.plots import plain
-from eval.style import SIGNS
-from eval.tables import headline_cells, meaning_lines
+from eval.report.charts import badge
+from eval.report.style import SIGNS
+from eval.report.svg import plain
+from eval.report.tables import headline_cells, meaning_lines
 
 Card = dict[str, Any]
 Sample = Mapping[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.charts import group, shape, style
-from eval.plots import (
+from eval.report.charts import group, shape, style
+from eval.report.svg import (
     LETTER,
     ROW,
     SHARES,
@@ -25,7 +25,7 @@ from eval.plots import (
     spread,
     svg,
 )
-from eval.tables import part_key
+from eval.report.tables import part_key
 
 Card = dict[str, Any]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]  # name -> points

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from eval.charts import group, shape, style
-from eval.plots import LETTER, ROW, SHARES, Axis, axes, clipped, compact, label, line, mark, plain, svg
-from eval.tables import cell
+from eval.report.charts import group, shape, style
+from eval.report.svg import LETTER, ROW, SHARES, Axis, axes, clipped, compact, label, line, mark, plain, svg
+from eval.report.tables import cell
 
 Card = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 @cache
 def published() -> dict[str, list[Score]]:
     """Gives the scores by task; the names of tasks are beginnings of labels."""
-    told = yaml.safe_load(resources.files("eval").joinpath("published.yaml").read_text(encoding="utf-8"))
+    told = yaml.safe_load(resources.files("eval.report").joinpath("published.yaml").read_text(encoding="utf-8"))
     return {task: [_score(told["sources"], *row) for row in rows] for task, rows in told["tasks"].items()}
 
 

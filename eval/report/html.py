@@ -6,13 +6,13 @@ Model output is shown as text only: everything that is not ours passes through `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals, tool_use
-from eval.curve_plots import curve_figures
-from eval.page import answers, gates, headline, meanings, pair, section, table, tiles
-from eval.plots import plain
-from eval.published import published_figures
-from eval.style import STYLE
-from eval.tables import LEGEND, metric_names, metric_rows, paired_rows
+from eval.report.charts import attacks, bars, key, ladder, ladder_key, octaves, plane, refusals, tool_use
+from eval.report.curve_plots import curve_figures
+from eval.report.published import published_figures
+from eval.report.sections import answers, gates, headline, meanings, pair, section, table, tiles
+from eval.report.style import STYLE
+from eval.report.svg import plain
+from eval.report.tables import LEGEND, metric_names, metric_rows, paired_rows
 
 Card = dict[str, Any]
 
