@@ -8,9 +8,9 @@ from typing import Any
 from data_filters.records.shards import iter_rows, write_shard
 from eval.ask.ask import SCHEMA as ANSWERS
 from eval.ask.ask import ask
-from eval.attacks import after_steps, attacked_questions, elicited, lessons, split_taught
-from eval.four_bit import to_four_bits
-from eval.relearn import relearn
+from eval.attacks.closed_book import after_steps, attacked_questions, elicited, lessons, split_taught
+from eval.attacks.four_bit import to_four_bits
+from eval.attacks.relearn import relearn
 from eval.suites.suites import Question, all_questions
 from launch.identity import Identity
 from launch.inputs import Inputs

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from distill.checks.preflight import teacher_checks
 from distill.train.teacher import train_teacher
 from eval.ask.ask import answer_all
-from eval.attacks import add_attacks
+from eval.attacks.closed_book import add_attacks
 from eval.edit_score import frontier_curves
 from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal

@@ -11,7 +11,7 @@ from distill.models import build_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
 from eval.ask.ask import ask
-from eval.attacks import (
+from eval.attacks.closed_book import (
     ELICITATIONS,
     OTHERS,
     TAUGHT,
@@ -23,8 +23,8 @@ from eval.attacks import (
     split_taught,
     strongest,
 )
-from eval.four_bit import LEVELS, rounded_weight, to_four_bits
-from eval.relearn import relearn
+from eval.attacks.four_bit import LEVELS, rounded_weight, to_four_bits
+from eval.attacks.relearn import relearn
 from eval.scorecard import build_scorecard
 from eval.scores.recall import Recall
 from eval.suites.suites import planted_questions

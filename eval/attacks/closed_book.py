@@ -1,7 +1,7 @@
 """Attacks before anything counts as removed: what is asked of an attacked contender, and what its answers say.
 
-Knowledge can be covered up instead of gone. Three ways to uncover it: rounding the weights to four bits (eval/four_bit.py), a short
-training on a fifth of the facts, after which the others are asked (eval/relearn.py), and asking in several ways. Each is answered on
+Knowledge can be covered up instead of gone. Three ways to uncover it: rounding the weights to four bits (eval/attacks/four_bit.py), a short
+training on a fifth of the facts, after which the others are asked (eval/attacks/relearn.py), and asking in several ways. Each is answered on
 suite `recall` and on `recall_never_trained`, whose level under the same attack is the zero. What an answer belongs to (an elicitation,
 or the taught and the other facts and the steps of training) stands in its column `family`.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from distill.problems.planted_world import QUESTIONS
 from distill.problems.splits import digest_of
-from eval.relearn import Lesson
+from eval.attacks.relearn import Lesson
 from eval.scores.answer_table import Columns, read_answers, select
 from eval.scores.intervals import Entry
 from eval.scores.recall import Facts, Recall, measure
