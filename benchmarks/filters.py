@@ -17,7 +17,7 @@ from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.sift import sift
 from data_filters.verify.answers import verify
-from eval.filter_score import score_filter
+from eval.stage_scores.filter_score import score_filter
 from launch.filtering import Filtering
 from launch.inputs import Inputs
 from launch.workspace import Workspace

@@ -14,7 +14,7 @@ from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval
 from distill.problems.planted_world import World
-from eval.filter_score import ASKED, stated
+from eval.stage_scores.filter_score import ASKED, stated
 from launch.filtering import Filtering
 from launch.inputs import Inputs
 from launch.workspace import Workspace

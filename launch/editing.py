@@ -27,7 +27,7 @@ from distill.models import load_config, load_model, load_tokenizer, save_model
 from distill.problems.splits import digest_of
 from distill.targets.live import LiveTeacher
 from distill.train.student import train_arm
-from eval.edit_score import search_questions, search_score
+from eval.stage_scores.edit_score import search_questions, search_score
 from launch.inputs import Inputs, digest_source
 from launch.progress import Bar
 from launch.students import Make, Students

@@ -22,7 +22,7 @@ from data_filters.sift import sift
 from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
 from distill.models import load_model
-from eval.filter_score import removed_by, score_filter
+from eval.stage_scores.filter_score import removed_by, score_filter
 from launch.identity import Identity
 from launch.inputs import SPOKEN, Inputs, digest_texts
 from launch.progress import Bar

@@ -18,12 +18,12 @@ from distill.checks.preflight import teacher_checks
 from distill.train.teacher import train_teacher
 from eval.ask.ask import answer_all
 from eval.attacks.closed_book import add_attacks
-from eval.edit_score import frontier_curves
 from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.scores.answer_table import read_answers
 from eval.scores.entropy import entropy_curves
 from eval.scores.equivalent_sizes import Ladder, equivalent_sizes
+from eval.stage_scores.edit_score import frontier_curves
 from eval.suites.suites import all_questions
 from launch.attacks import KNOBS, Attacks
 from launch.editing import Editing

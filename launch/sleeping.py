@@ -15,7 +15,7 @@ from distill.engines.local import LocalEngine
 from distill.models import load_model, load_tokenizer, with_adapter
 from distill.problems.splits import digest_of
 from distill.train.context_distillation import Lesson, sleep
-from eval.slept import chosen_facts, lessons_of, measure, others_of
+from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source
 from launch.progress import Bar

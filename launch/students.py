@@ -21,7 +21,7 @@ from distill.targets.write_cache import Scribe, ServedScribe, Teacher, finish_ca
 from distill.train.loop import OpenSource
 from distill.train.probe import Look
 from distill.train.student import encode_arm, make_base, train_arm
-from eval.probe import against, look, probe_questions
+from eval.stage_scores.probe import against, look, probe_questions
 from launch.identity import Identity
 from launch.inputs import Inputs, digest_source
 from launch.progress import Bar

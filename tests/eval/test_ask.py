@@ -11,7 +11,7 @@ from distill.problems.planted_world import World
 from distill.problems.splits import split_of
 from eval.ask.ask import answer_all, ask
 from eval.ask.grade import Outcome, grade
-from eval.filter_score import score_filter
+from eval.stage_scores.filter_score import score_filter
 from eval.suites.off_manifold import distracted_questions, off_manifold_questions
 from eval.suites.questions import difficulty_of
 from eval.suites.suites import all_questions, planted_questions, source_questions

@@ -15,7 +15,7 @@ from distill.models import build_model, load_model, save_model
 from distill.problems.planted_world import World
 from distill.train.teacher import own_tokenizer
 from eval.attacks.relearn import relearn
-from eval.edit_score import search_questions
+from eval.stage_scores.edit_score import search_questions
 from launch.editing import healing, needs_no_fact
 from launch.memory import main as memory
 from launch.pipeline import run
