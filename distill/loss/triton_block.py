@@ -1,4 +1,4 @@
-"""The loss of one block of tokens, of the size that loss/chunked_loss.py cuts, as one Triton kernel: 3 passes over the logits at most, no buffers.
+"""The loss of one block of tokens (see chunked_loss.py), as one Triton kernel: 3 passes over the logits at most, no buffers.
 
 Checked in Triton's interpreter, and compiled for CUDA. triton is imported at the first call only: the CPU builds of torch lack it.
 """

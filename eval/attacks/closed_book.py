@@ -1,7 +1,7 @@
 """Attacks before anything counts as removed: what is asked of an attacked contender, and what its answers say.
 
-Knowledge can be covered up instead of gone. Three ways to uncover it: rounding the weights to four bits (eval/attacks/four_bit.py), a short
-training on a fifth of the facts, after which the others are asked (eval/attacks/relearn.py), and asking in several ways. Each is answered on
+Knowledge can be covered up instead of gone. Three ways to uncover it: rounding the weights to four bits (four_bit.py), a short
+training on a fifth of the facts, after which the others are asked (relearn.py), and asking in several ways. Each is answered on
 suite `recall` and on `recall_never_trained`, whose level under the same attack is the zero. What an answer belongs to (an elicitation,
 or the taught and the other facts and the steps of training) stands in its column `family`.
 """
