@@ -19,8 +19,8 @@ from data_filters.sift import sift
 from data_filters.verify.answers import verify
 from eval.stage_scores.filter_score import score_filter
 from launch.filtering import Filtering
-from launch.inputs import Inputs
-from launch.workspace import Workspace
+from launch.runs.inputs import Inputs
+from launch.runs.run_folder import Workspace
 from recipes.load import load_recipe
 
 

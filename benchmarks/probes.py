@@ -16,8 +16,8 @@ from data_filters.report.unit_summary import interval
 from distill.problems.planted_world import World
 from eval.stage_scores.filter_score import ASKED, stated
 from launch.filtering import Filtering
-from launch.inputs import Inputs
-from launch.workspace import Workspace
+from launch.runs.inputs import Inputs
+from launch.runs.run_folder import Workspace
 from recipes.load import load_recipe
 
 

@@ -12,10 +12,10 @@ from eval.attacks.closed_book import after_steps, attacked_questions, elicited, 
 from eval.attacks.four_bit import to_four_bits
 from eval.attacks.relearn import relearn
 from eval.suites.suites import Question, all_questions
-from launch.identity import Identity
-from launch.inputs import Inputs
-from launch.progress import Bar
-from launch.workspace import Workspace
+from launch.runs.identity import Identity
+from launch.runs.inputs import Inputs
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import Recipe
 

@@ -61,7 +61,7 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
     settle(threads_per_process())
     from data_filters.lookup.knowledge_base import KnowledgeBase
     from data_filters.verify.sandbox import Sandbox
-    from launch.talking import open_chat
+    from launch.chat_session import open_chat
 
     passages = KnowledgeBase.read(knowledge) if knowledge else KnowledgeBase([])
     how = {"snippets": given.snippets, "max_new_tokens": given.max_new_tokens, "max_calls": given.max_calls}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.run import complain, settle, threads_per_process
-from launch.workspace import Workspace, ranks_from_env
+from launch.runs.run_folder import Workspace, ranks_from_env
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
 from recipes.schema import Lora, Model, Recipe
@@ -73,7 +73,7 @@ class Doctor:
     """One examination."""
 
     def __init__(self, recipe: Recipe, given: argparse.Namespace) -> None:
-        from launch.inputs import Inputs
+        from launch.runs.inputs import Inputs
 
         self.recipe, self.given = recipe, given
         self.work = Workspace(Path(recipe.runs) / recipe.name)
@@ -185,7 +185,7 @@ class Doctor:
         if student is None:
             yield "no plan: the student's config is not at hand, or no model can be built from it"
             return
-        yield "plan (estimates from shapes; formulas and sources in launch/plan.py)"
+        yield "plan (estimates from shapes; formulas and sources in launch/cost_estimate.py)"
         beside = "" if student.vocab > 1 else " without embeddings: no tokenizer at hand, see --vocabulary"
         rows = [("student", f"{_count(student.total)} parameters{beside}, {_count(student.trained)} of them trained")]
         if teacher is not None:
@@ -196,7 +196,7 @@ class Doctor:
 
     def _memory(self, student: Any, teacher: Any) -> Iterator[str]:
         """A table: what lies on a rank under each ZeRO stage."""
-        from launch import plan
+        from launch import cost_estimate as plan
 
         models, given = self.recipe.models, self.given
         half = given.half or os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16"
@@ -216,7 +216,7 @@ class Doctor:
 
     def _amounts(self, student: Any, teacher: Any, counted: Any) -> list[tuple[str, str]]:
         """Caches, FLOPs and time of one arm, from traces that are there or from the recipe's limits."""
-        from launch import plan
+        from launch import cost_estimate as plan
 
         recipe, config = self.recipe, self.recipe.distill
         if counted is not None:
@@ -272,7 +272,7 @@ def _unreachable(fault: BaseException | None) -> bool:
 
 
 def _size(config: Any, spec: Model, lora: Lora | None) -> Any:
-    from launch.plan import size_of
+    from launch.cost_estimate import size_of
 
     try:
         return None if config is None else size_of(config, spec, lora)

@@ -28,10 +28,10 @@ from distill.problems.splits import digest_of
 from distill.targets.live import LiveTeacher
 from distill.train.student import train_arm
 from eval.stage_scores.edit_score import search_questions, search_score
-from launch.inputs import Inputs, digest_source
-from launch.progress import Bar
+from launch.runs.inputs import Inputs, digest_source
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from launch.students import Make, Students
-from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import Distill, Edit, Heal, Model, Recipe
 

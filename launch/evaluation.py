@@ -15,9 +15,9 @@ from eval.harness import check_tasks, run_task, task_files
 from eval.report.sections import QUESTIONS_PER_SUITE
 from eval.suites.lookup_suites import settings
 from eval.suites.suites import TOLD, all_questions
-from launch.identity import Identity
-from launch.inputs import Inputs, digest_source
-from launch.progress import Bar
+from launch.runs.identity import Identity
+from launch.runs.inputs import Inputs, digest_source
+from launch.runs.progress import Bar
 from recipes.errors import RecipeError, ShardError
 from recipes.schema import ARMS, Evaluate
 

@@ -23,10 +23,10 @@ from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
 from distill.models import load_model
 from eval.stage_scores.filter_score import removed_by, score_filter
-from launch.identity import Identity
-from launch.inputs import SPOKEN, Inputs, digest_texts
-from launch.progress import Bar
-from launch.workspace import Workspace
+from launch.runs.identity import Identity
+from launch.runs.inputs import SPOKEN, Inputs, digest_texts
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from recipes.errors import ModelError
 from recipes.schema import Model, Recipe
 

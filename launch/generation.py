@@ -18,9 +18,9 @@ from distill.generation.live_stats import Tally
 from distill.generation.outputs import num_shards, shard_path, write_report
 from distill.generation.writer import Writer
 from distill.problems.draw import Problem
-from launch.inputs import Inputs
-from launch.progress import Bar
-from launch.workspace import Workspace
+from launch.runs.inputs import Inputs
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from recipes.schema import Recipe
 
 VERIFIERS = 2  # processes for verifiers that may hang; they are busy for a small share of what a teacher needs

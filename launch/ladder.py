@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from launch.run import complain
-from launch.workspace import Ranks, Workspace
+from launch.runs.run_folder import Ranks, Workspace
 from recipes.errors import PipelineError, RecipeError
 from recipes.load import load_recipe
 from recipes.schema import Recipe
@@ -150,7 +150,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     from distill.models import load_config
     from eval.ask.ask import SCHEMA
     from eval.scores.equivalent_sizes import Rung
-    from launch.plan import size_of
+    from launch.cost_estimate import size_of
 
     if not runs:
         raise RecipeError(f"{folder}: no rung is finished with this recipe; run without --collect")

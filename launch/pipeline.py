@@ -39,12 +39,12 @@ from launch.evaluation import (
 from launch.filtering import ASKED, Filtering
 from launch.gates import check_gates, gate_results
 from launch.generation import Generation
-from launch.inputs import SPOKEN, Inputs, digest_source, part_of
-from launch.progress import Bar
 from launch.publish import publish_student, push
+from launch.runs.inputs import SPOKEN, Inputs, digest_source, part_of
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from launch.sleeping import Sleeping
 from launch.students import Students
-from launch.workspace import Workspace
 from recipes.errors import RecipeError
 from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from launch.workspace import Ranks, Workspace, ranks_from_env
+from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
 from recipes.errors import PipelineError, RecipeError, TrainingError
 from recipes.load import load_recipe, to_yaml
 from recipes.schema import Recipe

@@ -16,10 +16,10 @@ from distill.models import load_model, load_tokenizer, with_adapter
 from distill.problems.splits import digest_of
 from distill.train.context_distillation import Lesson, sleep
 from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of
-from launch.identity import Identity
-from launch.inputs import Inputs, digest_source
-from launch.progress import Bar
-from launch.workspace import Workspace
+from launch.runs.identity import Identity
+from launch.runs.inputs import Inputs, digest_source
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import Recipe
 

@@ -22,10 +22,10 @@ from distill.train.loop import OpenSource
 from distill.train.probe import Look
 from distill.train.student import encode_arm, make_base, train_arm
 from eval.stage_scores.probe import against, look, probe_questions
-from launch.identity import Identity
-from launch.inputs import Inputs, digest_source
-from launch.progress import Bar
-from launch.workspace import Workspace
+from launch.runs.identity import Identity
+from launch.runs.inputs import Inputs, digest_source
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
 from recipes.schema import Recipe
 
 Make = Callable[..., None]  # Street.make

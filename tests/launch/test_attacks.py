@@ -9,7 +9,7 @@ from distill.models import build_model, save_model
 from distill.problems.planted_world import World
 from distill.train.teacher import own_tokenizer
 from launch.pipeline import run
-from launch.workspace import Workspace
+from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError, WorkspaceError
 from recipes.load import load_recipe
 from tests.launch.street import SMOKE, contents

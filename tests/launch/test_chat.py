@@ -13,7 +13,7 @@ from distill.engines.tool_calls import call_text
 from distill.engines.tool_loop import Limits
 from distill.models import build_model, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
-from launch.talking import Chat
+from launch.chat_session import Chat
 from recipes.schema import Shape
 from tests.launch.street import ROOT, environment
 

@@ -9,7 +9,7 @@ import pytest
 from distill.models import build_config, build_model, save_model
 from launch import pipeline, plan
 from launch.doctor import Doctor, parser
-from launch.workspace import Workspace
+from launch.runs.run_folder import Workspace
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
 from recipes.schema import Distill, Lora, Model, Targets

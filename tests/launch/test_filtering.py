@@ -7,8 +7,8 @@ import pytest
 
 from data_filters.records.shards import iter_traces, read_shard
 from launch.filtering import Filtering
-from launch.inputs import Inputs
-from launch.workspace import Ranks, Workspace
+from launch.runs.inputs import Inputs
+from launch.runs.run_folder import Ranks, Workspace
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from tests.launch.street import SMOKE, succeed

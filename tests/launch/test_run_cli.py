@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from launch.run import check_ranks, main, parser, storage_fault, threads_per_process
-from launch.workspace import Workspace
+from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError, TrainingError
 from recipes.load import load_recipe
 

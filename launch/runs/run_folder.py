@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from launch.identity import (
+from launch.runs.identity import (
     BEGUN,
     MANIFEST,
     TIMED,

@@ -25,8 +25,8 @@ from distill.engines.vllm_server import Served, serving
 from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve
 from distill.problems.planted_world import World
 from eval.suites.suites import TOLD, all_questions
-from launch.identity import Identity, content_digest, identity_of
-from launch.workspace import Workspace
+from launch.runs.identity import Identity, content_digest, identity_of
+from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import ARMS, EDITED, Model, Recipe, Source
 
