@@ -18,9 +18,9 @@ from data_filters.records.traces import Trace
 from data_filters.sift import sift
 from data_filters.verify.answers import verify
 from eval.stage_scores.filter_score import score_filter
-from launch.filtering import Filtering
 from launch.runs.inputs import Inputs
 from launch.runs.run_folder import Workspace
+from launch.stages.filter import Filtering
 from recipes.load import load_recipe
 
 

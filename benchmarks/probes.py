@@ -15,9 +15,9 @@ from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval
 from distill.problems.planted_world import World
 from eval.stage_scores.filter_score import ASKED, stated
-from launch.filtering import Filtering
 from launch.runs.inputs import Inputs
 from launch.runs.run_folder import Workspace
+from launch.stages.filter import Filtering
 from recipes.load import load_recipe
 
 

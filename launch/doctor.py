@@ -83,7 +83,7 @@ class Doctor:
     def examine(self) -> int:
         """Checks, then the plan; gives the exit code."""
         from distill.checks.preflight import teacher_checks
-        from launch.evaluation import contender_checks
+        from launch.stages.evaluate import contender_checks
 
         for name, check in contender_checks(self.recipe.evaluate):
             if found := self._attempt(name, check):

@@ -25,9 +25,13 @@ from eval.scores.entropy import entropy_curves
 from eval.scores.equivalent_sizes import Ladder, equivalent_sizes
 from eval.stage_scores.edit_score import frontier_curves
 from eval.suites.suites import all_questions
-from launch.attacks import KNOBS, Attacks
-from launch.editing import Editing
-from launch.evaluation import (
+from launch.runs.inputs import SPOKEN, Inputs, digest_source, part_of
+from launch.runs.progress import Bar
+from launch.runs.run_folder import Workspace
+from launch.stages.attacks import KNOBS, Attacks
+from launch.stages.distill import Students
+from launch.stages.edit import Editing
+from launch.stages.evaluate import (
     answer_harness,
     answer_with_tools,
     answers_of,
@@ -36,15 +40,11 @@ from launch.evaluation import (
     harness_identity,
     noting,
 )
-from launch.filtering import ASKED, Filtering
-from launch.gates import check_gates, gate_results
-from launch.generation import Generation
-from launch.publish import publish_student, push
-from launch.runs.inputs import SPOKEN, Inputs, digest_source, part_of
-from launch.runs.progress import Bar
-from launch.runs.run_folder import Workspace
-from launch.sleeping import Sleeping
-from launch.students import Students
+from launch.stages.filter import ASKED, Filtering
+from launch.stages.gates import check_gates, gate_results
+from launch.stages.generate import Generation
+from launch.stages.publish import publish_student, push
+from launch.stages.sleep import Sleeping
 from recipes.errors import RecipeError
 from recipes.load import to_yaml
 from recipes.schema import STAGES, Recipe

@@ -13,9 +13,9 @@ from distill.models import build_model, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
 from eval.suites.suites import all_questions
-from launch.evaluation import check_apart
 from launch.runs.inputs import Inputs
 from launch.runs.run_folder import Workspace
+from launch.stages.evaluate import check_apart
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.schema import Planted, Shape

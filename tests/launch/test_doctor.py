@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from distill.models import build_config, build_model, save_model
-from launch import pipeline, plan
+from launch import cost_estimate, pipeline
 from launch.doctor import Doctor, parser
 from launch.runs.run_folder import Workspace
 from recipes.errors import PipelineError
@@ -16,8 +16,8 @@ from recipes.schema import Distill, Lora, Model, Targets
 from tests.distill.conftest import TINY, tokenizer, world  # noqa: F401 - fixtures
 from tests.launch.street import ROOT, SMOKE, environment, launch, succeed
 
-SIZE = plan.Size(total=1000, active=400, trained=1000, width=8, layers=2, vocab=50)
-FLOAT32 = plan.whole("float32")
+SIZE = cost_estimate.Size(total=1000, active=400, trained=1000, width=8, layers=2, vocab=50)
+FLOAT32 = cost_estimate.whole("float32")
 
 
 def doctor(*words):
@@ -148,17 +148,17 @@ def test_a_run_counts_for_the_doctor_and_is_not_refused_once_it_is_done(examine,
 
 def test_states_by_hand():
     gib = 2**30
-    assert plan.states_gib(SIZE, 0, 8, FLOAT32) * gib == pytest.approx(16 * 1000)
-    assert plan.states_gib(SIZE, 1, 8, plan.MIXED) * gib == pytest.approx((2 + 2 + 12 / 8) * 1000)
-    assert plan.states_gib(SIZE, 2, 8, plan.MIXED) * gib == pytest.approx((2 + 2 / 8 + 12 / 8) * 1000)
-    assert plan.states_gib(SIZE, 3, 8, plan.MIXED) * gib == pytest.approx(16 * 1000 / 8)
-    adapters = plan.Size(total=1000, active=1000, trained=10, width=8, layers=2, vocab=50)
-    assert plan.states_gib(adapters, 2, 1, plan.MIXED) * gib == pytest.approx(1000 * 2 + 10 * 14)
+    assert cost_estimate.states_gib(SIZE, 0, 8, FLOAT32) * gib == pytest.approx(16 * 1000)
+    assert cost_estimate.states_gib(SIZE, 1, 8, cost_estimate.MIXED) * gib == pytest.approx((2 + 2 + 12 / 8) * 1000)
+    assert cost_estimate.states_gib(SIZE, 2, 8, cost_estimate.MIXED) * gib == pytest.approx((2 + 2 / 8 + 12 / 8) * 1000)
+    assert cost_estimate.states_gib(SIZE, 3, 8, cost_estimate.MIXED) * gib == pytest.approx(16 * 1000 / 8)
+    adapters = cost_estimate.Size(total=1000, active=1000, trained=10, width=8, layers=2, vocab=50)
+    assert cost_estimate.states_gib(adapters, 2, 1, cost_estimate.MIXED) * gib == pytest.approx(1000 * 2 + 10 * 14)
 
 
 def test_the_sum_counts_a_sharded_teacher_under_zero_3_only():
     config = Distill(targets=Targets(teacher="sharded"))
-    rows = dict(plan.memory_rows(SIZE, SIZE, config, "float32", [FLOAT32], 4, "cpu"))
+    rows = dict(cost_estimate.memory_rows(SIZE, SIZE, config, "float32", [FLOAT32], 4, "cpu"))
     teacher = [gib * 2**30 for gib in rows["live teacher, sharded"]]
     assert teacher == pytest.approx([4000, 4000, 4000, 1000])
     parts = [gib for name, gib in rows.items() if not name.startswith("in all")]
@@ -167,9 +167,9 @@ def test_the_sum_counts_a_sharded_teacher_under_zero_3_only():
 
 def test_sizes_by_hand(tokenizer):  # noqa: F811
     config = build_config(TINY, tokenizer)
-    dense = plan.size_of(config, Model(shape=TINY))
+    dense = cost_estimate.size_of(config, Model(shape=TINY))
     assert dense.total == build_model(TINY, tokenizer, seed=0).num_parameters() == dense.active == dense.trained
-    adapted = plan.size_of(config, Model(shape=TINY), Lora(rank=4, targets=["q_proj"]))
+    adapted = cost_estimate.size_of(config, Model(shape=TINY), Lora(rank=4, targets=["q_proj"]))
     assert adapted.trained == 2 * 4 * (32 + 32)  # layers, rank, sides
 
 
@@ -179,14 +179,14 @@ def test_active_parameters_of_a_mixture(tokenizer):  # noqa: F811
     config = Qwen3MoeConfig(
         vocab_size=100, hidden_size=32, num_hidden_layers=2, moe_intermediate_size=16, num_experts=8, num_experts_per_tok=2
     )
-    size = plan.size_of(config, Model(path="x"))
+    size = cost_estimate.size_of(config, Model(path="x"))
     assert size.total - size.active == 2 * (8 - 2) * 3 * 32 * 16  # layers, idle experts, matrices
 
 
 def test_caches_and_flops_by_hand():
-    rows = {kind: (each, whole) for kind, each, whole in plan.cache_rows(SIZE, Distill(), 1000, "bfloat16")}
+    rows = {kind: (each, whole) for kind, each, whole in cost_estimate.cache_rows(SIZE, Distill(), 1000, "bfloat16")}
     assert {kind: each for kind, (each, _) in rows.items()} == {"sampled": 64, "top_k": 84, "hidden": 16, "dense float16": 100}
     assert rows["sampled"][1] * 2**30 == pytest.approx(64_000)
-    assert [kind for kind, *_ in plan.cache_rows(None, Distill(), 1000, "bfloat16")] == ["sampled", "top_k"]
-    assert plan.flops(SIZE, SIZE, 10) == (6 * 400 * 10, 2 * 400 * 10)
-    assert plan.flops(SIZE, None, 10) == (6 * 400 * 10, 0)
+    assert [kind for kind, *_ in cost_estimate.cache_rows(None, Distill(), 1000, "bfloat16")] == ["sampled", "top_k"]
+    assert cost_estimate.flops(SIZE, SIZE, 10) == (6 * 400 * 10, 2 * 400 * 10)
+    assert cost_estimate.flops(SIZE, None, 10) == (6 * 400 * 10, 0)

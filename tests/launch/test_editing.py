@@ -16,9 +16,9 @@ from distill.problems.planted_world import World
 from distill.train.teacher import own_tokenizer
 from eval.attacks.relearn import relearn
 from eval.stage_scores.edit_score import search_questions
-from launch.editing import healing, needs_no_fact
 from launch.pipeline import run
 from launch.runs.run_folder import Workspace
+from launch.stages.edit import healing, needs_no_fact
 from launch.undo_edit import main as memory
 from recipes.errors import PipelineError, RecipeError
 from recipes.load import load_recipe

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from data_filters.records.shards import iter_traces, read_shard
-from launch.filtering import Filtering
 from launch.runs.inputs import Inputs
 from launch.runs.run_folder import Ranks, Workspace
+from launch.stages.filter import Filtering
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from tests.launch.street import SMOKE, succeed

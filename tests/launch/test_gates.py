@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch.gates import check_gates, gate_results
+from launch.stages.gates import check_gates, gate_results
 from recipes.errors import PipelineError
 
 

@@ -23,7 +23,7 @@ from transformers import (
     pipeline,
 )
 
-from launch.publish import check_loads, copy_model, is_hub_id, publish_student, without_credentials
+from launch.stages.publish import check_loads, copy_model, is_hub_id, publish_student, without_credentials
 from recipes.errors import ModelError
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +230,7 @@ def hub() -> Iterator[str]:
 PUSH = """
 import sys
 from pathlib import Path
-from launch.publish import push
+from launch.stages.publish import push
 from recipes.errors import PipelineError
 try:
     push(Path(sys.argv[1]), "ann/tiny", private=True)

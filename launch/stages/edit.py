@@ -31,7 +31,7 @@ from eval.stage_scores.edit_score import search_questions, search_score
 from launch.runs.inputs import Inputs, digest_source
 from launch.runs.progress import Bar
 from launch.runs.run_folder import Workspace
-from launch.students import Make, Students
+from launch.stages.distill import Make, Students
 from recipes.errors import RecipeError
 from recipes.schema import Distill, Edit, Heal, Model, Recipe
 

@@ -1,0 +1,1 @@
+"""One file a stage, named as the stage."""
