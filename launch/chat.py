@@ -56,7 +56,7 @@ def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
 
 def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int:
     """Reads questions and commands from standard input, writes answers to standard output."""
-    from launch.run import settle, threads_per_process
+    from launch.runs.process import settle, threads_per_process
 
     settle(threads_per_process())
     from data_filters.lookup.knowledge_base import KnowledgeBase

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.run import complain, settle, threads_per_process
+from launch.runs.process import complain, settle, threads_per_process
 from launch.runs.run_folder import Workspace, ranks_from_env
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
@@ -196,13 +196,13 @@ class Doctor:
 
     def _memory(self, student: Any, teacher: Any) -> Iterator[str]:
         """A table: what lies on a rank under each ZeRO stage."""
-        from launch import cost_estimate as plan
+        from launch import cost_estimate
 
         models, given = self.recipe.models, self.given
         half = given.half or os.environ.get("ACCELERATE_MIXED_PRECISION") == "bf16"
-        precisions = [plan.MIXED, plan.whole(models.student.dtype)]
+        precisions = [cost_estimate.MIXED, cost_estimate.whole(models.student.dtype)]
         ranks, device = self._ranks(), self._device()
-        rows = plan.memory_rows(
+        rows = cost_estimate.memory_rows(
             student, teacher, self.recipe.distill, models.teacher.dtype, precisions if half else precisions[::-1], ranks, device
         )
         width = max(len(name) for name, _ in rows)
@@ -216,7 +216,7 @@ class Doctor:
 
     def _amounts(self, student: Any, teacher: Any, counted: Any) -> list[tuple[str, str]]:
         """Caches, FLOPs and time of one arm, from traces that are there or from the recipe's limits."""
-        from launch import cost_estimate as plan
+        from launch import cost_estimate
 
         recipe, config = self.recipe, self.recipe.distill
         if counted is not None:
@@ -227,11 +227,11 @@ class Doctor:
             taught, tokens = sequences * recipe.generate.max_new_tokens // 2, config.sequence_tokens / 2
             basis = "assumed: every trace is kept, half as long as it may be"
         rows = [("taught tokens", f"{_count(taught)} an arm ({basis})")]
-        for kind, each, gib in plan.cache_rows(teacher, config, taught, recipe.models.teacher.dtype):
+        for kind, each, gib in cost_estimate.cache_rows(teacher, config, taught, recipe.models.teacher.dtype):
             rows.append((f"cache, {kind}", f"{each:,} bytes a taught token, {gib:,.3f} GiB an arm"))
         steps = config.steps + sum(phase.max_steps for phase in config.curriculum)
         tokens *= steps * config.batch_sequences
-        train, read = plan.flops(student, teacher, tokens)
+        train, read = cost_estimate.flops(student, teacher, tokens)
         at_most = " at most" if config.curriculum else ""
         rows.append(("one arm", f"{_count(tokens)} tokens in {steps} steps{at_most}, {train:.3g} FLOPs"))
         if teacher is not None:

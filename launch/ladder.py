@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from launch.run import complain
+from launch.runs.process import complain
 from launch.runs.run_folder import Ranks, Workspace
 from recipes.errors import PipelineError, RecipeError
 from recipes.load import load_recipe

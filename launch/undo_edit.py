@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.run import complain, settle, threads_per_process
+from launch.runs.process import complain, settle, threads_per_process
 from launch.runs.run_folder import Ranks
 from recipes.errors import ModelError, PipelineError
 

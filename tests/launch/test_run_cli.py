@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.run import check_ranks, main, parser, storage_fault, threads_per_process
+from launch.run import main, parser
+from launch.runs.process import check_ranks, storage_fault, threads_per_process
 from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError, TrainingError
 from recipes.load import load_recipe
