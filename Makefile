@@ -33,7 +33,7 @@ test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU
 	VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm $(ARGS)
 
 test-browser: .venv-browser/.installed  ## the report in Chromium, without a network (250 MB of downloads the first time)
-	.venv-browser/bin/python -m pytest -m browser tests/eval/test_browser.py $(ARGS)
+	.venv-browser/bin/python -m pytest -m browser tests/eval/report/test_browser.py $(ARGS)
 
 look: .venv-browser/.installed  ## make look ARGS="runs/planted_world/evaluate/report.html --out pictures"
 	.venv-browser/bin/python -m benchmarks.page $(ARGS)

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recipes.errors import RecipeError
-from recipes.placed import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
 from recipes.schema import Model, Recipe
+from recipes.yaml_locations import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
 
 _BAD: Any = object()  # stands for a value whose fault is already listed
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -34,7 +34,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises:
         RecipeError: one line for every fault, each with "file:line" or "command line": unknown and repeated keys,
-            wrong types, missing values, broken rules of recipes/schema.py; or no such file; or broken YAML.
+            wrong types, missing values, broken rules of recipes/schema/; or no such file; or broken YAML.
     """
     body, faults = _layers(Path(path))
     for item in overrides:

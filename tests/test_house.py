@@ -11,6 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports point left only
+ROOMS = {  # the order inside each room: what stands behind a bar may import what stands before it; neighbours do not import each other
+    "recipes": "errors metrics yaml_locations | gates | schema | load reference",
+    "data_filters": "text records | detect verify dedup | ground | scrub | lookup report | passes | sift",
+    "distill": "engines models | problems data | generation forward | loss | targets edit | train | checks",
+    "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
+    "launch": "runs cost_estimate | stages chat_session undo_edit | chat memory pipeline doctor | ladder run",
+}
+MAX_FOLDER_FILES = 12
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "deepspeed", "peft"}
 JUNK = {"util", "utils", "helper", "helpers", "misc", "common", "base", "core", "manager", "handler"}
 TAKEN = {"types", "trace", "signal", "datasets", "tokenizers", "logging", "statistics"}  # names of the standard library and of packages
@@ -47,6 +55,23 @@ def against_the_street(tree: ast.AST, room: str) -> list[str]:
     floor = STREET.index(room)
     rooms = ((module, line, module.split(".")[0]) for module, line in imports(tree))
     return [f"line {line}: {room} must not import {module}" for module, line, other in rooms if other in STREET[floor + 1 :]]
+
+
+def place(module: str, order: str) -> int | None:
+    """The floor of a module inside its room; None for the room itself."""
+    floors = [floor.split() for floor in order.split("|")]
+    name = module.split(".")[1] if "." in module else ""
+    return next((number for number, floor in enumerate(floors) if name in floor), None)
+
+
+def against_the_room(tree: ast.AST, module: str, order: str) -> list[str]:
+    """Imports of the own room that do not point left."""
+    room, here = module.split(".")[0], place(module, order)
+    if here is None:
+        return []
+    inner = [(name, line) for name, line in imports(tree) if name.split(".")[0] == room and name.split(".")[:2] != module.split(".")[:2]]
+    floors = [(name, line, place(name, order)) for name, line in inner]
+    return [f"line {line}: {module} must not import {name}" for name, line, floor in floors if floor is not None and floor >= here]
 
 
 def binds_eval(tree: ast.AST) -> list[int]:
@@ -96,10 +121,24 @@ def test_a_file_keeps_the_house_rules(path: Path) -> None:
     assert ast.get_docstring(tree), "a module starts with one line that says what it gives"
     assert not relative(tree), "write the absolute import"
     assert not against_the_street(tree, path.relative_to(ROOT).parts[0])
+    room = path.relative_to(ROOT).parts[0]
+    assert not against_the_room(tree, module_name(path), ROOMS[room])
     assert not binds_eval(tree), "write `from eval.x import y`; the builtin is used nowhere"
     num_lines = len(text.splitlines())
     assert num_lines <= MAX_FILE_LINES
     assert not long_functions(tree)
+
+
+@pytest.mark.parametrize("room", STREET)
+def test_a_room_has_few_doors(room: str) -> None:
+    """At most 12 files a folder, none with fewer than 3, and every file and folder has its place in the order of the room."""
+    named = set(ROOMS[room].replace("|", " ").split())
+    there = {module_name(path).split(".")[1] for path in FILES if path.parts[len(ROOT.parts)] == room and "." in module_name(path)}
+    assert there == named
+    for folder in sorted({path.parent for path in FILES if path.parts[len(ROOT.parts)] == room}):
+        num_files = len(list(folder.glob("*.py")))
+        assert num_files <= MAX_FOLDER_FILES, f"{folder}: {num_files} files; make a folder of some"
+        assert num_files >= 3 or folder == ROOT / room, f"{folder}: {num_files} files; is it a room of its own?"
 
 
 def test_no_cycles() -> None:
@@ -139,6 +178,9 @@ def test_the_rules_can_be_broken() -> None:
 
     assert against_the_street(tree("def f():\n    from launch import run"), "distill") == ["line 2: distill must not import launch.run"]
     assert against_the_street(tree("from recipes.schema import Recipe"), "distill") == []
+    assert against_the_room(tree("from distill.train.loop import fit"), "distill.loss.learner", ROOMS["distill"]) != []
+    assert against_the_room(tree("from distill import models\nimport distill.data.encode"), "distill.loss.learner", ROOMS["distill"]) == []
+    assert against_the_room(tree("from distill.targets import cache"), "distill.edit.kfac", ROOMS["distill"]) != []
     assert binds_eval(tree("import eval.scores")) == [1] and binds_eval(tree("x = eval('1')")) == [1]
     assert binds_eval(tree("from eval.scores import rate\nmodel.eval()")) == []
     assert relative(tree("from . import x")) == [1]

@@ -18,7 +18,7 @@ from data_filters.records.shards import iter_traces, list_shards, read_shard, wr
 from data_filters.records.tool_calls import LOOKUP, PYTHON, offered
 from data_filters.records.traces import SCHEMA, Trace, to_row
 from data_filters.scrub.scrub import Scrubber, restore
-from recipes.schema_lookup import Lookups
+from recipes.schema.filter import Lookups
 
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
 _STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.

@@ -21,7 +21,7 @@ from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Sampling, render, written
 from distill.models import add_lora
 from recipes.errors import ModelError
-from recipes.schema_sleep import Sleep
+from recipes.schema.sleep import Sleep
 
 WARMUP = 20  # steps
 

@@ -19,7 +19,7 @@ from eval.ask.ask import KEPT, SCHEMA, write_parts
 from eval.ask.grade import grade
 from eval.suites.lookup_suites import Setting
 from eval.suites.questions import Question
-from recipes.schema_lookup import Tools
+from recipes.schema.evaluate import Tools
 
 PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns
 TOOL_SCHEMA = pa.schema(

@@ -1,0 +1,20 @@
+"""The knobs of publishing."""
+
+from dataclasses import dataclass, field
+
+from recipes.gates import parse_gate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """What goes out: a hub-ready folder, pushed only if `repo` says where."""
+
+    student: str = "student"  # the arm that goes out
+    repo: str | None = None  # hub repository; null: write the folder, push nothing
+    private: bool = True
+    license: str = "apache-2.0"
+    gates: list[str] = field(default_factory=list)  # must hold of the scorecard, e.g. "recall.high <= 0.05", "reasoning_retained >= 0.97"
+
+    def __post_init__(self) -> None:
+        for gate in self.gates:
+            parse_gate(gate)

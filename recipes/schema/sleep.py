@@ -1,0 +1,36 @@
+"""The knobs of sleep: what a user wants remembered goes from the context into an adapter."""
+
+from dataclasses import dataclass, field
+
+from recipes.schema.models import Lora, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sleep:
+    """Context distillation: the student with documents in front of it teaches itself without them; the core stays as it is."""
+
+    documents: str | None = None  # rows of `text` and `question` (.jsonl, .parquet or a folder); null: facts of the planted world
+    facts: int = 0  # planted facts of people that no model was ever told of, 0 = no sleep where documents is null too
+    rank: int = 16  # of the adapter
+    alpha: float = 32.0
+    targets: list[str] = field(default_factory=lambda: list(Lora().targets))
+    steps: int = 500
+    batch_sequences: int = 64
+    learning_rate: float = 2e-3  # AdamW, falls to 0
+    rehearsal: float = 0.8  # share of a batch that has no document: what the student says of other things stays as it is, 0..1
+    rehearsed: int = 8000  # prompts that are: of the kept traces, half of them such as the student declines
+    max_new_tokens: int = 48
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, f"sleep.rank {self.rank} is below 1")
+        require(0 <= self.rehearsal < 1, f"sleep.rehearsal {self.rehearsal} is outside 0..1")
+        for name in ("steps", "batch_sequences", "max_new_tokens"):
+            require(getattr(self, name) >= 1, f"sleep.{name} {getattr(self, name)} is below 1")
+
+    @property
+    def lora(self) -> Lora:
+        return Lora(rank=self.rank, alpha=self.alpha, targets=self.targets)
+
+    @property
+    def wanted(self) -> bool:
+        return self.documents is not None or self.facts > 0
