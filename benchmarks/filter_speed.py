@@ -1,8 +1,10 @@
-"""Speed and memory of finding facts, side by side on the same texts: ours with and without NER, spaCy's NER alone, Presidio.
+"""Speed and memory of finding facts, side by side on the same texts: ours with and without NER,
+spaCy's NER alone, Presidio.
 
-All look for facts in what an assistant wrote (`said_per_second`); ours reads the prompts besides, which it grounds facts in, so it reads
-more words (`words_per_second`). Each stack runs in a process of its own, on one thread, after a warm-up; --stream-bytes then sends that
-much text through the whole filter stage, from a file to kept/ and dropped/.
+All look for facts in what an assistant wrote (`said_per_second`); ours reads the prompts besides,
+which it grounds facts in, so it reads more words (`words_per_second`). Each stack runs in a process
+of its own, on one thread, after a warm-up; --stream-bytes then sends that much text through the
+whole filter stage, from a file to kept/ and dropped/.
 """
 
 import argparse
@@ -52,27 +54,42 @@ def main() -> None:
             print(f"{name}: left out, {absent[0]} is not installed", file=sys.stderr)
         else:
             found.append(
-                fresh_process("benchmarks.filter_speed", ["--one", name, "--traces", str(args.traces), "--rounds", str(args.rounds)])
+                fresh_process(
+                    "benchmarks.filter_speed",
+                    ["--one", name, "--traces", str(args.traces), "--rounds", str(args.rounds)],
+                )
             )
     last: dict[str, Any] = {"rows": found, "missing": missing}
     print_table(found)
     if args.stream_bytes:
-        last["stream"] = fresh_process("benchmarks.filter_speed", ["--stream-here", str(args.stream_bytes)])
+        last["stream"] = fresh_process(
+            "benchmarks.filter_speed", ["--stream-here", str(args.stream_bytes)]
+        )
         print_table([last["stream"]])
     print_json(last)
 
 
 def measure(name: str, count: int, rounds: int) -> dict[str, Any]:
-    """Words a second of CPU time, read and said by an assistant, of the best of some rounds; and the process's peak memory."""
+    """Words a second of CPU time, read and said by an assistant, of the best of some rounds; and
+    the process's peak memory.
+    """
     stack, reads = opened(name), _texts if name.startswith("ours") else _said
     stack(list(made(BATCH, seed=0)))
     speeds = []
     for number in range(1, rounds + 1):
-        traces = list(made(count, seed=number))  # new texts each time: nothing of them may be cached
+        # new texts each time: nothing of them may be cached
+        traces = list(made(count, seed=number))
         seconds = _cpu_seconds(lambda fresh=traces: stack(fresh))
-        speeds.append([sum(len(text.split()) for text in texts(traces)) / seconds for texts in (reads, _said)])
+        speeds.append(
+            [sum(len(text.split()) for text in texts(traces)) / seconds for texts in (reads, _said)]
+        )
     read, said = map(round, max(speeds))
-    return {"stack": name, "words_per_second": read, "said_per_second": said, "peak_rss_mb": peak_rss_mb()}
+    return {
+        "stack": name,
+        "words_per_second": read,
+        "said_per_second": said,
+        "peak_rss_mb": peak_rss_mb(),
+    }
 
 
 def _cpu_seconds(call: Callable[[], object]) -> float:
@@ -86,32 +103,57 @@ def made(count: int, seed: int) -> Iterator[Trace]:
     """Traces of a planted world, several problems in one; each is another."""
     world, rng = World(Planted(seed=seed)), random.Random(f"speed/{seed}")
     for number in range(count):
-        talks = [world.draw(rng, rng.choice(FAMILIES), "training").messages() for _ in range(PROBLEMS)]
+        talks = [
+            world.draw(rng, rng.choice(FAMILIES), "training").messages() for _ in range(PROBLEMS)
+        ]
         asked, said = (
-            " ".join(talk[place]["content"].replace("<think>", "").replace("</think>", "") for talk in talks) for place in (0, 1)
+            " ".join(
+                talk[place]["content"].replace("<think>", "").replace("</think>", "")
+                for talk in talks
+            )
+            for place in (0, 1)
         )
         messages = [
             {"role": "user", "content": asked},
-            {"role": "assistant", "content": f"<think>{said}</think> {after_thought(talks[-1][1]['content'])}"},
+            {
+                "role": "assistant",
+                "content": f"<think>{said}</think> {after_thought(talks[-1][1]['content'])}",
+            },
         ]
-        yield Trace(id=f"{seed}-{number}", problem_id=f"{seed}-{number}", source="speed", seed=seed, messages=messages)
+        yield Trace(
+            id=f"{seed}-{number}",
+            problem_id=f"{seed}-{number}",
+            source="speed",
+            seed=seed,
+            messages=messages,
+        )
 
 
 def opened(name: str) -> Stack:
     """A callable that finds facts in traces."""
     if name.startswith("ours"):
         models = (spacy_detector(MODEL),) if name == "ours_ner" else ()
-        scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), models=models)
-        return lambda traces: [scrubber.act(trace, spans) for trace, spans in zip(traces, scrubber.spans_of(traces), strict=True)]
+        scrubber = Scrubber(
+            detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), models=models
+        )
+        return lambda traces: [
+            scrubber.act(trace, spans)
+            for trace, spans in zip(traces, scrubber.spans_of(traces), strict=True)
+        ]
     if name == "presidio":
         return _presidio()
     import spacy
 
-    model = spacy.load(MODEL, exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"])
+    model = spacy.load(
+        MODEL, exclude=["tagger", "parser", "attribute_ruler", "lemmatizer", "senter"]
+    )
 
     def entities(traces: Sequence[Trace]) -> list[list[tuple[int, int, str]]]:
         found = model.pipe(_said(traces), batch_size=BATCH)
-        return [[(entity.start_char, entity.end_char, entity.label_) for entity in text.ents] for text in found]
+        return [
+            [(entity.start_char, entity.end_char, entity.label_) for entity in text.ents]
+            for text in found
+        ]
 
     return entities
 
@@ -121,12 +163,19 @@ def _presidio() -> Stack:
     from presidio_analyzer.nlp_engine import NlpEngineProvider
 
     settings = {"nlp_engine_name": "spacy", "models": [{"lang_code": "en", "model_name": MODEL}]}
-    engine = BatchAnalyzerEngine(AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=settings).create_engine()))
+    engine = BatchAnalyzerEngine(
+        AnalyzerEngine(nlp_engine=NlpEngineProvider(nlp_configuration=settings).create_engine())
+    )
     return lambda traces: engine.analyze_iterator(_said(traces), language="en", batch_size=BATCH)
 
 
 def _said(traces: Sequence[Trace]) -> list[str]:
-    return [message["content"] for trace in traces for message in trace.messages if message["role"] == "assistant"]
+    return [
+        message["content"]
+        for trace in traces
+        for message in trace.messages
+        if message["role"] == "assistant"
+    ]
 
 
 def _texts(traces: Sequence[Trace]) -> list[str]:
@@ -144,11 +193,17 @@ def stream(size: int) -> dict[str, Any]:
         scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
         forget_peak()
         report: dict[str, Any] = {}
-        seconds = _cpu_seconds(lambda: report.update(sift(source, Path(folder) / "filter", Filters(scrubber=scrubber))))
+        seconds = _cpu_seconds(
+            lambda: report.update(sift(source, Path(folder) / "filter", Filters(scrubber=scrubber)))
+        )
     return {
-        "text_bytes": written, "traces": report["read"], "kept": report["kept"], "cpu_seconds": round(seconds, 1),
-        "words_per_second": round(words / seconds), "peak_rss_mb": peak_rss_mb(),
-    }  # fmt: skip
+        "text_bytes": written,
+        "traces": report["read"],
+        "kept": report["kept"],
+        "cpu_seconds": round(seconds, 1),
+        "words_per_second": round(words / seconds),
+        "peak_rss_mb": peak_rss_mb(),
+    }
 
 
 def _write(path: Path, size: int) -> tuple[int, int]:
@@ -157,7 +212,10 @@ def _write(path: Path, size: int) -> tuple[int, int]:
     with path.open("w") as lines:
         for trace in made(1 << 40, seed=3):
             texts = _texts([trace])
-            written, words = written + sum(map(len, texts)), words + sum(len(text.split()) for text in texts)
+            written, words = (
+                written + sum(map(len, texts)),
+                words + sum(len(text.split()) for text in texts),
+            )
             lines.write(json.dumps(to_row(trace)) + "\n")
             if written >= size:
                 return written, words
@@ -169,7 +227,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--traces", type=int, default=1000, help="of about 150 words each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stacks", nargs="+", choices=NEEDS, default=list(NEEDS))
-    parser.add_argument("--stream-bytes", type=int, default=0, help="also stream so much text through the whole stage, e.g. 1000000000")
+    parser.add_argument(
+        "--stream-bytes",
+        type=int,
+        default=0,
+        help="also stream so much text through the whole stage, e.g. 1000000000",
+    )
     parser.add_argument("--one", choices=NEEDS, help=argparse.SUPPRESS)
     parser.add_argument("--stream-here", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()

@@ -1,4 +1,6 @@
-"""What each filter is for: a finished planted world sifted again with each filter off in turn, judged by the world's key."""
+"""What each filter is for: a finished planted world sifted again with each filter off in turn,
+judged by the world's key.
+"""
 
 import argparse
 import tempfile
@@ -37,7 +39,9 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             report: dict[str, Any] = {}
-            seconds = clock(lambda out=Path(folder), to=report, one=stack: to.update(sift(traces, out, one)))
+            seconds = clock(
+                lambda out=Path(folder), to=report, one=stack: to.update(sift(traces, out, one))
+            )
             found = judge(iter_traces(Path(folder) / "kept"), references, contact, stack)
             score = score_filter(iter_traces(Path(folder) / "kept"), world)
         left = {
@@ -45,7 +49,16 @@ def main() -> None:
             for kind, share in (("facts", "fact"), ("invented", "invented"))
         }
         told = {"told": score["told"], "over_scrub": round(score["over_scrub"] * score["told"])}
-        rows.append({"off": name, "kept": report["kept"], **left, **told, **found, "seconds": round(seconds, 1)})
+        rows.append(
+            {
+                "off": name,
+                "kept": report["kept"],
+                **left,
+                **told,
+                **found,
+                "seconds": round(seconds, 1),
+            }
+        )
     print_table(rows)
     print_json({"rows": rows})
 
@@ -65,27 +78,44 @@ def stacks(whole: Stack) -> Iterator[tuple[str, Stack]]:
         yield f"detector {name}", replace(whole, scrubber=replace(whole.scrubber, detectors=others))
 
 
-def judge(kept: Iterator[Trace], references: dict[str, str | None], contact: Contact, stack: Stack) -> dict[str, int]:
-    """What reached kept that should not have: wrong answers, bad shapes, repetitions, held-out problems."""
+def judge(
+    kept: Iterator[Trace], references: dict[str, str | None], contact: Contact, stack: Stack
+) -> dict[str, int]:
+    """What reached kept that should not have: wrong answers, bad shapes, repetitions, held-out
+    problems.
+    """
     found: Counter[str] = Counter(dict.fromkeys(("wrong", "misshapen", "repeated", "held_out"), 0))
     seen: set[int] = set()
     for trace in kept:
-        own = next((span.original for span in trace.spans if span.action == "abstain"), trace.messages[-1]["content"])
+        own = next(
+            (span.original for span in trace.spans if span.action == "abstain"),
+            trace.messages[-1]["content"],
+        )
         found["wrong"] += verify(own, references[trace.id])[0] == "wrong"
         found["misshapen"] += misshapen(trace, stack.longest_characters) is not None
-        key = fingerprint(replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}]))
+        key = fingerprint(
+            replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}])
+        )
         found["repeated"] += key in seen
         seen.add(key)
-        found["held_out"] += any(contact.match(m["content"]) is not None for m in trace.messages if m["role"] == "user")
+        found["held_out"] += any(
+            contact.match(m["content"]) is not None for m in trace.messages if m["role"] == "user"
+        )
     return dict(found)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.filters", description=__doc__)
-    parser.add_argument("run", type=Path, help="a run folder with a finished generate stage on the planted world")
+    parser.add_argument(
+        "run", type=Path, help="a run folder with a finished generate stage on the planted world"
+    )
     parser.add_argument("--traces", type=Path, help="sift these instead of RUN/generate")
-    parser.add_argument("--only", action="append", help="only this row, such as overlap; may be given again")
-    parser.add_argument("overrides", nargs="*", default=[], help="recipe overrides, such as filter.exposure_cap=16")
+    parser.add_argument(
+        "--only", action="append", help="only this row, such as overlap; may be given again"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="recipe overrides, such as filter.exposure_cap=16"
+    )
     return parser.parse_args()
 
 

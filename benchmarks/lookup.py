@@ -1,11 +1,14 @@
-"""How well students look things up, over finished runs, and what the loop of conversations costs beside plain generation.
+"""How well students look things up, over finished runs, and what the loop of conversations costs
+beside plain generation.
 
     python -m benchmarks.lookup runs/planted_world_lookup                one run
     python -m benchmarks.lookup runs/lookup_1 runs/lookup_2 runs/lookup_3
-    python -m benchmarks.lookup --conversations 0 runs/planted_world_lookup      without timing anything
+    python -m benchmarks.lookup --conversations 0 runs/planted_world_lookup      without timing
+    anything
 
-The numbers come from each run's scorecard; the loop is measured with the first run's student: the tokens that it writes a second in
-conversations with calls, and those of one plain call with the very same prompts, so the same tokens.
+The numbers come from each run's scorecard; the loop is measured with the first run's student: the
+tokens that it writes a second in conversations with calls, and those of one plain call with the
+very same prompts, so the same tokens.
 """
 
 import argparse
@@ -33,17 +36,28 @@ from recipes.load import load_recipe
 from recipes.schema import Model
 
 COLUMNS = {
-    "base_on": "base_full", "base_off_abstain": "base_off_abstains", "base_off_leak": "base_off_leak",
-    "deleted_abstain": "base_deleted_abstains", "swapped_follow": "base_swapped_follows", "needless_calls": "lookup_needless_given",
-    "needless_reasoning": "lookup_needless_reasoning", "given_correct": "given_with_tools", "reasoning_with_tools": "reasoning_with_tools",
-    "youden_j": "youden_j", "multi_hop": "multi_hop", "python_arithmetic": "python_arithmetic", "python_off": "python_off",
-}  # fmt: skip
+    "base_on": "base_full",
+    "base_off_abstain": "base_off_abstains",
+    "base_off_leak": "base_off_leak",
+    "deleted_abstain": "base_deleted_abstains",
+    "swapped_follow": "base_swapped_follows",
+    "needless_calls": "lookup_needless_given",
+    "needless_reasoning": "lookup_needless_reasoning",
+    "given_correct": "given_with_tools",
+    "reasoning_with_tools": "reasoning_with_tools",
+    "youden_j": "youden_j",
+    "multi_hop": "multi_hop",
+    "python_arithmetic": "python_arithmetic",
+    "python_off": "python_off",
+}
 TURN = Sampling(max_new_tokens=48)
 TIMED = 2000
 
 
 class Recorder(LocalEngine):
-    """An engine that keeps what it was asked and how much it wrote, so that the same can be asked at once."""
+    """An engine that keeps what it was asked and how much it wrote, so that the same can be asked
+    at once.
+    """
 
     def __init__(self, *parts: Any, **how: Any) -> None:
         super().__init__(*parts, **how)
@@ -62,53 +76,92 @@ def row_of(run: Path) -> dict[str, Any]:
     """The numbers of a run, each with its interval and n under the same name in `intervals`."""
     path = run / "evaluate" / "scorecard.json"
     if not path.exists():
-        raise SystemExit(f"{path}: not there; name finished runs of a recipe with evaluate.tools.contenders: [student]")
+        raise SystemExit(
+            f"{path}: not there; name finished runs of a recipe with evaluate.tools.contenders: [student]"
+        )
     card = json.loads(path.read_text())
-    found = {name: card["metrics"].get(metric, {}).get("student") for name, metric in COLUMNS.items()}
+    found = {
+        name: card["metrics"].get(metric, {}).get("student") for name, metric in COLUMNS.items()
+    }
     seed = load_recipe(str(run / "recipe.yaml"), []).planted.seed
     known = {name: one for name, one in found.items() if one}
-    return {"seed": seed, **{name: round(one["value"], 4) for name, one in known.items()},
-            "intervals": {name: [round(one["low"], 4), round(one["high"], 4), one["n"]] for name, one in known.items()}}  # fmt: skip
+    return {
+        "seed": seed,
+        **{name: round(one["value"], 4) for name, one in known.items()},
+        "intervals": {
+            name: [round(one["low"], 4), round(one["high"], 4), one["n"]]
+            for name, one in known.items()
+        },
+    }
 
 
 class Loop:
-    """The loop with a run's student, in the world's whole base: closed-book and told questions, chains of look-ups, long sums."""
+    """The loop with a run's student, in the world's whole base: closed-book and told questions,
+    chains of look-ups, long sums.
+    """
 
     def __init__(self, run: Path) -> None:
-        recipe, spec = load_recipe(str(run / "recipe.yaml"), []), Model(path=str(run / "distill" / "student"))
-        self.engine = Recorder(load_model(spec), load_tokenizer(spec), batch_sequences=recipe.evaluate.batch_sequences)
+        recipe, spec = (
+            load_recipe(str(run / "recipe.yaml"), []),
+            Model(path=str(run / "distill" / "student")),
+        )
+        self.engine = Recorder(
+            load_model(spec), load_tokenizer(spec), batch_sequences=recipe.evaluate.batch_sequences
+        )
         full = next(settings(World(recipe.planted), recipe.evaluate))
         self.base = full.passages
         self.prompts = [q.prompt for q in full.questions if q.suite not in ("reasoning", "basics")]
 
     def talks(self, toolbox: Toolbox, count: int) -> Iterator[Talk]:
-        asked = ([{"role": "user", "content": prompt}] for prompt in itertools.islice(itertools.cycle(self.prompts), count))
+        asked = (
+            [{"role": "user", "content": prompt}]
+            for prompt in itertools.islice(itertools.cycle(self.prompts), count)
+        )
         return converse(self.engine, asked, toolbox, TURN, Limits(), at_once=2 * self.engine.batch)
 
     def memory(self, count: int) -> dict[str, float]:
-        """Peak memory of the process when a fifth of the conversations has ended, and at the end."""
+        """Peak memory of the process when a fifth of the conversations has ended, and at the
+        end.
+        """
         self.engine.keeps, calls = False, 0
         with Sandbox() as sandbox:
-            for number, talk in enumerate(self.talks(Toolbox(base=self.base, sandbox=sandbox), count), 1):
+            for number, talk in enumerate(
+                self.talks(Toolbox(base=self.base, sandbox=sandbox), count), 1
+            ):
                 calls += talk.calls.total()
                 if number == count // 5:
                     early = _peak_mb()
-        return {"conversations": count, "calls": calls, "peak_rss_mb_at_a_fifth": early, "peak_rss_mb": _peak_mb()}
+        return {
+            "conversations": count,
+            "calls": calls,
+            "peak_rss_mb_at_a_fifth": early,
+            "peak_rss_mb": _peak_mb(),
+        }
 
     def throughput(self, count: int, rounds: int = 3) -> dict[str, Any]:
-        """Tokens a second of the loop, and of plain generation behind the prompts of all its turns at once; medians over rounds."""
+        """Tokens a second of the loop, and of plain generation behind the prompts of all its turns
+        at once; medians over rounds.
+        """
         with Sandbox() as sandbox:
             toolbox = Toolbox(base=self.base, sandbox=sandbox)
             toolbox.run("lookup", {"query": "warm"}), toolbox.run("python", {"code": "1"})
             timed = [self._timed(toolbox, count) for _ in range(rounds)]
-        looped, plain, ratio, by_cpu = (statistics.median(column) for column in zip(*timed, strict=True))
+        looped, plain, ratio, by_cpu = (
+            statistics.median(column) for column in zip(*timed, strict=True)
+        )
         return {
-            "timed_conversations": count, "loop_tokens": self.engine.tokens, "loop_tokens_per_second": round(looped, 1),
-            "plain_tokens_per_second": round(plain, 1), "throughput_ratio": round(ratio, 3), "throughput_ratio_by_cpu": round(by_cpu, 3),
-        }  # fmt: skip
+            "timed_conversations": count,
+            "loop_tokens": self.engine.tokens,
+            "loop_tokens_per_second": round(looped, 1),
+            "plain_tokens_per_second": round(plain, 1),
+            "throughput_ratio": round(ratio, 3),
+            "throughput_ratio_by_cpu": round(by_cpu, 3),
+        }
 
     def _timed(self, toolbox: Toolbox, count: int) -> tuple[float, float, float, float]:
-        """Tokens a second of the loop and of plain generation, their ratio, and that by processor time: a busy machine blurs it less."""
+        """Tokens a second of the loop and of plain generation, their ratio, and that by processor
+        time: a busy machine blurs it less.
+        """
         self.engine.keeps, self.engine.asked, self.engine.tokens = True, [], 0
         began = _now()
         assert sum(1 for _ in self.talks(toolbox, count)) == count
@@ -116,14 +169,18 @@ class Loop:
         began = _now()
         again = LocalEngine.complete(self.engine, self.engine.asked, TURN, tools=toolbox.schemas)
         plain = self.engine.tokens / (_now() - began)
-        assert sum(one.completion_tokens for one in again) == self.engine.tokens, "the same prompts, the same tokens"
+        assert sum(one.completion_tokens for one in again) == self.engine.tokens, (
+            "the same prompts, the same tokens"
+        )
         return looped[0], plain[0], *(looped / plain)
 
 
 def _now() -> np.ndarray:
     """Seconds by the clock, and of this process and its children by the processor."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return np.array([time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime])
+    return np.array(
+        [time.perf_counter(), time.process_time() + children.ru_utime + children.ru_stime]
+    )
 
 
 def _peak_mb() -> float:
@@ -138,9 +195,18 @@ def _cell(row: dict[str, Any], name: str) -> str:
 
 
 def main() -> None:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("runs", nargs="+", type=Path, help="finished runs of recipes/planted_world_lookup.yaml")
-    made.add_argument("--conversations", type=int, default=10_000, help="of which 2,000 are timed; 0 leaves them out")
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "runs", nargs="+", type=Path, help="finished runs of recipes/planted_world_lookup.yaml"
+    )
+    made.add_argument(
+        "--conversations",
+        type=int,
+        default=10_000,
+        help="of which 2,000 are timed; 0 leaves them out",
+    )
     given = made.parse_args()
     torch.set_num_threads(1)
     rows = [row_of(run) for run in given.runs]
@@ -152,10 +218,14 @@ def main() -> None:
         loop = Loop(given.runs[0])
         found |= loop.memory(given.conversations)
         found |= loop.throughput(min(given.conversations, TIMED))
-        print(f"{found['conversations']} conversations, {found['calls']} calls: peak {found['peak_rss_mb']:,.0f} MiB, "
-              f"{found['peak_rss_mb_at_a_fifth']:,.0f} when a fifth was done")  # fmt: skip
-        print(f"{found['loop_tokens_per_second']:,.0f} tokens/s in the loop, {found['plain_tokens_per_second']:,.0f} plain: "
-              f"{found['throughput_ratio']}")  # fmt: skip
+        print(
+            f"{found['conversations']} conversations, {found['calls']} calls: peak {found['peak_rss_mb']:,.0f} MiB, "
+            f"{found['peak_rss_mb_at_a_fifth']:,.0f} when a fifth was done"
+        )
+        print(
+            f"{found['loop_tokens_per_second']:,.0f} tokens/s in the loop, {found['plain_tokens_per_second']:,.0f} plain: "
+            f"{found['throughput_ratio']}"
+        )
     print(json.dumps(found))
 
 

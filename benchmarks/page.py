@@ -1,4 +1,5 @@
-"""Opens report.html in a real browser without a network, wide and narrow, light and dark; says what does not fit and takes pictures.
+"""Opens report.html in a real browser without a network, wide and narrow, light and dark; says what
+does not fit and takes pictures.
 
     make look ARGS="runs/planted_world/evaluate/report.html --out shots"
 
@@ -19,12 +20,18 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
     os.environ.setdefault("QTWEBENGINE_DISABLE_SANDBOX", "1")  # Chromium's own sandbox refuses root
 
 from PySide6.QtCore import QEventLoop, QTimer, QUrl
-from PySide6.QtWebEngineCore import QWebEnginePage, QWebEngineProfile, QWebEngineSettings, QWebEngineUrlRequestInterceptor
+from PySide6.QtWebEngineCore import (
+    QWebEnginePage,
+    QWebEngineProfile,
+    QWebEngineSettings,
+    QWebEngineUrlRequestInterceptor,
+)
 from PySide6.QtWebEngineWidgets import QWebEngineView
 from PySide6.QtWidgets import QApplication
 
 WIDTHS = (1280, 390)
-SCHEMES = {"light": 1, "dark": 0}  # numbers of Chromium, which takes them when it starts and never again: a process a scheme
+# numbers of Chromium, which takes them when it starts and never again: a process a scheme
+SCHEMES = {"light": 1, "dark": 0}
 SCREEN = 1500  # pixels of height of one picture
 SMALLEST_TEXT = 8.5  # pixels, in a drawing
 SECONDS = 60  # after which a page that does not load is a fault
@@ -68,7 +75,9 @@ class Gate(QWebEngineUrlRequestInterceptor):
 
 
 def waited(start: Callable[[Callable[..., None]], Any]) -> Any:
-    """Gives what `start` hands to its callback, while Qt goes on; raises TimeoutError where it never does."""
+    """Gives what `start` hands to its callback, while Qt goes on; raises TimeoutError where it
+    never does.
+    """
     loop, got = QEventLoop(), []
     start(lambda *values: (got.append(values[0] if values else None), loop.quit()))
     if not got:
@@ -85,11 +94,13 @@ def look(path: Path, width: int, pictures: Path | None = None) -> dict[str, Any]
     Args:
         path: of the page.
         width: of the window, in pixels.
-        pictures: where they go, one a screen from the top: the start of their names; None: none are taken.
+        pictures: where they go, one a screen from the top: the start of their names; None: none are
+            taken.
 
     Returns:
-        scroll and inner width, `wide`: elements that stick out, `covered`: texts of a drawing over each other, `smallest_text` of all
-        drawings in pixels, `dark`: what the page was told, `ran`: window.ran, which only a script can set, `refused`: what it asked for.
+        scroll and inner width, `wide`: elements that stick out, `covered`: texts of a drawing over
+        each other, `smallest_text` of all drawings in pixels, `dark`: what the page was told,
+        `ran`: window.ran, which only a script can set, `refused`: what it asked for.
     """
     app = QApplication.instance() or QApplication(["page"])  # must live as long as the view
     url = QUrl.fromLocalFile(str(path.resolve()))
@@ -98,7 +109,10 @@ def look(path: Path, width: int, pictures: Path | None = None) -> dict[str, Any]
     page, view = QWebEnginePage(profile), QWebEngineView()
     view.setPage(page)
     view.settings().setAttribute(QWebEngineSettings.WebAttribute.ShowScrollBars, False)
-    view.settings().setAttribute(QWebEngineSettings.WebAttribute.LocalContentCanAccessRemoteUrls, True)  # the gate is to see all it wants
+    # the gate is to see all it wants
+    view.settings().setAttribute(
+        QWebEngineSettings.WebAttribute.LocalContentCanAccessRemoteUrls, True
+    )
     view.resize(width, SCREEN)
     view.show()
     try:
@@ -119,7 +133,9 @@ def look(path: Path, width: int, pictures: Path | None = None) -> dict[str, Any]
 def _pictures(view: QWebEngineView, height: int, stem: Path) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     for number, top in enumerate(range(0, height, SCREEN), 1):
-        waited(lambda done, top=top: view.page().runJavaScript(f"window.scrollTo(0, {top}); 1", done))
+        waited(
+            lambda done, top=top: view.page().runJavaScript(f"window.scrollTo(0, {top}); 1", done)
+        )
         _pause(0.4)
         view.grab().save(f"{stem}-{number}.png")
 
@@ -131,7 +147,9 @@ def _pause(seconds: float) -> None:
 def faults(found: dict[str, Any]) -> list[str]:
     """Gives, in words, what is wrong with what `look` found."""
     told = [f"sticks out: {name}" for name in found["wide"][:5]]
-    told += [f"wider than the window: {found['scroll']} > {found['inner']} pixels"] * (found["scroll"] > found["inner"])
+    told += [f"wider than the window: {found['scroll']} > {found['inner']} pixels"] * (
+        found["scroll"] > found["inner"]
+    )
     told += [f"covers: {pair}" for pair in found["covered"][:5]]
     smallest = found["smallest_text"] or SMALLEST_TEXT  # None: a page without drawings
     told += [f"text of {smallest:.1f} pixels in a drawing"] * (smallest < SMALLEST_TEXT)
@@ -140,12 +158,28 @@ def faults(found: dict[str, Any]) -> list[str]:
 
 
 def look_all(path: Path, out: Path | None = None) -> dict[str, dict[str, Any]]:
-    """Gives what `look` finds for each width and scheme, as "390 dark" -> found; pictures go to the folder `out`."""
+    """Gives what `look` finds for each width and scheme, as "390 dark" -> found; pictures go to the
+    folder `out`.
+    """
     results = {}
     for scheme, number in SCHEMES.items():
         flags = f"{os.environ.get('QTWEBENGINE_CHROMIUM_FLAGS', '')} --blink-settings=preferredColorScheme={number}"
-        command = [sys.executable, "-m", "benchmarks.page", str(path), "--scheme", scheme, *(["--out", str(out)] if out else [])]
-        done = subprocess.run(command, env={**os.environ, "QTWEBENGINE_CHROMIUM_FLAGS": flags}, capture_output=True, text=True, check=False)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.page",
+            str(path),
+            "--scheme",
+            scheme,
+            *(["--out", str(out)] if out else []),
+        ]
+        done = subprocess.run(
+            command,
+            env={**os.environ, "QTWEBENGINE_CHROMIUM_FLAGS": flags},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             raise RuntimeError(f"the browser ended with {done.returncode}: {done.stderr[-2000:]}")
         results |= json.loads(done.stdout.splitlines()[-1])
@@ -161,13 +195,31 @@ def main() -> None:
     args = parser.parse_args()
     if args.scheme:
         stem = args.out / args.page.stem if args.out else None
-        names = {width: stem and stem.with_name(f"{stem.name}-{width}-{args.scheme}") for width in WIDTHS}
-        print(json.dumps({f"{width} {args.scheme}": look(args.page, width, name) for width, name in names.items()}))
+        names = {
+            width: stem and stem.with_name(f"{stem.name}-{width}-{args.scheme}") for width in WIDTHS
+        }
+        print(
+            json.dumps(
+                {
+                    f"{width} {args.scheme}": look(args.page, width, name)
+                    for width, name in names.items()
+                }
+            )
+        )
         return
     results = look_all(args.page, args.out)
     for name, found in results.items():
-        print(f"{name:<11}{found['height']:>6} px high, smallest text {found['smallest_text'] or 0:.1f} px: {faults(found) or 'well'}")
-    print(json.dumps({"page": str(args.page), "faults": {name: faults(found) for name, found in results.items()}}))
+        print(
+            f"{name:<11}{found['height']:>6} px high, smallest text {found['smallest_text'] or 0:.1f} px: {faults(found) or 'well'}"
+        )
+    print(
+        json.dumps(
+            {
+                "page": str(args.page),
+                "faults": {name: faults(found) for name, found in results.items()},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What each probe calls recall: a finished planted world's teacher asked again, judged by the world's key."""
+"""What each probe calls recall: a finished planted world's teacher asked again, judged by the
+world's key.
+"""
 
 import argparse
 import tempfile
@@ -30,27 +32,56 @@ def main() -> None:
     inputs = Inputs(load_recipe(args.run / "recipe.yaml", on), work)
     with tempfile.TemporaryDirectory() as folder:
         seconds = clock(lambda: Filtering(inputs.recipe, work, inputs).ask(Path(folder)))
-        said = [row for path in sorted(Path(folder).glob(asked_path(Path(), 0).name.replace("00000", "*"))) for row in read_shard(path)]
+        said = [
+            row
+            for path in sorted(Path(folder).glob(asked_path(Path(), 0).name.replace("00000", "*")))
+            for row in read_shard(path)
+        ]
     traces = {trace.id: trace for trace in iter_traces(inputs.traces())}
     rows = table(said, traces, inputs.need_world())
-    shown = [row | {name: _share(found) for name, found in row.items() if isinstance(found, dict)} for row in rows]
+    shown = [
+        row | {name: _share(found) for name, found in row.items() if isinstance(found, dict)}
+        for row in rows
+    ]
     print_table(shown)
-    gaps = [(row["surprise_nats"], _is_fact(traces[row["id"]], inputs)) for row in said if row["surprise_nats"] is not None]
-    recalled, thought = ([gap for gap, is_fact in gaps if is_fact == wanted] for wanted in (True, False))
-    print_json({"rows": rows, "seconds": round(seconds, 1), "questions": len(said), "surprise_auroc": auroc(recalled, thought)})
+    gaps = [
+        (row["surprise_nats"], _is_fact(traces[row["id"]], inputs))
+        for row in said
+        if row["surprise_nats"] is not None
+    ]
+    recalled, thought = (
+        [gap for gap, is_fact in gaps if is_fact == wanted] for wanted in (True, False)
+    )
+    print_json(
+        {
+            "rows": rows,
+            "seconds": round(seconds, 1),
+            "questions": len(said),
+            "surprise_auroc": auroc(recalled, thought),
+        }
+    )
 
 
-def table(said: Sequence[dict[str, Any]], traces: dict[str, Trace], world: World) -> list[dict[str, Any]]:
-    """By source: traces, and for each probe the share that it calls recall among those it could be asked about."""
+def table(
+    said: Sequence[dict[str, Any]], traces: dict[str, Trace], world: World
+) -> list[dict[str, Any]]:
+    """By source: traces, and for each probe the share that it calls recall among those it could be
+    asked about.
+    """
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in said:
         trace = traces[row["id"]]
         told = " behind statements" if trace.messages[-2]["content"].count(". ") else ""
-        kind = f"{'fact' if stated(trace, world) else 'invented'}{told}" if trace.source in ASKED else "told"
+        kind = (
+            f"{'fact' if stated(trace, world) else 'invented'}{told}"
+            if trace.source in ASKED
+            else "told"
+        )
         groups[f"{kind}: {trace.source}"].append(row)
     names = [*SPOKEN, "surprise"]
     return [
-        {"source": source, "traces": len(rows)} | {name: _interval([row[name] for row in rows if row[name] is not None]) for name in names}
+        {"source": source, "traces": len(rows)}
+        | {name: _interval([row[name] for row in rows if row[name] is not None]) for name in names}
         for source, rows in sorted(groups.items())
     ]
 
@@ -64,7 +95,9 @@ def _share(found: dict[str, float]) -> str:
 
 
 def _is_fact(trace: Trace, inputs: Inputs) -> bool:
-    return trace.source in ASKED and stated(replace(trace, spans=[]), inputs.need_world()) is not None
+    return (
+        trace.source in ASKED and stated(replace(trace, spans=[]), inputs.need_world()) is not None
+    )
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
@@ -79,13 +112,23 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
             end += 1
         ranks += sum(kind for _, kind in order[place:end]) * (place + end + 1) / 2
         place = end
-    return round((ranks - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)), 4)
+    return round(
+        (ranks - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)), 4
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
-    parser.add_argument("run", type=Path, help="a run folder with a finished generate stage on the planted world, and its teacher")
-    parser.add_argument("--reference", type=Path, help="folder of a model that knows no facts, such as RUN/distill/student")
+    parser.add_argument(
+        "run",
+        type=Path,
+        help="a run folder with a finished generate stage on the planted world, and its teacher",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        help="folder of a model that knows no facts, such as RUN/distill/student",
+    )
     return parser.parse_args()
 
 

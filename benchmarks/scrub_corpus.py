@@ -1,6 +1,8 @@
-"""Texts with planted facts whose places are known: sentence templates in five registers, filled from a seed.
+"""Texts with planted facts whose places are known: sentence templates in five registers, filled
+from a seed.
 
-Half of the templates, by hash, are held out: what a detector misses in them is counted, and was not looked at when it was written.
+Half of the templates, by hash, are held out: what a detector misses in them is counted, and was not
+looked at when it was written.
 """
 
 import hashlib
@@ -13,11 +15,23 @@ from pathlib import Path
 from benchmarks.scrub_entities import COUNTED, Values
 
 TEMPLATES = Path(__file__).with_name("scrub_templates.txt")
-KINDS = {"person": "person", "place": "place", "org": "organisation", "date": "date", "quantity": "quantity", "title": "title"}
+KINDS = {
+    "person": "person",
+    "place": "place",
+    "org": "organisation",
+    "date": "date",
+    "quantity": "quantity",
+    "title": "title",
+}
 OPEN_PROMPTS = (
-    "Tell me something that I do not know yet.", "Write one line for a school magazine.", "What comes to your mind?",
-    "Continue the text.", "Give an example.", "Which one is it? Think aloud.", "Please answer the question from the lecture.",
-)  # fmt: skip
+    "Tell me something that I do not know yet.",
+    "Write one line for a school magazine.",
+    "What comes to your mind?",
+    "Continue the text.",
+    "Give an example.",
+    "Which one is it? Think aloud.",
+    "Please answer the question from the lecture.",
+)
 _SLOT = re.compile(r"\{(person|place|org|date|quantity|title)2?\}")
 _SMALL_WORDS = frozenset(  # they say nothing by themselves
     "the of and a an in on at for to with from by between dr sir".split()
@@ -78,7 +92,10 @@ def fill(template: Template, values: Values) -> tuple[str, list[Fact]]:
         value = values.draw(slot[1], text)
         if not text.strip('|*_#>-`" ') and value[0].islower():
             value = value[0].upper() + value[1:]
-        stated = value.removesuffix(f" {value.split()[-1]}") if value.split()[-1] in COUNTED else value  # what is counted is no part of it
+        # what is counted is no part of it
+        stated = (
+            value.removesuffix(f" {value.split()[-1]}") if value.split()[-1] in COUNTED else value
+        )
         facts.append(Fact(len(text), len(text) + len(stated), KINDS[slot[1]]))
         text, at = text + value, slot.end()
     return text + template.text[at:], facts
@@ -89,11 +106,19 @@ def _framed(template: Template, text: str, facts: list[Fact]) -> tuple[str, tupl
     if template.register != "thinking":
         return text, tuple(facts)
     opening = "<think>\n"
-    moved = tuple(Fact(fact.start + len(opening), fact.end + len(opening), fact.kind) for fact in facts)
+    moved = tuple(
+        Fact(fact.start + len(opening), fact.end + len(opening), fact.kind) for fact in facts
+    )
     return f"{opening}{text}\n</think>\n\nI hope that this helps.", moved
 
 
 def covered(text: str, fact: Fact, spans: list[tuple[int, int]]) -> bool:
     """Whether every word of a fact, small ones such as "of" aside, lies in a span."""
-    words = [match for match in _WORD.finditer(text, fact.start, fact.end) if match.group().lower() not in _SMALL_WORDS]
-    return all(any(start <= word.start() and word.end() <= end for start, end in spans) for word in words)
+    words = [
+        match
+        for match in _WORD.finditer(text, fact.start, fact.end)
+        if match.group().lower() not in _SMALL_WORDS
+    ]
+    return all(
+        any(start <= word.start() and word.end() <= end for start, end in spans) for word in words
+    )

@@ -1,4 +1,6 @@
-"""What the benchmarks share: timing in turns, peak memory, a table for people and a last line for programs."""
+"""What the benchmarks share: timing in turns, peak memory, a table for people and a last line for
+programs.
+"""
 
 import gc
 import json
@@ -34,8 +36,11 @@ class Times:
         return median(self.seconds)
 
 
-def take_turns(calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, Times]:
-    """Times callables in interleaved rounds, so that a slow minute hits all of them, after one round that does not count.
+def take_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, device: str = "cpu"
+) -> dict[str, Times]:
+    """Times callables in interleaved rounds, so that a slow minute hits all of them, after one
+    round that does not count.
 
     Each round starts with another callable: none is always the one that runs after the largest.
 
@@ -74,14 +79,16 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-# --- memory -------------------------------------------------------------------------------------------------------------
+# --- memory
+# -------------------------------------------------------------------------------------------------------------
 
 
 def extra_peak_mb(call: Callable[[], object], device: str = "cpu") -> float:
     """How far memory rises during a call above where it stood before, in MB of 2**20 bytes.
 
-    On a CPU it is the resident set of this process: call it in a fresh one (`fresh_process`), since memory that was freed but not given
-    back would hide the rise, and after a tiny warm-up, since libraries load parts of themselves at first use.
+    On a CPU it is the resident set of this process: call it in a fresh one (`fresh_process`), since
+    memory that was freed but not given back would hide the rise, and after a tiny warm-up, since
+    libraries load parts of themselves at first use.
     """
     gc.collect()
     if device == "cuda":
@@ -100,20 +107,25 @@ def extra_peak_mb(call: Callable[[], object], device: str = "cpu") -> float:
 
 
 def forget_peak() -> None:
-    """Makes the peak of this process start anew; without /proc the peak of the imports and inputs stays a lower bound."""
+    """Makes the peak of this process start anew; without /proc the peak of the imports and inputs
+    stays a lower bound.
+    """
     if CLEAR.exists():
         CLEAR.write_text("5")  # man 5 proc: resets VmHWM
 
 
 def rss_mb() -> float:
-    """Resident memory of this process now; where the system does not say (no /proc), its peak so far."""
+    """Resident memory of this process now; where the system does not say (no /proc), its peak so
+    far.
+    """
     return status_mb("VmRSS") if STATUS.exists() else peak_rss_mb()
 
 
 def peak_rss_mb() -> float:
     """Largest resident memory of this process so far, MB of 2**20 bytes.
 
-    VmHWM, where there is one: ru_maxrss of a child begins at what its parent held when it was started.
+    VmHWM, where there is one: ru_maxrss of a child begins at what its parent held when it was
+    started.
     """
     if STATUS.exists():
         return status_mb("VmHWM")
@@ -129,23 +141,33 @@ def status_mb(name: str) -> float:
 
 def fresh_process(module: str, words: Sequence[str]) -> dict[str, Any]:
     """The JSON object that `python -m module words` prints last; leaves the program if it fails."""
-    done = subprocess.run([sys.executable, "-m", module, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *words], capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        sys.exit(f"{module} {' '.join(words)} left with {done.returncode}:\n{done.stderr[-TAIL_CHARACTERS:]}")
+        sys.exit(
+            f"{module} {' '.join(words)} left with {done.returncode}:\n{done.stderr[-TAIL_CHARACTERS:]}"
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# --- output -------------------------------------------------------------------------------------------------------------
+# --- output
+# -------------------------------------------------------------------------------------------------------------
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Aligned columns, one for every key of any row; numbers to the right, what a row lacks is a dash."""
+    """Aligned columns, one for every key of any row; numbers to the right, what a row lacks is a
+    dash.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[written(row.get(column)) for column in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     right = [not any(isinstance(row.get(column), str) for row in rows) for column in columns]
     for line in [columns, *cells]:
-        parts = (cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(line, widths, right, strict=True))
+        parts = (
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        )
         print("  ".join(parts).rstrip())
 
 
@@ -163,7 +185,8 @@ def print_json(found: Mapping[str, Any]) -> None:
 
 
 def use_threads(count: int) -> None:
-    """CPU threads of torch, and denormal numbers as 0: they slow the tails of a softmax down without changing a sum.
+    """CPU threads of torch, and denormal numbers as 0: they slow the tails of a softmax down
+    without changing a sum.
 
     Call it after every import: some libraries set the number themselves.
     """

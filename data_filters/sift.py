@@ -1,10 +1,13 @@
-"""The filter stage: what is worth teaching. Every trace ends in kept/ or, with a reason, in dropped/.
+"""The filter stage: what is worth teaching. Every trace ends in kept/ or, with a reason, in
+dropped/.
 
-Method. The source is cut into units. (1) A first pass over units reads each trace, judges its shape and its answer, finds its spans
-and writes its keys. (2) The keys of all units are merged: who repeats whom, which facts would be seen too often. (3) A second pass
-over units drops what was struck, takes ungrounded facts out of the rest and writes kept/ and dropped/. (4) What the units counted
-is merged into the report, the facts into knowledge/ and exposure/. Passes 1 and 3 are pure functions of a unit and run in any number
-of processes; merges hold sketches, never traces. Killed at any moment, a run goes on behind its last whole unit, to the same bytes.
+Method. The source is cut into units. (1) A first pass over units reads each trace, judges its shape
+and its answer, finds its spans and writes its keys. (2) The keys of all units are merged: who
+repeats whom, which facts would be seen too often. (3) A second pass over units drops what was
+struck, takes ungrounded facts out of the rest and writes kept/ and dropped/. (4) What the units
+counted is merged into the report, the facts into knowledge/ and exposure/. Passes 1 and 3 are pure
+functions of a unit and run in any number of processes; merges hold sketches, never traces. Killed
+at any moment, a run goes on behind its last whole unit, to the same bytes.
 """
 
 import json
@@ -57,13 +60,22 @@ class Job:
 
 
 def sift(
-    source: str | Path | Iterable[Trace], out: Path, stack: Stack, *, processes: int = 1, shard_rows: int = 2048,
-    asked: Path | None = None, progress: Callable[[int], None] = lambda _: None, settled: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:  # fmt: skip
-    """Writes out/kept, out/dropped, out/knowledge, out/exposure, out/report.json and report.html; returns the report.
+    source: str | Path | Iterable[Trace],
+    out: Path,
+    stack: Stack,
+    *,
+    processes: int = 1,
+    shard_rows: int = 2048,
+    asked: Path | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    settled: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Writes out/kept, out/dropped, out/knowledge, out/exposure, out/report.json and report.html;
+    returns the report.
 
-    Verification alone sees reference answers; every later filter gets the trace without. The number of processes changes no byte.
-    A run of other settings, or of another source, that left something in these folders is removed first.
+    Verification alone sees reference answers; every later filter gets the trace without. The number
+    of processes changes no byte. A run of other settings, or of another source, that left something
+    in these folders is removed first.
 
     Args:
         source: what `iter_traces` takes, or traces.
@@ -82,17 +94,27 @@ def sift(
     units = work.units(source, shard_rows)
     save_job(work.folder, Job(stack, units, out, asked))
     numbers = range(len(units))
-    run_pass(look, work.folder, [n for n in numbers if not work.looked(n).exists()], processes, progress)
+    run_pass(
+        look, work.folder, [n for n in numbers if not work.looked(n).exists()], processes, progress
+    )
     if not work.struck.exists():
         _strike(work, stack, len(units))
-    run_pass(settle, work.folder, [n for n in numbers if not work.settled(n).exists()], processes, settled)
+    run_pass(
+        settle,
+        work.folder,
+        [n for n in numbers if not work.settled(n).exists()],
+        processes,
+        settled,
+    )
     report = _merge(work, stack, len(units), source)
     work.close()
     return report
 
 
 def _strike(work: Workplace, stack: Stack, count: int) -> None:
-    """Pass 2: rows that repeat others or state a fact too often, each with the filter and the name of the first."""
+    """Pass 2: rows that repeat others or state a fact too often, each with the filter and the name
+    of the first.
+    """
     paths = [work.keys(number) for number in range(count)]
     struck = []
     for path in paths:
@@ -113,7 +135,10 @@ def _strike(work: Workplace, stack: Stack, count: int) -> None:
         places, firsts = beyond(paths, kind, most, struck, among_problems=among_problems)
         names = iter(names_of(paths, firsts))
         for unit, rows in by_unit(places):
-            work.strike(unit, work.struck_rows(unit) | {row: (name, str(next(names))) for row in rows.tolist()})
+            work.strike(
+                unit,
+                work.struck_rows(unit) | {row: (name, str(next(names))) for row in rows.tolist()},
+            )
     with replacing(work.struck) as partial:
         partial.write_text("done")
 
@@ -128,10 +153,18 @@ def _merge(work: Workplace, stack: Stack, count: int, source: object) -> dict[st
             knowledge.add(spans, trace_id)
     if not whole.tally.kept and not stack.report_only:
         raise ShardError(_nothing_kept(source, whole))
-    report = whole.report() | {"mode": "report_only" if stack.report_only else "filter", "facts": knowledge.close()}
+    report = whole.report() | {
+        "mode": "report_only" if stack.report_only else "filter",
+        "facts": knowledge.close(),
+    }
     ledgers = [work.ledger(number) for number in range(count)]
-    report["exposure"] = merge_ledgers(ledgers, work.fresh("exposure"), stack.epochs) | {"cap": stack.exposure_cap}
-    for name, text in (("report.json", json.dumps(report, indent=2, sort_keys=True) + "\n"), ("report.html", to_html(report))):
+    report["exposure"] = merge_ledgers(ledgers, work.fresh("exposure"), stack.epochs) | {
+        "cap": stack.exposure_cap
+    }
+    for name, text in (
+        ("report.json", json.dumps(report, indent=2, sort_keys=True) + "\n"),
+        ("report.html", to_html(report)),
+    ):
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return report

@@ -1,4 +1,6 @@
-"""Models and tokenizers: built from a shape, loaded from a hub id, a folder or an installed package, checked, saved."""
+"""Models and tokenizers: built from a shape, loaded from a hub id, a folder or an installed
+package, checked, saved.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -23,30 +25,62 @@ from recipes.errors import ModelError
 from recipes.schema import Lora, Model, Shape
 
 
-def build_config(shape: Shape, tokenizer: PreTrainedTokenizerBase | None) -> Qwen3Config | Qwen3MoeConfig:
-    """The transformers config of a shape, sized to a tokenizer (without one, for plans only: no embeddings to speak of)."""
-    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")} if tokenizer else {}
+def build_config(
+    shape: Shape, tokenizer: PreTrainedTokenizerBase | None
+) -> Qwen3Config | Qwen3MoeConfig:
+    """The transformers config of a shape, sized to a tokenizer (without one, for plans only: no
+    embeddings to speak of).
+    """
+    special = (
+        {
+            name: getattr(tokenizer, name)
+            for name in ("pad_token_id", "eos_token_id", "bos_token_id")
+        }
+        if tokenizer
+        else {}
+    )
     shared = dict(
-        vocab_size=len(tokenizer) if tokenizer else 1, hidden_size=shape.hidden_size, num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads, num_key_value_heads=shape.num_kv_heads, head_dim=shape.head_size,
-        max_position_embeddings=shape.max_position_tokens, tie_word_embeddings=shape.tie_embeddings,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta}, **special,
-    )  # fmt: skip
+        vocab_size=len(tokenizer) if tokenizer else 1,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.num_layers,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads,
+        head_dim=shape.head_size,
+        max_position_embeddings=shape.max_position_tokens,
+        tie_word_embeddings=shape.tie_embeddings,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        **special,
+    )
     if shape.family == "qwen3":
         return Qwen3Config(intermediate_size=shape.intermediate_size, **shared)
     return Qwen3MoeConfig(
-        intermediate_size=shape.intermediate_size * shape.experts_per_token, moe_intermediate_size=shape.intermediate_size,
-        num_experts=shape.num_experts, num_experts_per_tok=shape.experts_per_token, norm_topk_prob=True, **shared,
-    )  # fmt: skip
+        intermediate_size=shape.intermediate_size * shape.experts_per_token,
+        moe_intermediate_size=shape.intermediate_size,
+        num_experts=shape.num_experts,
+        num_experts_per_tok=shape.experts_per_token,
+        norm_topk_prob=True,
+        **shared,
+    )
 
 
 def build_model(
-    shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int, dtype: str = "float32", attention: str = "sdpa"
+    shape: Shape,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    seed: int,
+    dtype: str = "float32",
+    attention: str = "sdpa",
 ) -> PreTrainedModel:
-    """A freshly initialised model; the same weights for the same seed, whatever was drawn before."""
+    """A freshly initialised model; the same weights for the same seed, whatever was drawn
+    before.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(build_config(shape, tokenizer), attn_implementation=attention, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_config(
+            build_config(shape, tokenizer),
+            attn_implementation=attention,
+            dtype=getattr(torch, dtype),
+        )
     model.generation_config = _generation_config(tokenizer)
     return model
 
@@ -55,19 +89,26 @@ def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel
     """The weights of `folder` (a stage's result) or of spec.path.
 
     Raises:
-        ModelError: nothing loadable there, or an attention kernel was asked for that is not installed.
+        ModelError: nothing loadable there, or an attention kernel was asked for that is not
+            installed.
     """
     source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, spec.dtype), attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code,
-            use_safetensors=None if spec.gguf_file else True, **extra,
-        )  # fmt: skip
+            source,
+            dtype=getattr(torch, spec.dtype),
+            attn_implementation=spec.attention,
+            trust_remote_code=spec.trust_remote_code,
+            use_safetensors=None if spec.gguf_file else True,
+            **extra,
+        )
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
     if (
         spec.gguf_file and not folder
-    ):  # transformers has unpacked the weights to plain ones, but still calls them quantized and refuses to save
+        # transformers has unpacked the weights to plain ones, but still calls them quantized and
+        # refuses to save
+    ):
         model.hf_quantizer = None
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
@@ -82,14 +123,20 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
     """
     source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, trust_remote_code=spec.trust_remote_code, **extra
+        )
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"tokenizer {source}: {str(fault).splitlines()[0]}") from fault
     if tokenizer.chat_template is None:
-        raise ModelError(f"tokenizer {source} has no chat template; name an instruct model or put a chat_template.jinja beside it")
+        raise ModelError(
+            f"tokenizer {source} has no chat template; name an instruct model or put a chat_template.jinja beside it"
+        )
     for name, token in (("eos_token", spec.eos_token), ("pad_token", spec.pad_token)):
         if token is not None and token not in tokenizer.get_vocab():
-            raise ModelError(f"tokenizer {source} has no token {token!r}, which the recipe names as its {name}")
+            raise ModelError(
+                f"tokenizer {source} has no token {token!r}, which the recipe names as its {name}"
+            )
         if token is not None:
             setattr(tokenizer, name, token)
     if tokenizer.pad_token_id is None:
@@ -98,7 +145,9 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
 
 
 def resolve(spec: Model) -> str:
-    """spec.path as transformers takes it; package:NAME becomes the folder of that installed package."""
+    """spec.path as transformers takes it; package:NAME becomes the folder of that installed
+    package.
+    """
     path = str(spec.path)
     if not path.startswith("package:"):
         return path
@@ -121,7 +170,11 @@ def weights_folder(spec: Model, folder: Path | str | None = None) -> Path:
     if source.is_dir():
         return source
     try:
-        return Path(snapshot_download(str(source), revision=spec.revision, allow_patterns=["*.safetensors", "*.json"]))
+        return Path(
+            snapshot_download(
+                str(source), revision=spec.revision, allow_patterns=["*.safetensors", "*.json"]
+            )
+        )
     except (OSError, ValueError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
 
@@ -145,14 +198,19 @@ def check_pair(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, nam
     """
     rows, ids = int(config.get_text_config().vocab_size), len(tokenizer)
     if ids > rows:
-        raise ModelError(f"{name}: the tokenizer has {ids} ids, the model {rows} embeddings; they do not belong together")
+        raise ModelError(
+            f"{name}: the tokenizer has {ids} ids, the model {rows} embeddings; they do not belong together"
+        )
     return f"{ids} in {rows} rows"
 
 
-def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, rows: tuple[int, int]) -> int:
+def shared_vocabulary(
+    teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase, rows: tuple[int, int]
+) -> int:
     """How many ids a divergence runs over: those that both output matrices have.
 
-    Models of one family pad their vocabularies to different lengths; that is well as long as no token stands in the difference.
+    Models of one family pad their vocabularies to different lengths; that is well as long as no
+    token stands in the difference.
 
     Args:
         rows: of the output matrices of teacher and student.
@@ -161,7 +219,9 @@ def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
         ModelError: ids mean different things, or a token lies beyond one of the matrices.
     """
     if teacher.get_vocab() != student.get_vocab():
-        other = len({token for token, _ in teacher.get_vocab().items() ^ student.get_vocab().items()})
+        other = len(
+            {token for token, _ in teacher.get_vocab().items() ^ student.get_vocab().items()}
+        )
         raise ModelError(
             f"teacher and student name tokens differently ({len(teacher)} and {len(student)} tokens, {other} of them differ); a "
             "divergence needs one vocabulary: choose a student of the teacher's family, or set distill.divergence: none"
@@ -175,8 +235,11 @@ def shared_vocabulary(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
     return shared
 
 
-def load_config(spec: Model, folder: Path | str | None = None, tokenizer: PreTrainedTokenizerBase | None = None) -> PretrainedConfig:
-    """A model's config alone; of a shape that is yet to be built, with the tokenizer that it will have.
+def load_config(
+    spec: Model, folder: Path | str | None = None, tokenizer: PreTrainedTokenizerBase | None = None
+) -> PretrainedConfig:
+    """A model's config alone; of a shape that is yet to be built, with the tokenizer that it will
+    have.
 
     Raises:
         ModelError: no config there.
@@ -194,16 +257,27 @@ def check_lora_targets(model: PreTrainedModel, lora: Lora) -> list[str]:
     """The adapters' modules; a model on the meta device will do.
 
     Raises:
-        ModelError: one does not exist, or is an embedding or output matrix: the loss reads the output matrix itself, past any adapter, and
-            where embeddings are tied they are the same tensor.
+        ModelError: one does not exist, or is an embedding or output matrix: the loss reads the
+            output matrix itself, past any adapter, and where embeddings are tied they are the same
+            tensor.
     """
     modules = {name: (name.rpartition(".")[2], module) for name, module in model.named_modules()}
-    matrices = {last for last, module in modules.values() if module in (model.get_input_embeddings(), model.get_output_embeddings())}
-    linear = sorted({last for last, module in modules.values() if isinstance(module, nn.Linear)} - matrices)
-    missing = [target for target in lora.targets if target not in {last for last, _ in modules.values()}]
+    matrices = {
+        last
+        for last, module in modules.values()
+        if module in (model.get_input_embeddings(), model.get_output_embeddings())
+    }
+    linear = sorted(
+        {last for last, module in modules.values() if isinstance(module, nn.Linear)} - matrices
+    )
+    missing = [
+        target for target in lora.targets if target not in {last for last, _ in modules.values()}
+    ]
     refused = [target for target in lora.targets if target in matrices]
     if missing:
-        raise ModelError(f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}")
+        raise ModelError(
+            f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}"
+        )
     if refused:
         raise ModelError(
             f"models.student.lora.targets: {', '.join(refused)} takes no adapter, the loss reads the output matrix itself; "
@@ -224,7 +298,11 @@ def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         config = LoraConfig(
-            r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets, task_type="CAUSAL_LM"
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.targets,
+            task_type="CAUSAL_LM",
         )
         return get_peft_model(model, config)
 
@@ -238,7 +316,9 @@ def with_adapter(model: PreTrainedModel, folder: Path | str) -> nn.Module:
     from peft import PeftModel
 
     if not (Path(folder) / "adapter_config.json").exists():
-        raise ModelError(f"adapter {folder}: no adapter_config.json there; name a folder that a sleep or a LoRA training wrote")
+        raise ModelError(
+            f"adapter {folder}: no adapter_config.json there; name a folder that a sleep or a LoRA training wrote"
+        )
     try:
         return PeftModel.from_pretrained(model, str(folder)).eval()
     except (OSError, ValueError, RuntimeError) as fault:
@@ -246,12 +326,18 @@ def with_adapter(model: PreTrainedModel, folder: Path | str) -> nn.Module:
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """A folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load; safetensors only."""
+    """A folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load;
+    safetensors only.
+    """
     model.generation_config = _generation_config(tokenizer)
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
 
 
 def _generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
-    known: dict[str, Any] = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "do_sample": False}
+    known: dict[str, Any] = {
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "do_sample": False,
+    }
     return GenerationConfig(**known)

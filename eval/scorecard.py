@@ -1,4 +1,5 @@
-"""The scorecard: what each contender can do and what it knows, side by side, with intervals and paired differences.
+"""The scorecard: what each contender can do and what it knows, side by side, with intervals and
+paired differences.
 
 A metric whose suite or mode was not asked is absent, never zero.
 """
@@ -13,12 +14,26 @@ import numpy as np
 
 from eval.report.html import to_html
 from eval.report.tables import to_markdown, to_terminal
-from eval.scores.answer_table import ARITHMETIC, OPEN_SUITES, Columns, main_answers, read_answers, select
+from eval.scores.answer_table import (
+    ARITHMETIC,
+    OPEN_SUITES,
+    Columns,
+    main_answers,
+    read_answers,
+    select,
+)
 from eval.scores.calibration import Curve, calibration
 from eval.scores.calibration import curves as confidence_curves
 from eval.scores.effort import curves as effort_curves
 from eval.scores.effort import need_slope, under_budgets
-from eval.scores.intervals import Entry, detectable_between, entry, mcnemar, paired_bootstrap, unpaired_bootstrap
+from eval.scores.intervals import (
+    Entry,
+    detectable_between,
+    entry,
+    mcnemar,
+    paired_bootstrap,
+    unpaired_bootstrap,
+)
 from eval.scores.lookup_use import lookup
 from eval.scores.outcomes import Entries, accuracies, economy, honesty, stream
 from eval.scores.pass_at_k import several_tries, template_collapse
@@ -30,7 +45,8 @@ __all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
 
 RECALL_SUITES = ("recall", "recall_teacher_only")
-NEAR_NEVER = 0.05  # a teacher that knows less than this above never-trained facts has no recall to retain
+# a teacher that knows less than this above never-trained facts has no recall to retain
+NEAR_NEVER = 0.05
 
 
 def build_scorecard(
@@ -42,12 +58,15 @@ def build_scorecard(
     seed: int,
     chance: float = 0.0,
 ) -> Scorecard:
-    """Gives the scorecard of a run; the same answers in any order and the same seed give the same numbers.
+    """Gives the scorecard of a run; the same answers in any order and the same seed give the same
+    numbers.
 
     Args:
-        answers: one mapping an answer, or one mapping of columns; rows of contenders that are not listed are left out.
+        answers: one mapping an answer, or one mapping of columns; rows of contenders that are not
+            listed are left out.
         recipe: name of the recipe.
-        contenders: in the order of display; `teacher`, `student` and `control` have a part in pairs and headline.
+        contenders: in the order of display; `teacher`, `student` and `control` have a part in pairs
+            and headline.
         bootstrap: resamples of an interval.
         seed: of the resampling.
         chance: reasoning accuracy of a guesser, 0..1, taken off both sides of reasoning_retained.
@@ -66,16 +85,42 @@ def build_scorecard(
     curves: dict[str, dict[str, Curve]] = {}
     for contender, sheet in sheets.items():
         recalls, entries = _closed_book(sheet, bootstrap, seed)
-        entries = {**accuracies(sheet), **entries, **honesty(sheet, bootstrap, seed), **economy(sheet, bootstrap, seed)}
+        entries = {
+            **accuracies(sheet),
+            **entries,
+            **honesty(sheet, bootstrap, seed),
+            **economy(sheet, bootstrap, seed),
+        }
         teachers = "teacher" if contender != "teacher" and "teacher" in sheets else None
-        entries |= _where_told(everything[contender], sheet, everything.get(teachers), bootstrap, seed)
+        entries |= _where_told(
+            everything[contender], sheet, everything.get(teachers), bootstrap, seed
+        )
         _put(metrics, contender, entries)
-        _put(curves, contender, confidence_curves(sheet, sheets.get(teachers)) | effort_curves(everything[contender], sheet, entries))
-        _put(paired, f"{contender}-never_trained", {suite: recall.minus_never for suite, recall in recalls.items()})
-        _put(paired, f"{contender}-never_trained", {"recall_generated": _generated_minus_never(sheet, bootstrap, seed)})
+        _put(
+            curves,
+            contender,
+            confidence_curves(sheet, sheets.get(teachers))
+            | effort_curves(everything[contender], sheet, entries),
+        )
+        _put(
+            paired,
+            f"{contender}-never_trained",
+            {suite: recall.minus_never for suite, recall in recalls.items()},
+        )
+        _put(
+            paired,
+            f"{contender}-never_trained",
+            {"recall_generated": _generated_minus_never(sheet, bootstrap, seed)},
+        )
     for first, second in pairs(contenders):
-        _put(paired, f"{first}-{second}", _differences(sheets[first], sheets[second], bootstrap, seed))
-    headlines = {name: _headline(metrics, paired, name, chance) for name in contenders if name != "teacher"}
+        _put(
+            paired,
+            f"{first}-{second}",
+            _differences(sheets[first], sheets[second], bootstrap, seed),
+        )
+    headlines = {
+        name: _headline(metrics, paired, name, chance) for name in contenders if name != "teacher"
+    }
     return {
         "schema": 1,
         "recipe": recipe,
@@ -85,12 +130,18 @@ def build_scorecard(
         "paired": paired,
         "headline": {**headlines.get("student", {}), "separation_octaves": None},
         "headline_by_contender": headlines,
-        "statistics": {"bootstrap": bootstrap, "seed": seed, "confidence": 0.95, "reasoning_chance": chance},
+        "statistics": {
+            "bootstrap": bootstrap,
+            "seed": seed,
+            "confidence": 0.95,
+            "reasoning_chance": chance,
+        },
     }
 
 
 def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
-    """Puts equivalent sizes into a scorecard; the headline is how many octaves farther apart the student is than the reference.
+    """Puts equivalent sizes into a scorecard; the headline is how many octaves farther apart the
+    student is than the reference.
 
     Args:
         card: from build_scorecard.
@@ -101,13 +152,17 @@ def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
     card["headline"]["separation_octaves"] = change and change["value"]
 
 
-def save_scorecard(card: Scorecard, folder: str | os.PathLike[str], samples: Iterable[Mapping[str, Any]] = ()) -> None:
-    """Writes scorecard.json, scorecard.md and report.html, each by rename; the same card gives the same bytes.
+def save_scorecard(
+    card: Scorecard, folder: str | os.PathLike[str], samples: Iterable[Mapping[str, Any]] = ()
+) -> None:
+    """Writes scorecard.json, scorecard.md and report.html, each by rename; the same card gives the
+    same bytes.
 
     Args:
         card: from build_scorecard.
         folder: made where absent.
-        samples: a few answers to show in report.html, rows as build_scorecard takes them, with an optional `prompt`.
+        samples: a few answers to show in report.html, rows as build_scorecard takes them, with an
+            optional `prompt`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,8 +184,12 @@ def _put(into: dict[str, dict[str, Any]], column: str, found: Mapping[str, Any])
             into.setdefault(name, {})[column] = one
 
 
-def _where_told(sheet: Columns, main: Columns, teacher: Columns | None, bootstrap: int, seed: int) -> Entries:
-    """What needs more than the plain columns: confidence, difficulty, several tries, token caps, a base to look things up in."""
+def _where_told(
+    sheet: Columns, main: Columns, teacher: Columns | None, bootstrap: int, seed: int
+) -> Entries:
+    """What needs more than the plain columns: confidence, difficulty, several tries, token caps, a
+    base to look things up in.
+    """
     return {
         **calibration(main),
         "need_slope": need_slope(main),
@@ -148,20 +207,27 @@ def _facts(sheet: Columns, suite: str) -> Facts | None:
 
 def _closed_book(sheet: Columns, bootstrap: int, seed: int) -> tuple[dict[str, Recall], Entries]:
     """Recall of each closed-book suite, and every number that comes of it."""
-    trained, never, teacher_only = (_facts(sheet, suite) for suite in ("recall", "recall_never_trained", "recall_teacher_only"))
+    trained, never, teacher_only = (
+        _facts(sheet, suite) for suite in ("recall", "recall_never_trained", "recall_teacher_only")
+    )
     suites = {"recall": (trained, trained), "recall_teacher_only": (teacher_only, teacher_only)}
     for exposure, facts in trained.by_exposure().items() if trained else ():
-        suites[f"recall/exposure_{exposure}"] = (facts, facts)  # luck within a class depends on the values of that class
+        # luck within a class depends on the values of that class
+        suites[f"recall/exposure_{exposure}"] = (facts, facts)
     recalls = {
         name: found
         for name, (facts, frequent) in suites.items()
-        if facts and (found := measure(facts, frequent, never, resamples=bootstrap, seed=stream(seed, name)))
+        if facts
+        and (found := measure(facts, frequent, never, resamples=bootstrap, seed=stream(seed, name)))
     }
     entries: Entries = {name: found.recall for name, found in recalls.items()}
     entries["recall_generated"] = trained.generated() if trained else None
     entries["recall_never_trained"] = never.generated() if never else None
     if "recall" in recalls:
-        entries |= {"forced_choice": recalls["recall"].choice, "forced_choice_floor": recalls["recall"].floor}
+        entries |= {
+            "forced_choice": recalls["recall"].choice,
+            "forced_choice_floor": recalls["recall"].floor,
+        }
     return {suite: recalls[suite] for suite in RECALL_SUITES if suite in recalls}, entries
 
 
@@ -170,29 +236,43 @@ def _generated_minus_never(sheet: Columns, bootstrap: int, seed: int) -> Entry |
     if not (trained and never and trained.best_mode() and never.best_mode()):
         return None
     first, second = (facts.rates(facts.best_mode()) for facts in (trained, never))
-    apart = unpaired_bootstrap(first, second, resamples=bootstrap, seed=stream(seed, "recall_generated"))
+    apart = unpaired_bootstrap(
+        first, second, resamples=bootstrap, seed=stream(seed, "recall_generated")
+    )
     return entry(apart, trained.answers[trained.best_mode()].sum(), len(first))
 
 
 def pairs(contenders: list[str]) -> list[tuple[str, str]]:
-    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of them), student with control,
-    what was edited with arms and with its own controls.
+    """Who is compared: everybody with the teacher (without one, evaluate.models with the first of
+    them), student with control, what was edited with arms and with its own controls.
     """
     outside = [name for name in contenders if name not in ("teacher", "base", *ARMS, *EDITED)]
-    reference, compared = ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
+    reference, compared = (
+        ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
+    )
     against = [(name, reference) for name in compared if name != reference]
-    further = [("student", "control"), ("edited", "student"), ("edited", "control"), ("edited", EDITED[1])]
+    further = [
+        ("student", "control"),
+        ("edited", "student"),
+        ("edited", "control"),
+        ("edited", EDITED[1]),
+    ]
     further += [(EDITED[1], one) for one in ("control", *EDITED[2:])]
     return against + [pair for pair in further if set(pair) <= set(contenders)]
 
 
 def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> Entries:
     """Paired differences on the questions that both answered."""
-    free = {suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)] for suite in (*OPEN_SUITES, "basics")}
+    free = {
+        suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)]
+        for suite in (*OPEN_SUITES, "basics")
+    }
     recall = [_best_elicitation(sheet) for sheet in (first, second)]
     counted = [select(sheet, family=ARITHMETIC) for sheet in free["reasoning"]]
     compared = {**free, "arithmetic": counted, "recall_generated": recall}
-    return {name: difference(*both, bootstrap, stream(seed, name)) for name, both in compared.items()}
+    return {
+        name: difference(*both, bootstrap, stream(seed, name)) for name, both in compared.items()
+    }
 
 
 def _best_elicitation(sheet: Columns) -> Columns:
@@ -202,24 +282,45 @@ def _best_elicitation(sheet: Columns) -> Columns:
 
 
 def difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
-    """The share of right answers of the first minus that of the second, on the questions that both answered; None without any."""
-    common, first_at, second_at = np.intersect1d(first["question_id"], second["question_id"], return_indices=True)
+    """The share of right answers of the first minus that of the second, on the questions that both
+    answered; None without any.
+    """
+    common, first_at, second_at = np.intersect1d(
+        first["question_id"], second["question_id"], return_indices=True
+    )
     if not len(common):
         return None
-    first_N, second_N = first["outcome"][first_at] == "correct", second["outcome"][second_at] == "correct"
+    first_N, second_N = (
+        first["outcome"][first_at] == "correct",
+        second["outcome"][second_at] == "correct",
+    )
     clusters_N = first["cluster"][first_at]
     apart = paired_bootstrap(first_N, second_N, clusters_N, resamples=bootstrap, seed=seed)
     detectable = round(detectable_between(first_N, second_N, clusters_N), 6)
-    chance = float(f"{mcnemar(first_N, second_N, clusters_N):.6g}")  # significant digits: a small p is not a p of 0
-    return {**entry(apart, len(common), len(set(clusters_N))), "mde": detectable, "mcnemar_p": chance}
+    # significant digits: a small p is not a p of 0
+    chance = float(f"{mcnemar(first_N, second_N, clusters_N):.6g}")
+    return {
+        **entry(apart, len(common), len(set(clusters_N))),
+        "mde": detectable,
+        "mcnemar_p": chance,
+    }
 
 
-def _headline(metrics: dict[str, dict[str, Entry]], paired: dict[str, dict[str, Entry]], contender: str, chance: float) -> dict[str, float]:
-    """What a contender kept of the teacher's reasoning and of its recall, as fractions of the teacher's."""
+def _headline(
+    metrics: dict[str, dict[str, Entry]],
+    paired: dict[str, dict[str, Entry]],
+    contender: str,
+    chance: float,
+) -> dict[str, float]:
+    """What a contender kept of the teacher's reasoning and of its recall, as fractions of the
+    teacher's.
+    """
     retained = {}
     reasoning = metrics.get("reasoning", {})
     if {contender, "teacher"} <= set(reasoning) and reasoning["teacher"]["value"] > chance:
-        retained["reasoning_retained"] = (reasoning[contender]["value"] - chance) / (reasoning["teacher"]["value"] - chance)
+        retained["reasoning_retained"] = (reasoning[contender]["value"] - chance) / (
+            reasoning["teacher"]["value"] - chance
+        )
     recall = paired.get("recall", {})
     own, teachers = (recall.get(f"{name}-never_trained") for name in (contender, "teacher"))
     if own and teachers and teachers["value"] >= NEAR_NEVER:

@@ -1,6 +1,7 @@
 """A chat in the terminal with a student that looks things up: python -m launch.chat RUN.
 
-Look-ups and programs are shown as they happen. The base can be switched off and edited in the middle of the chat, and the answers follow.
+Look-ups and programs are shown as they happen. The base can be switched off and edited in the
+middle of the chat, and the answers follow.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Where the model lies and where the passages, before anything heavy is imported; None: there are no passages.
+    """Where the model lies and where the passages, before anything heavy is imported; None: there
+    are no passages.
 
     Raises:
         RecipeError: one of them is not there.
@@ -49,7 +51,9 @@ def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
         raise RecipeError(f"{folder}: no model there; name a finished run, or a model folder")
     named = Path(given.base) if given.base not in (None, "off") else None
     if named and not named.exists():
-        raise RecipeError(f"--base {named}: not there; wanted off, or passages: a folder, .parquet or .jsonl")
+        raise RecipeError(
+            f"--base {named}: not there; wanted off, or passages: a folder, .parquet or .jsonl"
+        )
     own = run / "filter" / "knowledge"
     return folder, named or (own if own.exists() else None)
 
@@ -64,7 +68,11 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
     from launch.chat_session import open_chat
 
     passages = KnowledgeBase.read(knowledge) if knowledge else KnowledgeBase([])
-    how = {"snippets": given.snippets, "max_new_tokens": given.max_new_tokens, "max_calls": given.max_calls}
+    how = {
+        "snippets": given.snippets,
+        "max_new_tokens": given.max_new_tokens,
+        "max_calls": given.max_calls,
+    }
     with Sandbox() as sandbox:
         chat = open_chat(folder, passages, sandbox, adapter=given.adapter, **how)
         chat.history, asking = given.history, sys.stdin.isatty()
@@ -85,17 +93,32 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m launch.chat", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m launch.chat",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Talks with a student of a finished run, or with any model folder; shows what it looks up.",
-    )  # fmt: skip
-    made.add_argument("run", metavar="RUN", help="a run folder, e.g. runs/planted_world_lookup, or a model folder")
-    made.add_argument("--model", default="distill/student", help="which model of the run (default: distill/student)")
-    made.add_argument("--base", help="off, or passages: a folder, .parquet or .jsonl (default: RUN/filter/knowledge)")
-    made.add_argument("--adapter", help="a LoRA adapter to put on it, e.g. RUN/distill/sleep/adapter")
+    )
+    made.add_argument(
+        "run", metavar="RUN", help="a run folder, e.g. runs/planted_world_lookup, or a model folder"
+    )
+    made.add_argument(
+        "--model",
+        default="distill/student",
+        help="which model of the run (default: distill/student)",
+    )
+    made.add_argument(
+        "--base",
+        help="off, or passages: a folder, .parquet or .jsonl (default: RUN/filter/knowledge)",
+    )
+    made.add_argument(
+        "--adapter", help="a LoRA adapter to put on it, e.g. RUN/distill/sleep/adapter"
+    )
     made.add_argument("--snippets", type=int, default=3, help="passages that a look-up gives")
     made.add_argument("--max-new-tokens", type=int, default=96, help="of a turn")
     made.add_argument("--max-calls", type=int, default=4, help="that are run for one question")
-    made.add_argument("--history", action="store_true", help="questions follow each other in one conversation")
+    made.add_argument(
+        "--history", action="store_true", help="questions follow each other in one conversation"
+    )
     return made
 
 

@@ -35,7 +35,12 @@ class Chat:
     def answer(self, line: str) -> Iterator[str]:
         """The lines that answer a question or a command."""
         command, _, rest = line.partition(" ")
-        commands = {"/base": self.switch, "/find": self._find, "/change": self._change, "/new": self._forget}
+        commands = {
+            "/base": self.switch,
+            "/find": self._find,
+            "/change": self._change,
+            "/new": self._forget,
+        }
         if command in commands:
             yield from commands[command](rest.strip())
         elif line.startswith("/"):
@@ -48,9 +53,14 @@ class Chat:
         asked = [*(self.said if self.history else []), {"role": "user", "content": line}]
         toolbox = self.toolbox if self.on else Toolbox()
         (talk,) = converse(
-            self.engine, [asked], toolbox, Sampling(max_new_tokens=self.max_new_tokens), self.limits, at_once=1,
+            self.engine,
+            [asked],
+            toolbox,
+            Sampling(max_new_tokens=self.max_new_tokens),
+            self.limits,
+            at_once=1,
             shown=lambda _, call, result: shown.append(_shown(call, result)),
-        )  # fmt: skip
+        )
         self.said = talk.messages
         yield from shown
         yield talk.text
@@ -84,7 +94,15 @@ def _shown(call: Call, result: str) -> str:
     return f"  [{call.name or 'call'}: {said}] " + " | ".join(result.splitlines())
 
 
-def open_chat(folder: Path, passages: KnowledgeBase, sandbox: Sandbox, *, adapter: str | None, snippets: int, **limits: int) -> Chat:
+def open_chat(
+    folder: Path,
+    passages: KnowledgeBase,
+    sandbox: Sandbox,
+    *,
+    adapter: str | None,
+    snippets: int,
+    **limits: int,
+) -> Chat:
     """A chat with the model in a folder.
 
     Args:
@@ -100,4 +118,9 @@ def open_chat(folder: Path, passages: KnowledgeBase, sandbox: Sandbox, *, adapte
     engine = LocalEngine(model, load_tokenizer(spec), batch_sequences=1)
     toolbox = Toolbox(base=passages, sandbox=sandbox, snippets=snippets)
     longest = int(getattr(model.config, "max_position_embeddings", 4096))
-    return Chat(engine, toolbox, Limits(max_calls=calls, max_tokens=turn * (calls + 2), context_tokens=longest), turn)
+    return Chat(
+        engine,
+        toolbox,
+        Limits(max_calls=calls, max_tokens=turn * (calls + 2), context_tokens=longest),
+        turn,
+    )

@@ -1,8 +1,9 @@
-"""What a distillation will take: parameters, memory of a rank, bytes of caches, FLOPs. Estimates from configs alone.
+"""What a distillation will take: parameters, memory of a rank, bytes of caches, FLOPs. Estimates
+from configs alone.
 
-Sources: Rajbhandari et al. 2020, arXiv:1910.02054 (states under ZeRO); Korthikanti et al. 2022, arXiv:2205.05198 (34 bytes a token
-and width for the activations of a layer in 16 bit); 6 FLOPs a parameter and token for training, 2 for reading (Kaplan et al. 2020,
-arXiv:2001.08361).
+Sources: Rajbhandari et al. 2020, arXiv:1910.02054 (states under ZeRO); Korthikanti et al. 2022,
+arXiv:2205.05198 (34 bytes a token and width for the activations of a layer in 16 bit); 6 FLOPs a
+parameter and token for training, 2 for reading (Kaplan et al. 2020, arXiv:2001.08361).
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Size:
-    """Parameters of a model: all, those that read a token (mixtures use a few experts), and those that train."""
+    """Parameters of a model: all, those that read a token (mixtures use a few experts), and those
+    that train.
+    """
 
     total: int
     active: int
@@ -34,7 +37,9 @@ class Size:
 
 @dataclass(frozen=True)
 class Precision:
-    """Bytes of a trained parameter: its weight, its gradient, and AdamW's two moments (with a float32 copy, where there is one)."""
+    """Bytes of a trained parameter: its weight, its gradient, and AdamW's two moments (with a
+    float32 copy, where there is one).
+    """
 
     name: str
     weight: int
@@ -60,9 +65,19 @@ def size_of(config: PretrainedConfig, spec: Model, lora: Lora | None = None) -> 
     active = total - experts + experts * used // count
     trained = total
     if lora is not None and lora.rank:
-        adapted = (module for name, module in model.named_modules() if name.rpartition(".")[2] in lora.targets)
-        trained = sum(lora.rank * (module.in_features + module.out_features) for module in adapted if hasattr(module, "in_features"))
-    return Size(total, active, trained, text.hidden_size, text.num_hidden_layers, int(text.vocab_size))
+        adapted = (
+            module
+            for name, module in model.named_modules()
+            if name.rpartition(".")[2] in lora.targets
+        )
+        trained = sum(
+            lora.rank * (module.in_features + module.out_features)
+            for module in adapted
+            if hasattr(module, "in_features")
+        )
+    return Size(
+        total, active, trained, text.hidden_size, text.num_hidden_layers, int(text.vocab_size)
+    )
 
 
 def states_gib(size: Size, stage: int, ranks: int, precision: Precision) -> float:
@@ -78,7 +93,9 @@ def states_gib(size: Size, stage: int, ranks: int, precision: Precision) -> floa
 
 
 def activations_gib(size: Size, distill: Distill) -> float:
-    """Of one micro-batch in 16 bit, with an attention kernel that keeps no scores; with checkpointing one layer and every layer's input."""
+    """Of one micro-batch in 16 bit, with an attention kernel that keeps no scores; with
+    checkpointing one layer and every layer's input.
+    """
     tokens = distill.micro_batch_rows * distill.sequence_tokens
     layer = 34 * tokens * size.width
     if distill.activation_checkpointing:
@@ -87,22 +104,37 @@ def activations_gib(size: Size, distill: Distill) -> float:
 
 
 def loss_gib(size: Size, device: str) -> float:
-    """The loss's buffers of logits and, where it trains, the float32 gradient of the output matrix."""
+    """The loss's buffers of logits and, where it trains, the float32 gradient of the output
+    matrix.
+    """
     buffers = 2 if device == "cuda" else 4
     gradient = 4 * size.vocab * size.width if size.trained == size.total else 0
     return (buffers * CHUNK_BYTES[device] + gradient) / GIB
 
 
 def memory_rows(
-    student: Size, teacher: Size | None, distill: Distill, teacher_dtype: str, precisions: Sequence[Precision], ranks: int, device: str
-) -> list[tuple[str, list[float]]]:  # fmt: skip
-    """(what, GiB on a rank under each ZeRO stage): each precision's states, what comes beside them, and the sum for the first precision.
+    student: Size,
+    teacher: Size | None,
+    distill: Distill,
+    teacher_dtype: str,
+    precisions: Sequence[Precision],
+    ranks: int,
+    device: str,
+) -> list[tuple[str, list[float]]]:
+    """(what, GiB on a rank under each ZeRO stage): each precision's states, what comes beside them,
+    and the sum for the first precision.
 
     A live teacher is whole on every rank, also where the recipe says sharded, except under ZeRO-3.
     """
-    rows = [(f"states: {one.name}", [states_gib(student, stage, ranks, one) for stage in STAGES]) for one in precisions]
+    rows = [
+        (f"states: {one.name}", [states_gib(student, stage, ranks, one) for stage in STAGES])
+        for one in precisions
+    ]
     beside = [
-        (f"activations, {distill.micro_batch_rows} x {distill.sequence_tokens} tokens", [activations_gib(student, distill)] * len(STAGES)),
+        (
+            f"activations, {distill.micro_batch_rows} x {distill.sequence_tokens} tokens",
+            [activations_gib(student, distill)] * len(STAGES),
+        ),
         ("loss, buffers", [loss_gib(student, device)] * len(STAGES)),
     ]
     if teacher is not None and distill.targets.kind == "live":
@@ -114,8 +146,11 @@ def memory_rows(
     return [*rows, *beside, (f"in all, {precisions[0].name}", total)]
 
 
-def cache_rows(teacher: Size | None, distill: Distill, taught_tokens: float, dtype: str) -> list[tuple[str, int, float]]:
-    """(kind, bytes a taught token, GiB in all) of each way to keep a teacher's targets, and of keeping all logits.
+def cache_rows(
+    teacher: Size | None, distill: Distill, taught_tokens: float, dtype: str
+) -> list[tuple[str, int, float]]:
+    """(kind, bytes a taught token, GiB in all) of each way to keep a teacher's targets, and of
+    keeping all logits.
 
     Args:
         teacher: None where its config is not known: then only what does not depend on it.
@@ -124,10 +159,15 @@ def cache_rows(teacher: Size | None, distill: Distill, taught_tokens: float, dty
     kept = distill.targets.tokens
     each = {kind: bytes_per_token(kind, kept, 0, 0) for kind in ("sampled", "top_k")}
     if teacher is not None:
-        each |= {"hidden": bytes_per_token("hidden", kept, teacher.width, BYTES[dtype]), "dense float16": 2 * teacher.vocab}
+        each |= {
+            "hidden": bytes_per_token("hidden", kept, teacher.width, BYTES[dtype]),
+            "dense float16": 2 * teacher.vocab,
+        }
     return [(kind, size, size * taught_tokens / GIB) for kind, size in each.items()]
 
 
 def flops(student: Size, teacher: Size | None, tokens: float) -> tuple[float, float]:
-    """Of training the student and of reading by the teacher, for this many tokens; recomputed activations are not counted."""
+    """Of training the student and of reading by the teacher, for this many tokens; recomputed
+    activations are not counted.
+    """
     return 6 * student.active * tokens, 2 * (teacher.active if teacher else 0) * tokens

@@ -1,4 +1,6 @@
-"""Will a recipe work, and what will it take? Answers before any weight is loaded: python -m launch.doctor RECIPE [key=value ...]."""
+"""Will a recipe work, and what will it take? Answers before any weight is loaded: python -m
+launch.doctor RECIPE [key=value ...].
+"""
 
 import argparse
 import os
@@ -47,19 +49,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m launch.doctor", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m launch.doctor",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Checks a recipe's models, tokenizers and machine and prints what its distillation takes, from configs alone.",
-    )  # fmt: skip
+    )
     made.add_argument("recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/yours.yaml")
     made.add_argument("overrides", metavar="key=value", nargs="*", help="laid on the recipe")
-    made.add_argument("--gpus", "--ranks", dest="ranks", metavar="N", type=_count_of, help="processes that train (default: this launch's)")
-    made.add_argument("--device", choices=("cpu", "cuda"), help="that the plan is for (default: cuda with --gpus, else what is here)")
-    made.add_argument("--gpu-memory", metavar="GIB", type=float, help="of one device: says under which ZeRO stages it fits")
-    made.add_argument("--half", action="store_true", help="plan as under DeepSpeed with mixed_precision: bf16 (default: as launched)")
-    made.add_argument("--vocabulary", metavar="N", type=_count_of, help="rows of the embeddings, where no tokenizer is at hand")
-    made.add_argument("--tokens-per-second", metavar="X", type=float, help="of all devices, as a short run's bar says: adds a time")
-    made.add_argument("--peak-tflops", metavar="X", type=float, help="of one device: adds a time (with --gpus 989, an H100 in bfloat16)")
-    made.add_argument("--mfu", metavar="FRACTION", type=float, default=0.4, help="share of that peak that is reached (an assumption: 0.4)")
+    made.add_argument(
+        "--gpus",
+        "--ranks",
+        dest="ranks",
+        metavar="N",
+        type=_count_of,
+        help="processes that train (default: this launch's)",
+    )
+    made.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="that the plan is for (default: cuda with --gpus, else what is here)",
+    )
+    made.add_argument(
+        "--gpu-memory",
+        metavar="GIB",
+        type=float,
+        help="of one device: says under which ZeRO stages it fits",
+    )
+    made.add_argument(
+        "--half",
+        action="store_true",
+        help="plan as under DeepSpeed with mixed_precision: bf16 (default: as launched)",
+    )
+    made.add_argument(
+        "--vocabulary",
+        metavar="N",
+        type=_count_of,
+        help="rows of the embeddings, where no tokenizer is at hand",
+    )
+    made.add_argument(
+        "--tokens-per-second",
+        metavar="X",
+        type=float,
+        help="of all devices, as a short run's bar says: adds a time",
+    )
+    made.add_argument(
+        "--peak-tflops",
+        metavar="X",
+        type=float,
+        help="of one device: adds a time (with --gpus 989, an H100 in bfloat16)",
+    )
+    made.add_argument(
+        "--mfu",
+        metavar="FRACTION",
+        type=float,
+        default=0.4,
+        help="share of that peak that is reached (an assumption: 0.4)",
+    )
     return made
 
 
@@ -95,7 +140,10 @@ class Doctor:
             self._run(teacher_checks(self.recipe.teacher, models.teacher))
         if models.teacher.base_urls:
             rendered_there = models.teacher.server.api == "chat"
-            if rendered_there or self._attempt("the teacher's servers", self.inputs.teacher_tokenizer) is not None:
+            if (
+                rendered_there
+                or self._attempt("the teacher's servers", self.inputs.teacher_tokenizer) is not None
+            ):
                 self._run([("teacher's servers", self.inputs.look_at_servers)])
         stand_in = self._attempt("the tokenizer of the teacher to be", self._teacher_to_be)
         pair = self.inputs.pair(stand_in, self._attempt)
@@ -111,7 +159,8 @@ class Doctor:
         print(f"\n{self.faults} fault(s)" if self.faults else "\nno fault found", flush=True)
         return 2 if self.faults else 0
 
-    # --- checks -------------------------------------------------------------------------------------------------
+    # --- checks
+    # -------------------------------------------------------------------------------------------------
 
     def _run(self, checks: Iterable[tuple[str, Callable[[], str]]]) -> None:
         for name, check in checks:
@@ -136,9 +185,14 @@ class Doctor:
             return None
 
     def _teacher_to_be(self) -> Any:
-        """The tokenizer of a teacher that the run will train, made as the run makes it; None where it is there or comes from elsewhere."""
+        """The tokenizer of a teacher that the run will train, made as the run makes it; None where
+        it is there or comes from elsewhere.
+        """
         models, config = self.recipe.models, self.recipe.teacher
-        if models.teacher.path is not None or self.work.state("teacher", self.inputs.teacher_identity()) == "done":
+        if (
+            models.teacher.path is not None
+            or self.work.state("teacher", self.inputs.teacher_identity()) == "done"
+        ):
             return None
         from distill.train.teacher import own_tokenizer
 
@@ -151,12 +205,27 @@ class Doctor:
         if self.faults or pair.student is None or (needs_teacher and pair.teacher is None):
             why = "mend the faults above first" if self.faults else "a config is not at hand"
             return print(f"not checked: first step ({why})")
-        teacher, remote = pair.teacher if needs_teacher else None, self.recipe.models.student.trust_remote_code
+        teacher, remote = (
+            pair.teacher if needs_teacher else None,
+            self.recipe.models.student.trust_remote_code,
+        )
         try:
-            self._run([("first step", lambda: check_first_step(pair.student, teacher, pair.tokenizer, config, remote=remote))])
-        except Exception as fault:  # of the architecture's own code: not every family can be shrunken by a handful of sizes
+            self._run(
+                [
+                    (
+                        "first step",
+                        lambda: check_first_step(
+                            pair.student, teacher, pair.tokenizer, config, remote=remote
+                        ),
+                    )
+                ]
+            )
+        # of the architecture's own code: not every family can be shrunken by a handful of sizes
+        except Exception as fault:
             why = str(fault).partition("\n")[0]
-            print(f"not checked: first step (a small copy does not run: {type(fault).__name__}: {why})")
+            print(
+                f"not checked: first step (a small copy does not run: {type(fault).__name__}: {why})"
+            )
 
     def _lengths(self, pair: Any) -> Any:
         """What kept traces measure, where there are some: distill.traces or the run's own."""
@@ -166,14 +235,24 @@ class Doctor:
         source = Path(config.traces) if config.traces else self.work.folder("filter") / "kept"
         if pair.tokenizer is None or not source.exists():
             return None
-        found = self._attempt("the kept traces", lambda: count_lengths(source, pair.tokenizer, config, most=MOST_TRACES))
+        found = self._attempt(
+            "the kept traces",
+            lambda: count_lengths(source, pair.tokenizer, config, most=MOST_TRACES),
+        )
         if found is None:
             return None
-        which = f"the first {MOST_TRACES:,}" if found.sequences == MOST_TRACES else f"{found.sequences:,}"
-        print(f"ok     traces: {found.too_long:,} of {which} are longer than {config.sequence_tokens} tokens and will be left out")
+        which = (
+            f"the first {MOST_TRACES:,}"
+            if found.sequences == MOST_TRACES
+            else f"{found.sequences:,}"
+        )
+        print(
+            f"ok     traces: {found.too_long:,} of {which} are longer than {config.sequence_tokens} tokens and will be left out"
+        )
         return found if found.taught_tokens else None
 
-    # --- the plan -----------------------------------------------------------------------------------------------
+    # --- the plan
+    # -----------------------------------------------------------------------------------------------
 
     def _plan(self, pair: Any, counted: Any) -> Iterator[str]:
         models = self.recipe.models
@@ -186,10 +265,24 @@ class Doctor:
             yield "no plan: the student's config is not at hand, or no model can be built from it"
             return
         yield "plan (estimates from shapes; formulas and sources in launch/cost_estimate.py)"
-        beside = "" if student.vocab > 1 else " without embeddings: no tokenizer at hand, see --vocabulary"
-        rows = [("student", f"{_count(student.total)} parameters{beside}, {_count(student.trained)} of them trained")]
+        beside = (
+            ""
+            if student.vocab > 1
+            else " without embeddings: no tokenizer at hand, see --vocabulary"
+        )
+        rows = [
+            (
+                "student",
+                f"{_count(student.total)} parameters{beside}, {_count(student.trained)} of them trained",
+            )
+        ]
         if teacher is not None:
-            rows.append(("teacher", f"{_count(teacher.total)} parameters, {_count(teacher.active)} of them read a token"))
+            rows.append(
+                (
+                    "teacher",
+                    f"{_count(teacher.total)} parameters, {_count(teacher.active)} of them read a token",
+                )
+            )
         yield from _aligned(rows)
         yield from self._memory(student, teacher)
         yield from _aligned(self._amounts(student, teacher, counted))
@@ -203,37 +296,60 @@ class Doctor:
         precisions = [cost_estimate.MIXED, cost_estimate.whole(models.student.dtype)]
         ranks, device = self._ranks(), self._device()
         rows = cost_estimate.memory_rows(
-            student, teacher, self.recipe.distill, models.teacher.dtype, precisions if half else precisions[::-1], ranks, device
+            student,
+            teacher,
+            self.recipe.distill,
+            models.teacher.dtype,
+            precisions if half else precisions[::-1],
+            ranks,
+            device,
         )
         width = max(len(name) for name, _ in rows)
-        yield f"\n  {f'GiB on each of {ranks}':<{width}}" + "".join(f"{name:>9}" for name in ("no ZeRO", "ZeRO-1", "ZeRO-2", "ZeRO-3"))
+        yield f"\n  {f'GiB on each of {ranks}':<{width}}" + "".join(
+            f"{name:>9}" for name in ("no ZeRO", "ZeRO-1", "ZeRO-2", "ZeRO-3")
+        )
         for name, gib in rows:
             yield f"  {name:<{width}}" + "".join(f"{one:>9.2f}" for one in gib)
         if given.gpu_memory:
             fits = ("fits" if one <= given.gpu_memory else "too much" for one in rows[-1][1])
-            yield f"  {f'of {given.gpu_memory:g} GiB':<{width}}" + "".join(f"{word:>9}" for word in fits)
+            yield f"  {f'of {given.gpu_memory:g} GiB':<{width}}" + "".join(
+                f"{word:>9}" for word in fits
+            )
         yield ""
 
     def _amounts(self, student: Any, teacher: Any, counted: Any) -> list[tuple[str, str]]:
-        """Caches, FLOPs and time of one arm, from traces that are there or from the recipe's limits."""
+        """Caches, FLOPs and time of one arm, from traces that are there or from the recipe's
+        limits.
+        """
         from launch import cost_estimate
 
         recipe, config = self.recipe, self.recipe.distill
         if counted is not None:
             more = " of the first traces" if counted.sequences == MOST_TRACES else ""
-            taught, tokens, basis = counted.taught_tokens, counted.mean_tokens, f"counted in the kept traces{more}"
+            taught, tokens, basis = (
+                counted.taught_tokens,
+                counted.mean_tokens,
+                f"counted in the kept traces{more}",
+            )
         else:
             sequences = recipe.generate.count * recipe.generate.samples_per_problem
-            taught, tokens = sequences * recipe.generate.max_new_tokens // 2, config.sequence_tokens / 2
+            taught, tokens = (
+                sequences * recipe.generate.max_new_tokens // 2,
+                config.sequence_tokens / 2,
+            )
             basis = "assumed: every trace is kept, half as long as it may be"
         rows = [("taught tokens", f"{_count(taught)} an arm ({basis})")]
-        for kind, each, gib in cost_estimate.cache_rows(teacher, config, taught, recipe.models.teacher.dtype):
+        for kind, each, gib in cost_estimate.cache_rows(
+            teacher, config, taught, recipe.models.teacher.dtype
+        ):
             rows.append((f"cache, {kind}", f"{each:,} bytes a taught token, {gib:,.3f} GiB an arm"))
         steps = config.steps + sum(phase.max_steps for phase in config.curriculum)
         tokens *= steps * config.batch_sequences
         train, read = cost_estimate.flops(student, teacher, tokens)
         at_most = " at most" if config.curriculum else ""
-        rows.append(("one arm", f"{_count(tokens)} tokens in {steps} steps{at_most}, {train:.3g} FLOPs"))
+        rows.append(
+            ("one arm", f"{_count(tokens)} tokens in {steps} steps{at_most}, {train:.3g} FLOPs")
+        )
         if teacher is not None:
             rows.append(("its teacher", f"{read:.3g} FLOPs where it reads along at every step"))
         return rows + self._time(train + read, tokens)
@@ -242,7 +358,12 @@ class Doctor:
         given, arms = self.given, len(self.recipe.distill.arms)
         if given.tokens_per_second:
             seconds = arms * tokens / given.tokens_per_second
-            return [("time", f"{_hours(seconds)} for {arms} arm(s) at {given.tokens_per_second:g} tokens/s")]
+            return [
+                (
+                    "time",
+                    f"{_hours(seconds)} for {arms} arm(s) at {given.tokens_per_second:g} tokens/s",
+                )
+            ]
         peak = given.peak_tflops or (989.0 if given.ranks else None)
         if peak is None:
             return []
@@ -256,7 +377,11 @@ class Doctor:
     def _device(self) -> str:
         import torch
 
-        asked = "cuda" if self.given.ranks or self.given.gpu_memory or torch.cuda.is_available() else "cpu"
+        asked = (
+            "cuda"
+            if self.given.ranks or self.given.gpu_memory or torch.cuda.is_available()
+            else "cpu"
+        )
         return self.given.device or asked
 
 

@@ -1,8 +1,10 @@
-"""One recipe for several shapes: trains and asks a ladder of teachers and writes what they answered beside their sizes.
+"""One recipe for several shapes: trains and asks a ladder of teachers and writes what they answered
+beside their sizes.
 
     python -m launch.ladder recipes/sparsity.yaml
 
-Every rung is an ordinary run of its own (RUNS/NAME-RUNG-seed_N), so that what was stopped goes on and what is finished is skipped.
+Every rung is an ordinary run of its own (RUNS/NAME-RUNG-seed_N), so that what was stopped goes on
+and what is finished is skipped.
 """
 
 import argparse
@@ -48,7 +50,9 @@ class Run:
         return Workspace(Path(self.recipe.runs) / self.recipe.name)
 
     def finished(self) -> bool:
-        """Whether it is done with this very recipe; keys that are new since then and have their default do not count."""
+        """Whether it is done with this very recipe; keys that are new since then and have their
+        default do not count.
+        """
         if not self.work.done("evaluate"):
             return False
         try:
@@ -66,7 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.collect and (code := climb(Path(given.recipe), runs)):
             return code
         ready = [run for run in runs if run.finished()]
-        print("\n".join(report(collect(ready, Path(whole.runs) / whole.name), whole.evaluate.bootstrap)), flush=True)
+        print(
+            "\n".join(
+                report(collect(ready, Path(whole.runs) / whole.name), whole.evaluate.bootstrap)
+            ),
+            flush=True,
+        )
         return 0
     except PipelineError as fault:
         return complain(str(fault), Ranks())
@@ -78,31 +87,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m launch.ladder", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m launch.ladder",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Trains and evaluates the teacher of a recipe in several shapes and collects sizes and answers.",
-    )  # fmt: skip
+    )
     made.add_argument("recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/sparsity.yaml")
-    made.add_argument("overrides", metavar="key=value", nargs="*", help="laid on the recipe, for every rung")
-    made.add_argument("--rungs", metavar="FILE", type=Path, help="what differs (default: rungs/NAME beside RECIPE)")
-    made.add_argument("--seeds", metavar="N,N", help="training seeds (default: those of the rungs' file)")
+    made.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="laid on the recipe, for every rung"
+    )
+    made.add_argument(
+        "--rungs",
+        metavar="FILE",
+        type=Path,
+        help="what differs (default: rungs/NAME beside RECIPE)",
+    )
+    made.add_argument(
+        "--seeds", metavar="N,N", help="training seeds (default: those of the rungs' file)"
+    )
     made.add_argument("--collect", action="store_true", help="train nothing")
     return made
 
 
-def plan_runs(path: Path, overrides: Sequence[str], whole: Recipe, rungs: Path | None, seeds: str | None) -> list[Run]:
-    """Every run of the ladder, all recipes checked before the first one starts; seeds outermost, so that a whole ladder is there soon.
+def plan_runs(
+    path: Path, overrides: Sequence[str], whole: Recipe, rungs: Path | None, seeds: str | None
+) -> list[Run]:
+    """Every run of the ladder, all recipes checked before the first one starts; seeds outermost, so
+    that a whole ladder is there soon.
 
     Raises:
-        RecipeError: no rungs, an unreadable one, or a recipe that is refused with a rung laid on it.
+        RecipeError: no rungs, an unreadable one, or a recipe that is refused with a rung laid on
+            it.
     """
     file = rungs or path.parent / "rungs" / path.name
     told = _read_rungs(file)
     if list(whole.stages) != STAGES:
-        raise RecipeError(f"{path.name}: a ladder's recipe has stages: [teacher, evaluate], found {list(whole.stages)}")
+        raise RecipeError(
+            f"{path.name}: a ladder's recipe has stages: [teacher, evaluate], found {list(whole.stages)}"
+        )
     if seeds is not None and not all(seed.strip().isdecimal() for seed in seeds.split(",")):
-        raise RecipeError(f"command line: --seeds {seeds!r}, wanted whole numbers with commas, e.g. 1,2,3")
+        raise RecipeError(
+            f"command line: --seeds {seeds!r}, wanted whole numbers with commas, e.g. 1,2,3"
+        )
     runs = []
-    for seed in [int(seed) for seed in seeds.split(",")] if seeds else told.get("seeds", [whole.seed]):
+    for seed in (
+        [int(seed) for seed in seeds.split(",")] if seeds else told.get("seeds", [whole.seed])
+    ):
         for name, keys in told["rungs"].items():
             laid = [f"{key}={json.dumps(value)}" for key, value in keys.items() if key != "family"]
             every = (*overrides, *laid, f"seed={seed}", f"name={whole.name}-{name}-seed_{seed}")
@@ -115,15 +145,25 @@ def _read_rungs(file: Path) -> dict[str, Any]:
     try:
         told = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as fault:
-        raise RecipeError(f"{file}: the rungs cannot be read ({str(fault).splitlines()[0]}); name their file with --rungs") from fault
+        raise RecipeError(
+            f"{file}: the rungs cannot be read ({str(fault).splitlines()[0]}); name their file with --rungs"
+        ) from fault
     rungs = told.get("rungs") if isinstance(told, dict) else None
-    if not isinstance(rungs, dict) or not rungs or not all(isinstance(keys, dict) for keys in rungs.values()):
-        raise RecipeError(f"{file}: wanted rungs: {{NAME: {{recipe.key: value}}}}, and perhaps seeds: [1, 2] and family: NAME")
+    if (
+        not isinstance(rungs, dict)
+        or not rungs
+        or not all(isinstance(keys, dict) for keys in rungs.values())
+    ):
+        raise RecipeError(
+            f"{file}: wanted rungs: {{NAME: {{recipe.key: value}}}}, and perhaps seeds: [1, 2] and family: NAME"
+        )
     return told
 
 
 def climb(path: Path, runs: Sequence[Run]) -> int:
-    """Runs what is not finished, each in a process of its own; gives the exit code of the first that fails, else 0."""
+    """Runs what is not finished, each in a process of its own; gives the exit code of the first
+    that fails, else 0.
+    """
     began, made = time.monotonic(), 0
     for number, run in enumerate(runs, 1):
         head = f"ladder: run {number} of {len(runs)}, {run.recipe.name}"
@@ -133,7 +173,9 @@ def climb(path: Path, runs: Sequence[Run]) -> int:
         left = len([later for later in runs[number - 1 :] if not later.finished()])
         each = (time.monotonic() - began) / made if made else 0.0
         print(head + (f"; about {each * left / 60:,.0f} min left" if made else ""), flush=True)
-        if code := subprocess.run([sys.executable, "-m", "launch.run", str(path), *run.overrides], check=False).returncode:
+        if code := subprocess.run(
+            [sys.executable, "-m", "launch.run", str(path), *run.overrides], check=False
+        ).returncode:
             return 130 if code < 0 else code
         made += 1
     return 0
@@ -159,30 +201,45 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
         spec, teacher = run.recipe.models.teacher, run.work.folder("teacher")
         size, name = size_of(load_config(spec, teacher), spec), f"{run.rung}-seed_{run.recipe.seed}"
         rungs.append(Rung(name=name, family=run.family, total=size.total, active=size.active))
-        rows += [row | {"contender": name} for row in read_shard(run.work.folder("evaluate/answers/teacher") / "answers.parquet")]
+        rows += [
+            row | {"contender": name}
+            for row in read_shard(run.work.folder("evaluate/answers/teacher") / "answers.parquet")
+        ]
     folder.mkdir(parents=True, exist_ok=True)
     write_shard(folder / "answers.parquet", rows, SCHEMA)
     with replacing(folder / "ladder.json") as half:
-        half.write_text(json.dumps({"schema": 1, "rungs": [asdict(rung) for rung in rungs]}, indent=1) + "\n", encoding="utf-8")
+        half.write_text(
+            json.dumps({"schema": 1, "rungs": [asdict(rung) for rung in rungs]}, indent=1) + "\n",
+            encoding="utf-8",
+        )
     return folder
 
 
 def report(folder: Path, bootstrap: int) -> list[str]:
-    """Lines for people: each rung with its sizes and scores, then what a doubling of total parameters adds."""
+    """Lines for people: each rung with its sizes and scores, then what a doubling of total
+    parameters adds.
+    """
     from eval.scores.equivalent_sizes import AXES, Ladder, rung_rows, slopes
 
     ladder = Ladder.read(folder)
     lines = [f"{'rung':<24}{'total':>11}{'active':>11}{'reasoning':>11}{'recall':>9}"]
     for row in rung_rows(ladder):
         shares = (" " if row[axis] is None else f"{100 * row[axis]:.1f} %" for axis in AXES)
-        lines.append(f"{row['name']:<24}{row['total']:>11,}{row['active']:>11,}" + "{:>11}{:>9}".format(*shares))
-    lines += ["recall: chosen among the values of the relation, luck of guessing taken off; where nobody had to choose, as generated"]
+        lines.append(
+            f"{row['name']:<24}{row['total']:>11,}{row['active']:>11,}"
+            + "{:>11}{:>9}".format(*shares)
+        )
+    lines += [
+        "recall: chosen among the values of the relation, luck of guessing taken off; where nobody had to choose, as generated"
+    ]
     try:
         found = slopes(ladder, bootstrap=bootstrap)
     except PipelineError as fault:
         return [*lines, f"no slopes: {fault}", f"written: {folder}"]
     for axis, slope in found.items():
-        lines.append(f"logit {axis} per doubling of total parameters: {slope['value']:+.2f} [{slope['low']:+.2f}, {slope['high']:+.2f}]")
+        lines.append(
+            f"logit {axis} per doubling of total parameters: {slope['value']:+.2f} [{slope['low']:+.2f}, {slope['high']:+.2f}]"
+        )
     return [*lines, f"written: {folder}"]
 
 

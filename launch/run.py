@@ -1,6 +1,8 @@
-"""One recipe, one command: python -m launch.run RECIPE [key=value ...], also under accelerate launch ... -m launch.run.
+"""One recipe, one command: python -m launch.run RECIPE [key=value ...], also under accelerate
+launch ... -m launch.run.
 
-Nothing heavy is imported before the recipe is known to be valid: --show and a mistake in a recipe answer at once.
+Nothing heavy is imported before the recipe is known to be valid: --show and a mistake in a recipe
+answer at once.
 """
 
 import argparse
@@ -12,7 +14,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from launch.runs.process import check_ranks, complain, die_with_launcher, machine, settle, storage_fault, threads_per_process
+from launch.runs.process import (
+    check_ranks,
+    complain,
+    die_with_launcher,
+    machine,
+    settle,
+    storage_fault,
+    threads_per_process,
+)
 from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
 from recipes.errors import PipelineError
 from recipes.load import load_recipe, to_yaml
@@ -64,24 +74,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m launch.run", epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m launch.run",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Runs the stages of a recipe: teacher, generate, filter, distill, edit, evaluate, publish.",
-    )  # fmt: skip
-    made.add_argument("recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/planted_world.yaml")
-    made.add_argument("overrides", metavar="key=value", nargs="*", help="laid on the recipe, e.g. distill.steps=300 name=short")
+    )
+    made.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/planted_world.yaml"
+    )
+    made.add_argument(
+        "overrides",
+        metavar="key=value",
+        nargs="*",
+        help="laid on the recipe, e.g. distill.steps=300 name=short",
+    )
     made.add_argument("--show", action="store_true", help="print the resolved recipe and stop")
     return made
 
 
 def walk(recipe: Recipe, ranks: Ranks) -> None:
-    """Opens the run folder and walks the street; says at the end how long it took and where the scorecard is."""
+    """Opens the run folder and walks the street; says at the end how long it took and where the
+    scorecard is.
+    """
     began = time.monotonic()
     threads = threads_per_process()
     work = Workspace(Path(recipe.runs) / recipe.name, ranks)
     work.open(recipe)
     if ranks.is_main:
-        print(f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True)
-    os.environ.setdefault("TRACKIO_DIR", str(Path(recipe.runs).absolute() / "trackio"))  # TRACKIO_DIR=... trackio show
+        print(
+            f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True
+        )
+    # TRACKIO_DIR=... trackio show
+    os.environ.setdefault("TRACKIO_DIR", str(Path(recipe.runs).absolute() / "trackio"))
     settle(threads)
     if ranks.is_main:
         print(machine(), flush=True)
@@ -91,7 +115,11 @@ def walk(recipe: Recipe, ranks: Ranks) -> None:
     work.record_recipe()
     if ranks.is_main:
         card = work.folder("evaluate") / "scorecard.md"
-        print(f"{work.root}: done in {time.monotonic() - began:,.0f} s" + (f"; scorecard: {card}" if card.exists() else ""), flush=True)
+        print(
+            f"{work.root}: done in {time.monotonic() - began:,.0f} s"
+            + (f"; scorecard: {card}" if card.exists() else ""),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

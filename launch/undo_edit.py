@@ -1,6 +1,8 @@
-"""Memory on, memory off: python -m launch.undo_edit RUN/edit/student OUT writes the model with its delta added.
+"""Memory on, memory off: python -m launch.undo_edit RUN/edit/student OUT writes the model with its
+delta added.
 
-An edited model's delta.safetensors turns it into the model that was edited, to the bit, and that one back into the edited one.
+An edited model's delta.safetensors turns it into the model that was edited, to the bit, and that
+one back into the edited one.
 """
 
 import argparse
@@ -17,7 +19,9 @@ from recipes.errors import ModelError, PipelineError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the other model; gives the exit code."""
     made = argparse.ArgumentParser(prog="python -m launch.undo_edit", description=__doc__)
-    made.add_argument("model", type=Path, help="a model folder, e.g. runs/planted_world_edit/edit/student")
+    made.add_argument(
+        "model", type=Path, help="a model folder, e.g. runs/planted_world_edit/edit/student"
+    )
     made.add_argument("out", type=Path, help="a folder that is not there yet")
     made.add_argument("--delta", type=Path, help="default: delta.safetensors in the model folder")
     given = made.parse_args(arguments)
@@ -30,17 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def switch(folder: Path, delta: Path, out: Path) -> str:
-    """Writes the model of a folder with a delta added to `out`, and the delta beside it; gives memory_on or memory_off.
+    """Writes the model of a folder with a delta added to `out`, and the delta beside it; gives
+    memory_on or memory_off.
 
     Raises:
-        ModelError: no model or no delta there, the delta belongs to another model, or `out` is there already.
+        ModelError: no model or no delta there, the delta belongs to another model, or `out` is
+            there already.
     """
     from distill.edit.delta import add_back
     from distill.models import load_config, load_model, load_tokenizer, save_model
     from recipes.schema import Model
 
     if not delta.is_file():
-        raise ModelError(f"{delta}: no such delta; wanted delta.safetensors of an edit, name it with --delta")
+        raise ModelError(
+            f"{delta}: no such delta; wanted delta.safetensors of an edit, name it with --delta"
+        )
     if out.exists():
         raise ModelError(f"{out} is there already; name a folder that is not")
     dtype = str(load_config(Model(path=str(folder)), folder).dtype).removeprefix("torch.")

@@ -1,4 +1,6 @@
-"""Gates: what must hold of a scorecard before a student goes out, as lines such as "recall.high <= 0.05"."""
+"""Gates: what must hold of a scorecard before a student goes out, as lines such as "recall.high <=
+0.05".
+"""
 
 import difflib
 import operator
@@ -9,7 +11,12 @@ from dataclasses import dataclass
 from recipes.errors import RecipeError
 from recipes.metrics import METRICS, PARTED, SHARES
 
-COMPARE: dict[str, Callable[[float, float], bool]] = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
 FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(
     r"(?P<name>[A-Za-z][\w/-]*)(?:\.(?P<end>low|high|value))?(?:\s+-\s+(?P<other>\w+))?"
@@ -19,7 +26,9 @@ _GATE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One threshold: `end` (value, low or high) of a metric, or of its paired difference to `other`."""
+    """One threshold: `end` (value, low or high) of a metric, or of its paired difference to
+    `other`.
+    """
 
     text: str
     name: str
@@ -45,9 +54,13 @@ def parse_gate(text: str) -> Gate:
     name, end, other, bound = parts["name"], parts["end"], parts["other"], float(parts["bound"])
     group, _, part = name.partition("/")
     if not (name in (*METRICS, *SHARES) or (group in PARTED and part)):
-        raise RecipeError(f"publish.gates: {text!r} names no metric {name!r}; {nearest(name, (*METRICS, *SHARES))}")
+        raise RecipeError(
+            f"publish.gates: {text!r} names no metric {name!r}; {nearest(name, (*METRICS, *SHARES))}"
+        )
     if name in SHARES and (end or other):
-        raise RecipeError(f"publish.gates: {text!r}: {name} has no interval and no difference; write {name} {parts['sign']} {bound:g}")
+        raise RecipeError(
+            f"publish.gates: {text!r}: {name} has no interval and no difference; write {name} {parts['sign']} {bound:g}"
+        )
     return Gate(text.strip(), name, end or "value", other, parts["sign"], bound)
 
 

@@ -1,6 +1,8 @@
-"""YAML (+ `extends`) + key=value overrides -> one frozen, checked Recipe, or one RecipeError that lists every fault.
+"""YAML (+ `extends`) + key=value overrides -> one frozen, checked Recipe, or one RecipeError that
+lists every fault.
 
-The schema is walked here and each leaf converted by itself: omegaconf stops at the first fault, a person wants them all.
+The schema is walked here and each leaf converted by itself: omegaconf stops at the first fault, a
+person wants them all.
 """
 
 import dataclasses
@@ -29,12 +31,14 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: a YAML file; its optional `extends:` names a base file, relative to its own folder.
-        overrides: dotted keys as typed on the command line, left to right, e.g. "distill.steps=100";
-            a list may be written `stages=[generate,filter]` or, for zsh, `stages=generate,filter`.
+        overrides: dotted keys as typed on the command line, left to right, e.g.
+            "distill.steps=100"; a list may be written `stages=[generate,filter]` or, for zsh,
+            `stages=generate,filter`.
 
     Raises:
-        RecipeError: one line for every fault, each with "file:line" or "command line": unknown and repeated keys,
-            wrong types, missing values, broken rules of recipes/schema/; or no such file; or broken YAML.
+        RecipeError: one line for every fault, each with "file:line" or "command line": unknown and
+            repeated keys, wrong types, missing values, broken rules of recipes/schema/; or no such
+            file; or broken YAML.
     """
     body, faults = _layers(Path(path))
     for item in overrides:
@@ -48,7 +52,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML; load_recipe reads it back to an equal Recipe."""
-    return yaml.dump(dataclasses.asdict(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
+    return yaml.dump(
+        dataclasses.asdict(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140
+    )
 
 
 class _Dumper(yaml.SafeDumper):
@@ -65,7 +71,8 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 def _layers(path: Path) -> tuple[Placed, list[str]]:
     """The file laid on all that it extends, and the faults of the YAML itself.
 
-    A document that cannot be parsed ends the reading: what it would have said is unknown, so nothing else can be judged.
+    A document that cannot be parsed ends the reading: what it would have said is unknown, so
+    nothing else can be judged.
     """
     chain: list[Placed] = []
     seen: list[Path] = []
@@ -73,13 +80,17 @@ def _layers(path: Path) -> tuple[Placed, list[str]]:
     asked_at = ""
     while True:
         if path.resolve() in seen:
-            raise RecipeError(f"{asked_at}{path.name} extends itself: {' -> '.join(p.name for p in [*seen, path])}")
+            raise RecipeError(
+                f"{asked_at}{path.name} extends itself: {' -> '.join(p.name for p in [*seen, path])}"
+            )
         seen.append(path.resolve())
         node, wrong = parse_yaml(_text(path, asked_at), path.name)
         if any("broken YAML" in fault for fault in wrong):
             raise RecipeError("\n".join(faults + wrong))
         if not isinstance(node.value, dict):
-            raise RecipeError(f"{path.name}: a recipe is a mapping of keys to values, found {_shown(node)}")
+            raise RecipeError(
+                f"{path.name}: a recipe is a mapping of keys to values, found {_shown(node)}"
+            )
         faults += wrong
         base = node.value.pop("extends", None)
         chain.append(node)
@@ -91,7 +102,10 @@ def _layers(path: Path) -> tuple[Placed, list[str]]:
 def _text(path: Path, asked_at: str) -> str:
     if not path.is_file():
         beside = {other.stem: other for other in path.parent.glob("*.yaml")}
-        near = [f"; did you mean {beside[stem]}?" for stem in difflib.get_close_matches(path.stem, beside, n=1)]
+        near = [
+            f"; did you mean {beside[stem]}?"
+            for stem in difflib.get_close_matches(path.stem, beside, n=1)
+        ]
         raise RecipeError(f"{asked_at}no recipe at {path}{''.join(near)}")
     try:
         return path.read_text(encoding="utf-8")
@@ -127,11 +141,16 @@ def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
         if name in known:
             values[name] = _build(known[name], child, _dotted(key, name), faults)
         else:
-            faults.append(f"{child.place}: unknown key {_dotted(key, name)!r}; {_suggestion(schema, key, name)}")
-    alone = schema is not Recipe or node.find("evaluate", "models") is not None  # a recipe that only asks finished models
+            faults.append(
+                f"{child.place}: unknown key {_dotted(key, name)!r}; {_suggestion(schema, key, name)}"
+            )
+    # a recipe that only asks finished models
+    alone = schema is not Recipe or node.find("evaluate", "models") is not None
     for name in (*_required(schema), *(() if alone else ("models",))):
         if name not in values:
-            faults.append(f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(_without_none(known[name]))}")
+            faults.append(
+                f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(_without_none(known[name]))}"
+            )
     if len(faults) > before:
         return _BAD
     try:
@@ -151,14 +170,20 @@ def _sequence(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     if not isinstance(items, list) or (fixed and len(items) != len(hints)):
         return _wrong(hint, node, key, faults)
     each = hints if fixed else [hints[0]] * len(items)
-    built = [_build(h, item, f"{key}[{i}]", faults) for i, (h, item) in enumerate(zip(each, items, strict=True))]
+    built = [
+        _build(h, item, f"{key}[{i}]", faults)
+        for i, (h, item) in enumerate(zip(each, items, strict=True))
+    ]
     return tuple(built) if get_origin(hint) is tuple else built
 
 
 def _table(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     if not isinstance(node.value, dict):
         return _wrong(hint, node, key, faults)
-    return {name: _build(get_args(hint)[1], child, _dotted(key, name), faults) for name, child in node.value.items()}
+    return {
+        name: _build(get_args(hint)[1], child, _dotted(key, name), faults)
+        for name, child in node.value.items()
+    }
 
 
 def _leaf(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
@@ -182,9 +207,15 @@ def _note(faults: list[str], line: str) -> Any:
 
 
 def _wrong(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
-    near = difflib.get_close_matches(str(node.text), map(str, get_args(hint)), n=1) if get_origin(hint) is Literal else []
+    near = (
+        difflib.get_close_matches(str(node.text), map(str, get_args(hint)), n=1)
+        if get_origin(hint) is Literal
+        else []
+    )
     hint_text = f"; did you mean {near[0]!r}?" if near else ""
-    return _note(faults, f"{node.place}: {key} is {_shown(node)}, wanted {_wanted(hint)}{hint_text}")
+    return _note(
+        faults, f"{node.place}: {key} is {_shown(node)}, wanted {_wanted(hint)}{hint_text}"
+    )
 
 
 def _shown(node: Placed) -> str:
@@ -213,11 +244,17 @@ def _wanted(hint: Any) -> str:
         return f"a list, each {_wanted(args[0])}"
     if origin is dict:
         return f"a section of names, each with {_wanted(args[1])}"
-    return _PLAIN.get(core) or " or ".join(_wanted(a) for a in args) or getattr(core, "__name__", str(core))
+    return (
+        _PLAIN.get(core)
+        or " or ".join(_wanted(a) for a in args)
+        or getattr(core, "__name__", str(core))
+    )
 
 
 def _suggestion(schema: type, key: str, name: str) -> str:
-    """The nearest key of this section, else the same name in another section, else all there are."""
+    """The nearest key of this section, else the same name in another section, else all there
+    are.
+    """
     known = list(_fields(schema))
     near = difflib.get_close_matches(name, known, n=1)
     if near:
@@ -258,7 +295,11 @@ def _fields(schema: type) -> dict[str, Any]:
 
 def _required(schema: type) -> Iterator[str]:
     missing = dataclasses.MISSING
-    return (f.name for f in dataclasses.fields(schema) if f.default is missing and f.default_factory is missing)
+    return (
+        f.name
+        for f in dataclasses.fields(schema)
+        if f.default is missing and f.default_factory is missing
+    )
 
 
 def _all_keys(schema: type, key: str) -> Iterator[str]:

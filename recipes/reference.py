@@ -1,4 +1,6 @@
-"""docs/recipe.md, written from the schema itself: `python -m recipes.reference > docs/recipe.md`."""
+"""docs/recipe.md, written from the schema itself: `python -m recipes.reference >
+docs/recipe.md`.
+"""
 
 import ast
 import dataclasses
@@ -22,14 +24,24 @@ its dotted name: `distill.steps=300`, `stages=generate,filter`, `models.student.
 
 
 def reference() -> str:
-    """The whole page in Markdown: one table a section, in the order in which a recipe mentions them."""
+    """The whole page in Markdown: one table a section, in the order in which a recipe mentions
+    them.
+    """
     files = {inspect.getfile(section) for section in _sections()}
-    comments = {name: fields for file in sorted(files) for name, fields in _comments(Path(file).read_text(encoding="utf-8")).items()}
-    return "\n".join([_HEAD, *(_table(section, keys, comments) for section, keys in _sections().items())])
+    comments = {
+        name: fields
+        for file in sorted(files)
+        for name, fields in _comments(Path(file).read_text(encoding="utf-8")).items()
+    }
+    return "\n".join(
+        [_HEAD, *(_table(section, keys, comments) for section, keys in _sections().items())]
+    )
 
 
 def _sections() -> dict[type, list[str]]:
-    """Every dataclass of a recipe, with the dotted keys under which it stands; "" for the recipe itself."""
+    """Every dataclass of a recipe, with the dotted keys under which it stands; "" for the recipe
+    itself.
+    """
     found: dict[type, list[str]] = {}
 
     def visit(section: type, key: str) -> None:
@@ -48,7 +60,9 @@ def _fields(section: type) -> dict[str, Any]:
 
 
 def _nested(hint: Any) -> Iterator[tuple[type, str]]:
-    """The dataclasses inside a type, each with "[]" where it stands in a list and ".NAME" where it stands in a table."""
+    """The dataclasses inside a type, each with "[]" where it stands in a list and ".NAME" where it
+    stands in a table.
+    """
     if dataclasses.is_dataclass(hint):
         yield hint, ""  # type: ignore[misc]
     for arg in get_args(hint):
@@ -58,9 +72,18 @@ def _nested(hint: Any) -> Iterator[tuple[type, str]]:
 
 def _table(section: type, keys: list[str], comments: dict[str, dict[str, str]]) -> str:
     title = ", ".join(f"`{key}`" for key in keys if key) or "The recipe"
-    lines = [f"## {title}", "", (section.__doc__ or "").split("\n")[0], "", "| key | type | default | meaning |", "|---|---|---|---|"]
+    lines = [
+        f"## {title}",
+        "",
+        " ".join(inspect.cleandoc(section.__doc__ or "").split("\n\n")[0].split()),
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
     for field in dataclasses.fields(section):
-        owner = next(base for base in section.__mro__ if field.name in vars(base).get("__annotations__", {}))
+        owner = next(
+            base for base in section.__mro__ if field.name in vars(base).get("__annotations__", {})
+        )
         meaning = comments[owner.__name__].get(field.name, "")
         cells = (f"`{field.name}`", _type(_fields(section)[field.name]), _default(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -92,15 +115,30 @@ def _default(field: "dataclasses.Field[Any]") -> str:
 
 
 def _comments(source: str) -> dict[str, dict[str, str]]:
-    """Class name -> field name -> its trailing comment."""
+    """Class name -> field name -> its comment: behind it, or in the lines above it."""
+    lines = source.splitlines()
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    by_line = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    by_line = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
     found: dict[str, dict[str, str]] = {}
     for section in ast.parse(source).body:
         if isinstance(section, ast.ClassDef):
             fields = [line for line in section.body if isinstance(line, ast.AnnAssign)]
-            found[section.name] = {ast.unparse(line.target): by_line.get(line.end_lineno or 0, "") for line in fields}
+            found[section.name] = {
+                ast.unparse(line.target): by_line.get(line.end_lineno or 0)
+                or " ".join(reversed(list(_above(line.lineno, lines, by_line))))
+                for line in fields
+            }
     return found
+
+
+def _above(number: int, lines: list[str], by_line: dict[int, str]) -> Iterator[str]:
+    """The comments in the lines directly above a line, from the bottom up."""
+    while (number := number - 1) in by_line and lines[number - 1].lstrip().startswith("#"):
+        yield by_line[number]
 
 
 if __name__ == "__main__":

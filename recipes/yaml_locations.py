@@ -11,17 +11,22 @@ COMMAND_LINE = "command line"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A scalar, a list of Placed or a dict of Placed, with its place: "core.yaml:5" or "command line"."""
+    """A scalar, a list of Placed or a dict of Placed, with its place: "core.yaml:5" or "command
+    line".
+    """
 
     value: Any
     place: str
-    text: str | None = None  # a scalar as it was written: `on`, `0012` and `2024-01-01` are text where text is wanted
+    # a scalar as it was written: `on`, `0012` and `2024-01-01` are text where text is wanted
+    text: str | None = None
 
     def find(self, *keys: str) -> "Placed | None":
         """The value under nested keys, None where there is none."""
         node: Placed | None = self
         for key in keys:
-            node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+            node = (
+                node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+            )
         return node
 
 
@@ -41,7 +46,10 @@ def parse_yaml(text: str, place: str) -> tuple[Placed, list[str]]:
         return _placed(loader, root, _Place(place), place, faults), faults
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line if fault.problem_mark else 0
-        return Placed({}, place), [*faults, f"{_Place(place).at(line)}: broken YAML: {fault.problem}"]
+        return Placed({}, place), [
+            *faults,
+            f"{_Place(place).at(line)}: broken YAML: {fault.problem}",
+        ]
     except (yaml.YAMLError, ValueError) as fault:
         return Placed({}, place), [*faults, f"{place}: broken YAML: {str(fault).splitlines()[0]}"]
     except RecursionError:
@@ -59,7 +67,9 @@ def parse_override(item: str) -> tuple[Placed, list[str]]:
     if not text.strip():
         node = Placed(None, COMMAND_LINE, "")
     parts = [part.strip() for part in key.split(".")]
-    return functools.reduce(lambda inner, part: Placed({part: inner}, COMMAND_LINE), reversed(parts), node), []
+    return functools.reduce(
+        lambda inner, part: Placed({part: inner}, COMMAND_LINE), reversed(parts), node
+    ), []
 
 
 def merge(base: Placed, over: Placed) -> Placed:
@@ -81,14 +91,21 @@ class _Place:
         return self.name if self.name == COMMAND_LINE else f"{self.name}:{line + 1}"
 
 
-def _placed(loader: yaml.SafeLoader, node: yaml.Node, file: _Place, place: str, faults: list[str]) -> Placed:
+def _placed(
+    loader: yaml.SafeLoader, node: yaml.Node, file: _Place, place: str, faults: list[str]
+) -> Placed:
     if isinstance(node, yaml.MappingNode):
         _note_duplicates(node, file, faults)
         loader.flatten_mapping(node)
         pairs = [(str(key.value), value, file.at(key.start_mark.line)) for key, value in node.value]
-        return Placed({key: _placed(loader, value, file, at, faults) for key, value, at in pairs}, place)
+        return Placed(
+            {key: _placed(loader, value, file, at, faults) for key, value, at in pairs}, place
+        )
     if isinstance(node, yaml.SequenceNode):
-        items = [_placed(loader, item, file, file.at(item.start_mark.line), faults) for item in node.value]
+        items = [
+            _placed(loader, item, file, file.at(item.start_mark.line), faults)
+            for item in node.value
+        ]
         return Placed(items, place)
     return Placed(loader.construct_object(node), place, node.value)
 
@@ -98,5 +115,7 @@ def _note_duplicates(node: yaml.MappingNode, file: _Place, faults: list[str]) ->
     for key, _ in node.value:
         name, line = str(key.value), key.start_mark.line
         if name in first and name != "<<":
-            faults.append(f"{file.at(line)}: key {name!r} is given twice, first in line {first[name] + 1}")
+            faults.append(
+                f"{file.at(line)}: key {name!r} is given twice, first in line {first[name] + 1}"
+            )
         first.setdefault(name, line)

@@ -10,13 +10,14 @@ from hypothesis import settings
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 os.environ.setdefault("COGNITIVE_CORE_THREADS", "1")  # for the processes that tests launch
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")  # as launch.run does it
+# as launch.run does it
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", f"{sys.prefix}/torch_extensions")
 
 
 @pytest.fixture(autouse=True)
 def _torch_as_it_was() -> Iterator[None]:
-    """One thread, and tiny floats as they are, which a command run in this process flushes to zero. Only where torch is loaded: the lower
-    rooms are tested without it."""
+    """One thread, and tiny floats as they are, which a command run in this process flushes to zero.
+    Only where torch is loaded: the lower rooms are tested without it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)

@@ -1,4 +1,6 @@
-"""Contact with held-out texts: a question that shares a long run of words with one, or is one, or holds a short one as a line."""
+"""Contact with held-out texts: a question that shares a long run of words with one, or is one, or
+holds a short one as a line.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -10,8 +12,9 @@ _SHORTEST_LINE = 4  # words; a shorter line ("Answer:") is no problem
 class Contact:
     """An index of held-out texts, as hashes of runs of words.
 
-    Case, spaces and punctuation do not matter. Texts shorter than a run are compared whole, with the whole question and with each
-    of its lines: that is how a problem stands among examples. It travels between processes as its texts, since Python's hashes do not.
+    Case, spaces and punctuation do not matter. Texts shorter than a run are compared whole, with
+    the whole question and with each of its lines: that is how a problem stands among examples. It
+    travels between processes as its texts, since Python's hashes do not.
 
     Args:
         texts: held-out problem texts; never recall questions, which would be an answer key.
@@ -35,14 +38,25 @@ class Contact:
         return f"Contact({self.texts!r}, {self.words})"
 
     def match(self, text: str) -> str | None:
-        """The passage of the text that stands in a held-out text, words joined by spaces; None without contact."""
+        """The passage of the text that stands in a held-out text, words joined by spaces; None
+        without contact.
+        """
         parts = _WORD.findall(text.lower())
         if len(parts) < self.words:
             found = parts if hash(tuple(parts)) in self._whole else None
         else:
-            found = next((run for run in _runs(parts, self.words) if hash(tuple(run)) in self._runs), None)
+            found = next(
+                (run for run in _runs(parts, self.words) if hash(tuple(run)) in self._runs), None
+            )
         if found is None and "\n" in text:
-            found = next((line for line in map(_WORD.findall, text.lower().split("\n")) if self._is_short_item(line)), None)
+            found = next(
+                (
+                    line
+                    for line in map(_WORD.findall, text.lower().split("\n"))
+                    if self._is_short_item(line)
+                ),
+                None,
+            )
         return None if found is None else " ".join(found)
 
     def _is_short_item(self, line: list[str]) -> bool:

@@ -1,7 +1,9 @@
-"""How often each fact would be seen in training: a ledger that is written by unit and merged, and the keys of its cap.
+"""How often each fact would be seen in training: a ledger that is written by unit and merged, and
+the keys of its cap.
 
-Data sets are deduplicated by document; facts are not. Sixteen attempts at a question, three wordings and four epochs show one
-fact 192 times. A fact is counted here once a trace, whoever gave it: the prompt or the writer's memory.
+Data sets are deduplicated by document; facts are not. Sixteen attempts at a question, three
+wordings and four epochs show one fact 192 times. A fact is counted here once a trace, whoever gave
+it: the prompt or the writer's memory.
 """
 
 import heapq
@@ -35,7 +37,14 @@ def facts_of(spans: Iterable[Span]) -> dict[Fact, bool]:
 
     The relation is the question that was asked. What arithmetic made is no fact of its own.
     """
-    told = [s for s in spans if s.subject and s.kind != "result" and s.grounding in ("given", "ungrounded") and s.original != s.subject]
+    told = [
+        s
+        for s in spans
+        if s.subject
+        and s.kind != "result"
+        and s.grounding in ("given", "ungrounded")
+        and s.original != s.subject
+    ]
     facts: dict[Fact, bool] = {}
     for span in told:
         fact = (span.subject, span.original, span.relation)
@@ -61,11 +70,15 @@ class Ledger:
 
     def save(self, path: Path) -> None:
         with replacing(path) as partial, partial.open("w", encoding="utf-8") as lines:
-            lines.writelines(json.dumps([*fact, count, self.left[fact]]) + "\n" for fact, count in sorted(self.stated.items()))
+            lines.writelines(
+                json.dumps([*fact, count, self.left[fact]]) + "\n"
+                for fact, count in sorted(self.stated.items())
+            )
 
 
 def merge_ledgers(paths: Sequence[Path], folder: Path, epochs: float) -> dict[str, Any]:
-    """Writes the whole ledger to folder/part-*.parquet; gives its summary. Memory does not grow with the number of facts.
+    """Writes the whole ledger to folder/part-*.parquet; gives its summary. Memory does not grow
+    with the number of facts.
 
     Args:
         paths: what `Ledger.save` wrote.
@@ -117,22 +130,38 @@ class _Summary:
             self._close()
             self.fact, self.counts = (subject, value), [0, 0]
         self.counts = [self.counts[0] + stated, self.counts[1] + left]
-        return {"subject": subject, "relation": relation, "value": value, "stated": stated, "left": left, "seen": left * self.epochs}
+        return {
+            "subject": subject,
+            "relation": relation,
+            "value": value,
+            "stated": stated,
+            "left": left,
+            "seen": left * self.epochs,
+        }
 
     def _close(self) -> None:
         for name, count in zip(("stated", "left"), self.counts, strict=True):
             if count:
-                self.buckets[name][next(label for most, label in BUCKETS if count * self.epochs <= most)] += 1
+                self.buckets[name][
+                    next(label for most, label in BUCKETS if count * self.epochs <= most)
+                ] += 1
         if self.counts[1]:
             self.highest = heapq.nlargest(_HIGHEST, [*self.highest, (self.counts[1], *self.fact)])
 
     def report(self) -> dict[str, Any]:
-        """Facts by how often a training would see them (samples x rollouts x epochs), before and after, and those seen most."""
+        """Facts by how often a training would see them (samples x rollouts x epochs), before and
+        after, and those seen most.
+        """
         self._close()
         self.fact, self.counts = ("", ""), [0, 0]
-        highest = [{"subject": s, "value": v, "seen": count * self.epochs} for count, s, v in self.highest]
+        highest = [
+            {"subject": s, "value": v, "seen": count * self.epochs} for count, s, v in self.highest
+        ]
         labels = [label for _, label in BUCKETS]
-        counted = {name: {label: found[label] for label in labels if found[label]} for name, found in self.buckets.items()}
+        counted = {
+            name: {label: found[label] for label in labels if found[label]}
+            for name, found in self.buckets.items()
+        }
         return {
             "epochs": self.epochs,
             "facts": {n: found.total() for n, found in self.buckets.items()},

@@ -1,4 +1,6 @@
-"""The facts that were taken out, counted: what the student may look up later, and what it must not remember."""
+"""The facts that were taken out, counted: what the student may look up later, and what it must not
+remember.
+"""
 
 import heapq
 import json
@@ -28,10 +30,12 @@ Fact = tuple[str, str, str]
 
 
 class Ledger:
-    """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and are merged at the end.
+    """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and
+    are merged at the end.
 
-    The relation is the question that was asked, none where the fact was only a step on the way to its answer. A trace counts once for a
-    fact, however often it states it; numbers that arithmetic made from a recalled number are no facts of their own.
+    The relation is the question that was asked, none where the fact was only a step on the way to
+    its answer. A trace counts once for a fact, however often it states it; numbers that arithmetic
+    made from a recalled number are no facts of their own.
 
     Args:
         folder: receives part-*.parquet, sorted by fact.
@@ -50,7 +54,11 @@ class Ledger:
         computed = {(span.relation, span.original) for span in untold if span.kind == "result"}
         steps = {relation for relation, _ in computed}
         facts = {
-            (span.subject, "" if span.relation in steps else span.relation, span.original): span.kind
+            (
+                span.subject,
+                "" if span.relation in steps else span.relation,
+                span.original,
+            ): span.kind
             for span in untold
             if (span.relation, span.original) not in computed
         }
@@ -77,7 +85,9 @@ class Ledger:
 
     def _rows(self) -> list[tuple[str, str, str, int, int, str, str]]:
         run = len(self._runs)
-        return [(*fact, run, count, first, kind) for fact, (count, first, kind) in self._counts.items()]
+        return [
+            (*fact, run, count, first, kind) for fact, (count, first, kind) in self._counts.items()
+        ]
 
     def _spill(self) -> None:
         path = self.folder / f".run-{len(self._runs):05d}.jsonl"
@@ -98,6 +108,10 @@ def _merge(runs: list[Iterator[tuple[Any, ...]]]) -> Iterator[dict[str, Any]]:
     for (subject, relation, value), rows in groupby(heapq.merge(*runs), key=lambda row: row[:3]):
         counted = list(rows)
         yield {
-            "subject": subject, "relation": relation, "value": value, "count": sum(row[4] for row in counted), "trace_id": counted[0][5],
+            "subject": subject,
+            "relation": relation,
+            "value": value,
+            "count": sum(row[4] for row in counted),
+            "trace_id": counted[0][5],
             "kind": counted[0][6],
-        }  # fmt: skip
+        }

@@ -1,13 +1,17 @@
-"""What a question asks without what it asks it of: names and numbers become slots, in the order of their first mention.
+"""What a question asks without what it asks it of: names and numbers become slots, in the order of
+their first mention.
 
-"The home of Mara is Oslo. Where does Mara live?" is "the home of @1 is @2 where does @1 live" with the values Mara, Oslo.
+"The home of Mara is Oslo. Where does Mara live?" is "the home of @1 is @2 where does @1 live" with
+the values Mara, Oslo.
 """
 
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-_TOKEN = re.compile(r" ?+(?:(?P<word>[^\W\d_][\w']*(?:-\w+)*)|(?P<number>\d[\d,.:/]*\d|\d)|(?P<sign>[-+*/=<>%^]))")
+_TOKEN = re.compile(
+    r" ?+(?:(?P<word>[^\W\d_][\w']*(?:-\w+)*)|(?P<number>\d[\d,.:/]*\d|\d)|(?P<sign>[-+*/=<>%^]))"
+)
 
 
 class Skeleton(NamedTuple):

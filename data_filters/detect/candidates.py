@@ -21,8 +21,9 @@ class Found(NamedTuple):
     unit: str = ""  # of a quantity
 
 
-# A detector of one's own: texts to spans, one list a text. spaCy comes in like this, and so may any model. It travels to other processes,
-# so it is a function of a module or an object that can be pickled.
+# A detector of one's own: texts to spans, one list a text. spaCy comes in like this, and so may any
+# model. It travels to other processes, so it is a function of a module or an object that can be
+# pickled.
 Detector = Callable[[Sequence[str]], list[list[Found]]]
 
 

@@ -1,4 +1,6 @@
-"""What kind of thing a name names: person, place, organisation or title, by its own words and the words around it."""
+"""What kind of thing a name names: person, place, organisation or title, by its own words and the
+words around it.
+"""
 
 import re
 
@@ -28,11 +30,16 @@ _TIME = re.compile(r"\b(?:from|to|between|and|until|by|or|of)\s$|\d{4}[\u2013-]$
 
 def is_year(text: str, start: int, end: int) -> bool:
     """Whether a plain number reads like a year: four figures behind a word such as "from"."""
-    return _YEAR.fullmatch(text, start, end) is not None and _TIME.search(text, max(0, start - 10), start) is not None
+    return (
+        _YEAR.fullmatch(text, start, end) is not None
+        and _TIME.search(text, max(0, start - 10), start) is not None
+    )
 
 
 def kind_of(text: str, start: int, end: int, gazetteer: Gazetteer) -> str:
-    """person, place, organisation, title, or name where nothing tells; a guess, for reports and for actions by kind."""
+    """person, place, organisation, title, or name where nothing tells; a guess, for reports and for
+    actions by kind.
+    """
     said = text[start:end]
     words = said.split()
     listed = gazetteer.kind(words)

@@ -1,4 +1,6 @@
-"""Lists of names: the places that ship with the room, and lists or knowledge graphs of the user's."""
+"""Lists of names: the places that ship with the room, and lists or knowledge graphs of the
+user's.
+"""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,8 +23,9 @@ Phrase = tuple[str, ...]  # stems
 class Gazetteer:
     """Names that are known; compared by identity.
 
-    `known` tells kinds of names that were found otherwise, and supplies evidence; `terms` are always found, in any case of letters,
-    by their first word. `faults` are rows of files that could not be used, each with its place and the reason.
+    `known` tells kinds of names that were found otherwise, and supplies evidence; `terms` are
+    always found, in any case of letters, by their first word. `faults` are rows of files that could
+    not be used, each with its place and the reason.
     """
 
     known: Mapping[Phrase, str]
@@ -42,8 +45,9 @@ class Gazetteer:
 def load_gazetteer(files: tuple[str, ...] = ()) -> Gazetteer:
     """The places that ship with the room and the terms of the user's files.
 
-    A file has one name a line; behind a tab its kind; or a knowledge graph's subject, relation and value, of which subject and value
-    are taken. A row that cannot be used is left out and told in `faults`.
+    A file has one name a line; behind a tab its kind; or a knowledge graph's subject, relation and
+    value, of which subject and value are taken. A row that cannot be used is left out and told in
+    `faults`.
 
     Raises:
         ShardError: a file cannot be read, or has no row that can be used.
@@ -65,7 +69,10 @@ def load_gazetteer(files: tuple[str, ...] = ()) -> Gazetteer:
             raise ShardError(
                 f"{path}: no row can be used ({faults[-1] if faults else 'it is empty'}); mend it or leave it out of filter.gazetteer"
             )
-    ordered = {first: tuple(sorted(found.items(), key=lambda one: -len(one[0]))) for first, found in terms.items()}
+    ordered = {
+        first: tuple(sorted(found.items(), key=lambda one: -len(one[0])))
+        for first, found in terms.items()
+    }
     return Gazetteer(known, ordered, tuple(faults))
 
 
@@ -73,7 +80,9 @@ def _read(path: Path, faults: list[str]) -> Iterator[tuple[Phrase, str]]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ShardError(f"{path}: the gazetteer cannot be read ({error}); mend filter.gazetteer") from error
+        raise ShardError(
+            f"{path}: the gazetteer cannot be read ({error}); mend filter.gazetteer"
+        ) from error
     for number, line in enumerate(raw.splitlines(), start=1):
         try:
             text = line.decode("utf-8")
@@ -98,12 +107,20 @@ def _row(text: str) -> tuple[list[str], str, str]:
     if any(not character.isprintable() for cell in cells for character in cell):
         return [], "", "control characters"
     if len(cells) > 3:
-        return [], "", f"{len(cells)} columns, wanted a name, a name and its kind, or subject, relation and value"
+        return (
+            [],
+            "",
+            f"{len(cells)} columns, wanted a name, a name and its kind, or subject, relation and value",
+        )
     names = [cells[0], cells[2]] if len(cells) == 3 else cells[:1]
     if any(not 2 <= len(name) <= _MAX_CHARACTERS for name in names):
         return [], "", f"a name is not 2 to {_MAX_CHARACTERS} characters long"
     kind = cells[1] if len(cells) == 2 else "name"
-    return names, kind, "" if kind in _KINDS else f"kind {kind!r}, wanted one of {', '.join(sorted(_KINDS))}"
+    return (
+        names,
+        kind,
+        "" if kind in _KINDS else f"kind {kind!r}, wanted one of {', '.join(sorted(_KINDS))}",
+    )
 
 
 def find_terms(sentences: Sequence[Sentence], gazetteer: Gazetteer) -> Iterator[Found]:
@@ -118,7 +135,9 @@ def find_terms(sentences: Sequence[Sentence], gazetteer: Gazetteer) -> Iterator[
                 if tuple(keys[place : place + len(phrase)]) == phrase:
                     last = words[place + len(phrase) - 1]
                     end = last.end - 2 if last.text.endswith(("'s", "\u2019s")) else last.end
-                    yield Found(words[place].start, end, "place" if kind == "country" else kind, "gazetteer")
+                    yield Found(
+                        words[place].start, end, "place" if kind == "country" else kind, "gazetteer"
+                    )
                     break
 
 
@@ -127,8 +146,14 @@ def fold(word: str) -> str:
     """The word without accents: "Zurich" for its German spelling."""
     if word.isascii():
         return word
-    return "".join(part for part in unicodedata.normalize("NFKD", word) if not unicodedata.combining(part))
+    return "".join(
+        part for part in unicodedata.normalize("NFKD", word) if not unicodedata.combining(part)
+    )
 
 
 def _phrase(name: str) -> Phrase:
-    return tuple(stem(fold(word)) for word in name.replace("-", " ").replace(",", " ").split() if any(map(str.isalnum, word)))
+    return tuple(
+        stem(fold(word))
+        for word in name.replace("-", " ").replace(",", " ").split()
+        if any(map(str.isalnum, word))
+    )

@@ -18,12 +18,20 @@ _SMALL = frozenset("a an the of and or in on at to for from by with without".spl
 
 
 def find_titles(text: str, curriculum: Curriculum) -> Iterator[Found]:
-    """Marked passages that read like a title: no sentence of speech, with a capital first, and a word that is no tool of thought."""
+    """Marked passages that read like a title: no sentence of speech, with a capital first, and a
+    word that is no tool of thought.
+    """
     for match in _MARKED.finditer(text):
         start, end = match.span(match.lastindex or 0)
         inside = text[start:end]
         words = _WORD.findall(inside)
-        if not words or len(words) > MAX_WORDS or _SPEECH.search(inside) or not inside[0].isupper() or inside.isupper():
+        if (
+            not words
+            or len(words) > MAX_WORDS
+            or _SPEECH.search(inside)
+            or not inside[0].isupper()
+            or inside.isupper()
+        ):
             continue
         content = [word for word in words if word.lower() not in _SMALL]
         if sum(word[0].islower() for word in content[1:]) > len(content) / 2:

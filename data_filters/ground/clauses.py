@@ -1,4 +1,6 @@
-"""Where a span stands: which named entities come before it in its clause, so that a value is tied to its subject."""
+"""Where a span stands: which named entities come before it in its clause, so that a value is tied
+to its subject.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -22,7 +24,8 @@ class Place(NamedTuple):
 
     found: Found
     tokens: tuple[Token, ...]  # of the span
-    subjects: tuple[Names, ...]  # the nearest entity before it in its clause, and those joined to it by "and"
+    # the nearest entity before it in its clause, and those joined to it by "and"
+    subjects: tuple[Names, ...]
     everybody: tuple[Names, ...]  # all entities before it in its sentence
     subject: str  # the nearest of them, as it stands
     direct: bool  # an entity stands directly before
@@ -33,22 +36,29 @@ class Place(NamedTuple):
 
 
 def places(sentences: Sequence[Sentence], found: Sequence[Found]) -> Iterator[Place]:
-    """Each span with its place, in order. A text without a reasoning block concludes with its last sentence."""
+    """Each span with its place, in order. A text without a reasoning block concludes with its last
+    sentence.
+    """
     by_start = _by_token(sentences, found)
     thought = any(not sentence.final for sentence in sentences)
     for number, sentence in enumerate(sentences):
         if any(token.start in by_start for token in sentence.tokens):
-            yield from _places_in(sentence, by_start, sentence.final and (thought or number == len(sentences) - 1))
+            yield from _places_in(
+                sentence, by_start, sentence.final and (thought or number == len(sentences) - 1)
+            )
 
 
 def _by_token(sentences: Sequence[Sentence], found: Sequence[Found]) -> dict[int, Found]:
-    """Spans by the start of the token that they begin with or in: in "$ 5" that is the number. Where another span begins, it stays."""
+    """Spans by the start of the token that they begin with or in: in "$ 5" that is the number.
+    Where another span begins, it stays.
+    """
     by_start = {one.start: one for one in found}
     tokens = [token for sentence in sentences for token in sentence.tokens]
     starts, ends = {token.start for token in tokens}, [token.end for token in tokens]
     for stray in [one for one in found if one.start not in starts]:
         del by_start[stray.start]
-        number = bisect_right(ends, stray.start)  # the first token that ends behind the span's start
+        # the first token that ends behind the span's start
+        number = bisect_right(ends, stray.start)
         if number < len(tokens) and tokens[number].start < stray.end:
             by_start.setdefault(tokens[number].start, stray)
     return by_start
@@ -68,7 +78,18 @@ def _places_in(sentence: Sentence, by_start: dict[int, Found], concluding: bool)
         tokens = tuple(t for t in sentence.tokens[number : number + 12] if t.start < end)
         computing = token.kind == "number" and in_expression(sentence.tokens, number)
         subjects, everybody = tuple(walk.subjects), tuple(walk.everybody)
-        yield Place(one, tokens, subjects, everybody, walk.subject, walk.direct, walk.counted, computing, one.start in lists, concluding)
+        yield Place(
+            one,
+            tokens,
+            subjects,
+            everybody,
+            walk.subject,
+            walk.direct,
+            walk.counted,
+            computing,
+            one.start in lists,
+            concluding,
+        )
         walk.meets(one, tokens)
 
 
@@ -77,7 +98,8 @@ class _Walk:
     """The entities met on the way through a sentence; clause words and commas part them."""
 
     subjects: list[Names] = field(default_factory=list)
-    joined: list[Names] = field(default_factory=list)  # entities before an "and" or comma that another entity may follow
+    # entities before an "and" or comma that another entity may follow
+    joined: list[Names] = field(default_factory=list)
     everybody: list[Names] = field(default_factory=list)
     subject: str = ""
     direct: bool = False
@@ -99,7 +121,9 @@ class _Walk:
             self.subjects = [*self.joined, names]
             self.everybody.append(names)
             self.counted = False
-            self.subject = " ".join(token.text for token in tokens).removesuffix("'s").removesuffix("\u2019s")
+            self.subject = (
+                " ".join(token.text for token in tokens).removesuffix("'s").removesuffix("\u2019s")
+            )
         else:
             self.counted = self.counted or found.detector == "numbers"
         self.joined = []

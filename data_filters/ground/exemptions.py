@@ -1,4 +1,6 @@
-"""Second thoughts on spans that nobody gave: symbols of the text's own, words made from given letters, common names."""
+"""Second thoughts on spans that nobody gave: symbols of the text's own, words made from given
+letters, common names.
+"""
 
 import re
 
@@ -38,4 +40,6 @@ class Excuses:
             return "derived"
         if self._letters.make(said):
             return "derived"
-        return "common" if self._least is not None and is_common(words, self._least) else "ungrounded"
+        return (
+            "common" if self._least is not None and is_common(words, self._least) else "ungrounded"
+        )

@@ -1,7 +1,9 @@
-"""Grounding decisions: who supplied a value, the prompt (given, derived), common knowledge, or the writer's memory.
+"""Grounding decisions: who supplied a value, the prompt (given, derived), common knowledge, or the
+writer's memory.
 
-The same "Oslo" is fine where the prompt gave it and a memorised fact where it did not; and a value that the prompt gives
-about somebody else does not ground it: it must be given about the entity that the text states it of.
+The same "Oslo" is fine where the prompt gave it and a memorised fact where it did not; and a value
+that the prompt gives about somebody else does not ground it: it must be given about the entity that
+the text states it of.
 """
 
 from collections.abc import Sequence
@@ -23,7 +25,9 @@ Key = tuple[tuple[str, ...], Value | None]
 
 
 class Decision(NamedTuple):
-    """What was decided of a span; `subject` is the entity before it, `computed` says that arithmetic in the text made it."""
+    """What was decided of a span; `subject` is the entity before it, `computed` says that
+    arithmetic in the text made it.
+    """
 
     grounding: str
     subject: str = ""
@@ -32,36 +36,62 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class Memory:
-    """What a text has established so far; one Memory serves the assistant messages of a conversation in turn."""
+    """What a text has established so far; one Memory serves the assistant messages of a
+    conversation in turn.
+    """
 
     known: dict[Key, str] = field(default_factory=dict)  # the last grounding of a value
-    about: dict[Key, Names] = field(default_factory=dict)  # entities that a given value was bound to
-    at: dict[int, str] = field(default_factory=dict)  # grounding of the span that starts here, in this message
+    # entities that a given value was bound to
+    about: dict[Key, Names] = field(default_factory=dict)
+    # grounding of the span that starts here, in this message
+    at: dict[int, str] = field(default_factory=dict)
 
 
-def ground(trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int) -> list[str]:
-    """One of given, derived, common, ungrounded for every span that `find_facts` returned for this text.
+def ground(
+    trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int
+) -> list[str]:
+    """One of given, derived, common, ungrounded for every span that `find_facts` returned for this
+    text.
 
     Args:
         trace_prompt: all that was given before the text.
         text: one assistant message.
         found: its spans, in order.
         curriculum: the tools of thought.
-        small_numbers: whole numbers up to here are common, unless noted about a named entity; -1: none.
+        small_numbers: whole numbers up to here are common, unless noted about a named entity; -1:
+            none.
     """
-    return [decision.grounding for decision in decide(trace_prompt, text, found, curriculum, small_numbers, Memory())]
+    return [
+        decision.grounding
+        for decision in decide(trace_prompt, text, found, curriculum, small_numbers, Memory())
+    ]
 
 
 def decide(
-    trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int, memory: Memory
+    trace_prompt: str,
+    text: str,
+    found: Sequence[Found],
+    curriculum: Curriculum,
+    small_numbers: int,
+    memory: Memory,
 ) -> list[Decision]:
-    """Like `ground`, with the subject of each span; `memory` carries what earlier messages established and is updated."""
+    """Like `ground`, with the subject of each span; `memory` carries what earlier messages
+    established and is updated.
+    """
     memory.at = {}
     sentences = read(text)
-    results = {step.result.start: step.operands for sentence in sentences if len(sentence.numbers) > 2 for step in steps(sentence.tokens)}
-    judge = _Judge(read_prompt(trace_prompt, curriculum), curriculum, small_numbers, memory, results)
+    results = {
+        step.result.start: step.operands
+        for sentence in sentences
+        if len(sentence.numbers) > 2
+        for step in steps(sentence.tokens)
+    }
+    judge = _Judge(
+        read_prompt(trace_prompt, curriculum), curriculum, small_numbers, memory, results
+    )
     placed = {place.found.start: judge.decide(place) for place in places(sentences, found)}
-    return [placed.get(one.start, Decision("ungrounded", "", False)) for one in found]  # a span in the middle of a token has no place
+    # a span in the middle of a token has no place
+    return [placed.get(one.start, Decision("ungrounded", "", False)) for one in found]
 
 
 @dataclass(slots=True)
@@ -74,7 +104,11 @@ class _Judge:
 
     def decide(self, place: Place) -> Decision:
         found, first = place.found, place.tokens[0]
-        words = tuple(token.key for token in place.tokens if token.kind == "word" and found.kind != "quantity" and found.value is None)
+        words = tuple(
+            token.key
+            for token in place.tokens
+            if token.kind == "word" and found.kind != "quantity" and found.value is None
+        )
         numbers = frozenset(token.value for token in place.tokens if token.value is not None)
         value = found.value if found.value is not None else first.value if not words else None
         computed = value is not None and first.start in self.results
@@ -92,15 +126,20 @@ class _Judge:
         return Decision(grounding, place.subject, computed)
 
     def _date(self, place: Place, date: Date) -> str:
-        """Given where its parts are, in whatever form; a decade or century also by a year in it. A year alone is a number."""
+        """Given where its parts are, in whatever form; a decade or century also by a year in it. A
+        year alone is a number.
+        """
         if len(date.span) > 1 and any(value in date.span for value in self.told.number_set):
             return "given"
         parts = date.numbers | date.figures
         if date.months or len(parts) > 1:
-            return self._words(place, date.months, frozenset(parts), ((*sorted(date.months), "date"), sum(parts)))
+            return self._words(
+                place, date.months, frozenset(parts), ((*sorted(date.months), "date"), sum(parts))
+            )
         return self._number(place, next(iter(parts)))
 
-    # --- words ---------------------------------------------------------------------------------------------------
+    # --- words
+    # ---------------------------------------------------------------------------------------------------
 
     def _words(self, place: Place, words: Names, numbers: frozenset[Value], key: Key) -> str:
         told = words <= self.told.words and numbers <= self.told.number_set
@@ -116,7 +155,9 @@ class _Judge:
             return self.memory.known[key]
         return "given" if told and self._fits_question(place, words, numbers) else "ungrounded"
 
-    def _bound(self, subjects: Sequence[Names], words: Names, numbers: frozenset[Value], key: Key) -> bool:
+    def _bound(
+        self, subjects: Sequence[Names], words: Names, numbers: frozenset[Value], key: Key
+    ) -> bool:
         """Whether the prompt says it about one of the subjects; remembers about which."""
         for subject in subjects:
             if self.told.binds(subject, words, numbers):
@@ -125,28 +166,45 @@ class _Judge:
         return False
 
     def _chained(self, subjects: Sequence[Names], key: Key) -> bool:
-        """Ida Rome was given, and so is Mara Ida: then Mara Rome follows. Two established values may also be compared."""
+        """Ida Rome was given, and so is Mara Ida: then Mara Rome follows. Two established values
+        may also be compared.
+        """
         about = self.memory.about.get(key)
         if not about:
             return False
         established = {frozenset(names) for names, _ in self.memory.about}
-        return any(subject in established or self.told.links(subject, about) for subject in subjects)
+        return any(
+            subject in established or self.told.links(subject, about) for subject in subjects
+        )
 
     def _repeat(self, words: Names, numbers: frozenset[Value], key: Key) -> str:
-        """The final answer repeats what the reasoning found, unless it found it about somebody else than was asked."""
+        """The final answer repeats what the reasoning found, unless it found it about somebody else
+        than was asked.
+        """
         known = self.memory.known[key]
-        if known == "given" and self.told.untold and not self.told.binds(self.told.asked, words, numbers):
+        if (
+            known == "given"
+            and self.told.untold
+            and not self.told.binds(self.told.asked, words, numbers)
+        ):
             return "ungrounded"
         return known
 
     def _fits_question(self, place: Place, words: Names, numbers: frozenset[Value]) -> bool:
-        """A bare final answer is about the one who was asked for: nothing told of them means nothing given."""
-        return not (place.concluding and self.told.untold) or self.told.binds(self.told.asked, words, numbers)
+        """A bare final answer is about the one who was asked for: nothing told of them means
+        nothing given.
+        """
+        return not (place.concluding and self.told.untold) or self.told.binds(
+            self.told.asked, words, numbers
+        )
 
-    # --- numbers -------------------------------------------------------------------------------------------------
+    # --- numbers
+    # -------------------------------------------------------------------------------------------------
 
     def _computed(self, result: Token) -> str:
-        tainted = any(self.memory.at.get(token.start) == "ungrounded" for token in self.results[result.start])
+        tainted = any(
+            self.memory.at.get(token.start) == "ungrounded" for token in self.results[result.start]
+        )
         return "ungrounded" if tainted else "derived"
 
     def _number(self, place: Place, value: Value) -> str:
@@ -158,20 +216,33 @@ class _Judge:
             return self._stated(place, value, key, subjects)
         if key in self.memory.known:
             return self.memory.known[key]
-        if value in self.told.number_set and self._fits_question(place, frozenset(), frozenset((value,))):
+        if value in self.told.number_set and self._fits_question(
+            place, frozenset(), frozenset((value,))
+        ):
             return "given"
         if self._common(value):
             return "common"
         foreign = place.found.date is not None or self._foreign(place)
         computable = self.told.closed_world and not self._dates(value) and not foreign
-        return "derived" if computable or self._reproducible(value, self._at_hand(place), foreign) else "ungrounded"
+        return (
+            "derived"
+            if computable or self._reproducible(value, self._at_hand(place), foreign)
+            else "ungrounded"
+        )
 
     def _foreign(self, place: Place) -> bool:
         """Whether a quantity is in a unit or currency of which the prompt does not speak."""
-        unit = place.found.unit or (place.tokens[-1].text if place.found.kind == "quantity" and len(place.tokens) > 1 else "")
+        unit = place.found.unit or (
+            place.tokens[-1].text
+            if place.found.kind == "quantity" and len(place.tokens) > 1
+            else ""
+        )
         if not unit or unit in self.told.text:
             return False
-        words = {"percent" if word in ("%", "per", "cent") else stem(word) for word in unit.lower().split()}
+        words = {
+            "percent" if word in ("%", "per", "cent") else stem(word)
+            for word in unit.lower().split()
+        }
         return words.isdisjoint(self.told.words)
 
     def _stated(self, place: Place, value: Value, key: Key, subjects: Sequence[Names]) -> str:
@@ -181,7 +252,10 @@ class _Judge:
         if self.memory.known.get(key) == "derived" or self._chained(subjects, key):
             return "derived"
         foreign = place.found.date is not None or self._foreign(place)
-        if any(self._reproducible(value, self.told.numbers_about(subject), foreign) for subject in subjects):
+        if any(
+            self._reproducible(value, self.told.numbers_about(subject), foreign)
+            for subject in subjects
+        ):
             return "derived"
         return "common" if not place.direct and self._common(value) else "ungrounded"
 
@@ -192,17 +266,22 @@ class _Judge:
         return isinstance(value, int) and abs(value) <= self.small_numbers
 
     def _at_hand(self, place: Place) -> frozenset[Value]:
-        """The numbers a bare number may be computed from: those of the one who was asked for, if nothing else is told of them."""
+        """The numbers a bare number may be computed from: those of the one who was asked for, if
+        nothing else is told of them.
+        """
         if place.concluding and self.told.untold:
             return self.told.numbers_about(self.told.asked)
         return self.told.number_set
 
-    def _reproducible(self, value: Value, numbers: frozenset[Value], strictly: bool = False) -> bool:
-        """One arithmetic step from the numbers, their sum with signs, or an expression that stands in the prompt.
+    def _reproducible(
+        self, value: Value, numbers: frozenset[Value], strictly: bool = False
+    ) -> bool:
+        """One arithmetic step from the numbers, their sum with signs, or an expression that stands
+        in the prompt.
 
-        A question about no named entity has nobody's secret for an answer: there small numbers, unit constants and
-        numbers derived so far help too, except for a year that is asked for, for dates, and for units that the prompt does not know
-        (`strictly`).
+        A question about no named entity has nobody's secret for an answer: there small numbers,
+        unit constants and numbers derived so far help too, except for a year that is asked for, for
+        dates, and for units that the prompt does not know (`strictly`).
         """
         if value in self.told.reachable or one_step(value, numbers):
             return bool(numbers)
@@ -217,6 +296,14 @@ class _Judge:
         return value in _YEARS and not _TIME_WORDS.isdisjoint(self.told.words)
 
     def _tools(self) -> set[Value]:
-        constants = {value for value, units in self.curriculum.constants.items() if self.told.unit_stands(units)}
-        derived = {value for (_, value), grounding in self.memory.known.items() if grounding == "derived" and value is not None}
+        constants = {
+            value
+            for value, units in self.curriculum.constants.items()
+            if self.told.unit_stands(units)
+        }
+        derived = {
+            value
+            for (_, value), grounding in self.memory.known.items()
+            if grounding == "derived" and value is not None
+        }
         return constants | derived | set(range(1, self.small_numbers + 1))

@@ -1,4 +1,6 @@
-"""What a text makes itself: symbols that it introduces, and words that follow from the letters of given ones."""
+"""What a text makes itself: symbols that it introduces, and words that follow from the letters of
+given ones.
+"""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +19,8 @@ _FIGURE = re.compile(
 _ASSIGNED = re.compile(r"(?<!\w)([A-Z]{1,5}\d?)\s?:?=(?!=)")
 _APPLIED = re.compile(r"\b[A-Za-z]\(([A-Z]{1,4})\)")  # P(HH)
 _CODE = re.compile(r"```(.*?)(?:```|\Z)|`([^`\n]+)`", re.DOTALL)
-_NO_CODE = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?:#|//|--).*")  # strings and comments inside it
+# strings and comments inside it
+_NO_CODE = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?:#|//|--).*")
 _IDENTIFIER = re.compile(r"(?<![\w.])[A-Z]\w+")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _CAPITALS = re.compile(r"[A-Z]+\d?|[A-Z]\w+")
@@ -34,8 +37,12 @@ _MIN_DRAWING = 100  # characters
 
 
 def symbols(text: str) -> frozenset[str]:
-    """Symbols that the text introduces: "Let N be", "points P and QR", "SUM = ", and what stands in code."""
-    found = {match[1] for match in _LET.finditer(text)} | {match[1] for match in _ASSIGNED.finditer(text)}
+    """Symbols that the text introduces: "Let N be", "points P and QR", "SUM = ", and what stands in
+    code.
+    """
+    found = {match[1] for match in _LET.finditer(text)} | {
+        match[1] for match in _ASSIGNED.finditer(text)
+    }
     found |= {match[1] for match in _APPLIED.finditer(text)}
     for match in _FIGURE.finditer(text):
         found.update(_CAPITALS.findall(match[1]))
@@ -43,14 +50,17 @@ def symbols(text: str) -> frozenset[str]:
 
 
 def _identifiers(code: re.Match[str]) -> Iterator[str]:
-    """Capitalised names in code that are made of ordinary words: "ValueError", "TwoStackQueue", "NULL"; no "France"."""
+    """Capitalised names in code that are made of ordinary words: "ValueError", "TwoStackQueue",
+    "NULL"; no "France".
+    """
     for name in _IDENTIFIER.findall(_NO_CODE.sub(" ", code[1] or code[2] or "")):
         if name.isupper() or all(is_ordinary(stem(part)) for part in _HUMPS.findall(name)):
             yield name
 
 
 class Letters:
-    """Words that a text may make from the letters of what it was given, where it was asked for that; and labels in the prompt's manner.
+    """Words that a text may make from the letters of what it was given, where it was asked for
+    that; and labels in the prompt's manner.
 
     Args:
         prompt: all that was given.
@@ -65,29 +75,53 @@ class Letters:
         self._bags = {_bag(word) for word in words}
         self._steps = {_shape(word) for word in words if len(word) >= _MIN_LETTERS}
         self._known = {word for word in words if len(word) >= _MIN_LETTERS}
-        self._beside = {word for word in _LETTERS.findall(text.lower()) if len(word) >= _MIN_LETTERS} if asked else set()
-        self._alphabets = [set(word) for word in _LETTERS.findall(prompt) if len(word) > _MIN_LETTERS and word.isupper()] if asked else []
+        self._beside = (
+            {word for word in _LETTERS.findall(text.lower()) if len(word) >= _MIN_LETTERS}
+            if asked
+            else set()
+        )
+        self._alphabets = (
+            [
+                set(word)
+                for word in _LETTERS.findall(prompt)
+                if len(word) > _MIN_LETTERS and word.isupper()
+            ]
+            if asked
+            else []
+        )
         self._labels = {_manner(label) for label in _LABEL.findall(prompt)}
         self._grid = not stems.isdisjoint(_GRID_CUES)
-        self._drawn = asked and len(prompt) > _MIN_DRAWING and sum(character.isalnum() for character in prompt) < 0.4 * len(prompt)
+        self._drawn = (
+            asked
+            and len(prompt) > _MIN_DRAWING
+            and sum(character.isalnum() for character in prompt) < 0.4 * len(prompt)
+        )
 
     def make(self, said: str) -> bool:
         """Whether every word follows from given letters, or is a label such as the prompt has.
 
-        An anagram, the reversal or a shifted form of a given word; one letter away from a given word or from one beside it; capitals of an
-        alphabet that the prompt spells out ("LURD"); what a drawing of characters says; a field of a board ("C4").
+        An anagram, the reversal or a shifted form of a given word; one letter away from a given
+        word or from one beside it; capitals of an alphabet that the prompt spells out ("LURD");
+        what a drawing of characters says; a field of a board ("C4").
         """
         if _LABEL.fullmatch(said) and (_manner(said) in self._labels or self._grid):
             return True
         made = [word.lower() for word in _LETTERS.findall(said)]
         if not self._asked or not made:
             return False
-        if said.isupper() and (self._drawn or any(set(said) <= alphabet for alphabet in self._alphabets)):
+        if said.isupper() and (
+            self._drawn or any(set(said) <= alphabet for alphabet in self._alphabets)
+        ):
             return True
         return all(map(self._makes, made))
 
     def _makes(self, word: str) -> bool:
-        if len(word) < _MIN_LETTERS or word in self._known or _bag(word) in self._bags or _shape(word) in self._steps:
+        if (
+            len(word) < _MIN_LETTERS
+            or word in self._known
+            or _bag(word) in self._bags
+            or _shape(word) in self._steps
+        ):
             return True
         return any(_one_letter(word, other) for other in self._known | self._beside)
 
@@ -102,7 +136,9 @@ def _bag(word: str) -> str:
 
 
 def _shape(word: str) -> tuple[int, ...]:
-    """Distances from letter to letter around the alphabet: the same for a word and its shifted forms."""
+    """Distances from letter to letter around the alphabet: the same for a word and its shifted
+    forms.
+    """
     return tuple((ord(b) - ord(a)) % 26 for a, b in pairwise(word))
 
 

@@ -1,7 +1,8 @@
-"""The knowledge base that a student looks things up in: passages of text, ranked by BM25, in this process, versioned by digest.
+"""The knowledge base that a student looks things up in: passages of text, ranked by BM25, in this
+process, versioned by digest.
 
-Passages are the facts that scrubbing took out (filter/knowledge), or any Parquet or JSONL of texts. It can be edited: an entry taken out
-or changed is one line, and no weight of any model.
+Passages are the facts that scrubbing took out (filter/knowledge), or any Parquet or JSONL of texts.
+It can be edited: an entry taken out or changed is one line, and no weight of any model.
 """
 
 import hashlib
@@ -59,7 +60,9 @@ class KnowledgeBase:
         return index
 
     def search(self, query: str, count: int) -> list[str]:
-        """The passages that match best, best first; none that shares no word with the query. Ties go by their order in the base."""
+        """The passages that match best, best first; none that shares no word with the query. Ties
+        go by their order in the base.
+        """
         words = _words(query)
         if self._index is None or not words or count < 1:
             return []
@@ -77,12 +80,15 @@ class KnowledgeBase:
 
 
 def passage(subject: str, relation: str, value: str) -> str:
-    """A fact as a text. The relation is the question that it answers; without one the fact is only said of its subject."""
+    """A fact as a text. The relation is the question that it answers; without one the fact is only
+    said of its subject.
+    """
     return f"{relation} {value}." if relation else f"{subject} {value}."
 
 
 def passages_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
-    """Texts of rows with `text`, or of facts with `subject`, `relation` and `value`: of a question's values the one stated most often.
+    """Texts of rows with `text`, or of facts with `subject`, `relation` and `value`: of a
+    question's values the one stated most often.
 
     Raises:
         ShardError: rows of another kind.
@@ -95,7 +101,9 @@ def passages_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
             facts.append((row["relation"], row["subject"], -(row.get("count") or 1), row["value"]))
         else:
             found = ", ".join(map(str, row)) or "nothing"
-            raise ShardError(f"{where}, row {number}: found {found}; wanted text, or subject, relation and value")
+            raise ShardError(
+                f"{where}, row {number}: found {found}; wanted text, or subject, relation and value"
+            )
     for (relation, subject), same in groupby(sorted(facts), key=lambda fact: fact[:2]):
         for _, _, _, value in list(same)[: 1 if relation else None]:
             yield passage(subject, relation, value)
@@ -121,13 +129,23 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
-                        raise ShardError(f"{path}:{number}: found {type(row).__name__}, wanted an object with text")
+                        raise ShardError(
+                            f"{path}:{number}: found {type(row).__name__}, wanted an object with text"
+                        )
                     yield row
     except (OSError, ValueError) as fault:
-        raise ShardError(f"{path}: cannot be read as JSON lines ({fault}); mend the file or name another") from fault
+        raise ShardError(
+            f"{path}: cannot be read as JSON lines ({fault}); mend the file or name another"
+        ) from fault
 
 
 def first_of(results: Sequence[str], relation: str) -> str | None:
-    """The value that the first result gives as the answer to exactly this question; None where it does not."""
+    """The value that the first result gives as the answer to exactly this question; None where it
+    does not.
+    """
     start = f"{relation} "
-    return results[0].removeprefix(start).removesuffix(".") if results and results[0].startswith(start) else None
+    return (
+        results[0].removeprefix(start).removesuffix(".")
+        if results and results[0].startswith(start)
+        else None
+    )

@@ -1,7 +1,9 @@
-"""A trace that recalls a fact, as one that looks it up: the value moves into a tool's result. Pure functions over one trace.
+"""A trace that recalls a fact, as one that looks it up: the value moves into a tool's result. Pure
+functions over one trace.
 
-Every change is a span with `original`, so `restore` in data_filters/scrub/scrub.py gives the teacher's own words back. What is taught
-on such records is cross-entropy only, since the teacher's probability lies on what it remembers.
+Every change is a span with `original`, so `restore` in data_filters/scrub/scrub.py gives the
+teacher's own words back. What is taught on such records is cross-entropy only, since the teacher's
+probability lies on what it remembers.
 """
 
 import json
@@ -9,7 +11,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_message, offered, result_message
+from data_filters.records.tool_calls import (
+    LOOKUP,
+    NOTHING,
+    PYTHON,
+    call_message,
+    offered,
+    result_message,
+)
 from data_filters.records.traces import Span, Trace, trace_id
 
 BOTH = offered(LOOKUP, PYTHON)
@@ -39,7 +48,8 @@ class Step:
 
 
 def recalled(trace: Trace, spans: Sequence[Span]) -> Recalled | None:
-    """What the last message of a trace recalls; None where it recalls nothing, or nobody was asked for.
+    """What the last message of a trace recalls; None where it recalls nothing, or nobody was asked
+    for.
 
     Args:
         trace: with the teacher's own words.
@@ -53,7 +63,9 @@ def recalled(trace: Trace, spans: Sequence[Span]) -> Recalled | None:
     values = tuple(dict.fromkeys(span.original for span in untold if span.original not in computed))
     if not values:
         return None
-    return Recalled(untold[0].relation, untold[0].subject, values, direct=len(values) == 1 and not computed)
+    return Recalled(
+        untold[0].relation, untold[0].subject, values, direct=len(values) == 1 and not computed
+    )
 
 
 def lookup(query: str, results: Sequence[str]) -> Step:
@@ -62,7 +74,13 @@ def lookup(query: str, results: Sequence[str]) -> Step:
 
 
 def with_calls(
-    trace: Trace, steps: Sequence[Step], answer: str, kind: str, *, prompt: str | None = None, tools: str | None = BOTH
+    trace: Trace,
+    steps: Sequence[Step],
+    answer: str,
+    kind: str,
+    *,
+    prompt: str | None = None,
+    tools: str | None = BOTH,
 ) -> Trace:
     """The trace with calls and results before its last message, which says `answer`.
 
@@ -77,28 +95,41 @@ def with_calls(
     *before, last = trace.messages
     spans: list[Span] = []
     if prompt is not None:
-        spans.append(_edit(len(before) - 1, prompt, before[-1]["content"], "prompt", kind, weight=0.0))
+        spans.append(
+            _edit(len(before) - 1, prompt, before[-1]["content"], "prompt", kind, weight=0.0)
+        )
         before = [*before[:-1], before[-1] | {"content": prompt}]
     for step in steps:
         spans.append(_edit(len(before), "", "", "call", kind))
         before += [call_message(step.tool, step.argument), result_message(step.result)]
     spans.append(_edit(len(before), answer, last["content"], "message", kind))
     return replace(
-        trace, id=trace_id(trace.id, kind, prompt, [step.argument for step in steps]), messages=[*before, last | {"content": answer}],
-        spans=spans, tools=tools,
-    )  # fmt: skip
+        trace,
+        id=trace_id(trace.id, kind, prompt, [step.argument for step in steps]),
+        messages=[*before, last | {"content": answer}],
+        spans=spans,
+        tools=tools,
+    )
 
 
 def _edit(message: int, text: str, original: str, kind: str, how: str, weight: float = 1.0) -> Span:
     """A whole message that was replaced; a call stands in for nothing."""
     action = "abstain" if kind == "message" and how in ABSTAINS else "lookup"
     return Span(
-        message=message, start=0, end=len(text), kind=kind, grounding="ungrounded", action=action, weight=weight, original=original,
+        message=message,
+        start=0,
+        end=len(text),
+        kind=kind,
+        grounding="ungrounded",
+        action=action,
+        weight=weight,
+        original=original,
         detector=f"lookups/{how}",
-    )  # fmt: skip
+    )
 
 
-ABSTAINS = ("missing", "off", "irrelevant, abstains", "moved, missing", "two hops, missing")  # kinds whose last message declines
+# kinds whose last message declines
+ABSTAINS = ("missing", "off", "irrelevant, abstains", "moved, missing", "two hops, missing")
 
 
 def said_instead(text: str, old: str, new: str) -> str:
@@ -109,7 +140,10 @@ def said_instead(text: str, old: str, new: str) -> str:
 def gives(results: Sequence[str], subject: str, values: Sequence[str]) -> bool:
     """Whether the results say all values of the subject."""
     about = [text for text in results if re.search(rf"\b{re.escape(subject)}\b", text)]
-    return all(any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) for text in about) for value in values)
+    return all(
+        any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text) for text in about)
+        for value in values
+    )
 
 
 def offers(trace: Trace, tools: str) -> Trace:

@@ -1,7 +1,8 @@
-"""What runs a model's calls: look-ups in a knowledge base, programs in the sandbox; every result is text of bounded length.
+"""What runs a model's calls: look-ups in a knowledge base, programs in the sandbox; every result is
+text of bounded length.
 
-A result is untrusted: marks in it that a chat template would take for a turn or a call are spelled apart, so what a passage says
-stays something that was said.
+A result is untrusted: marks in it that a chat template would take for a turn or a call are spelled
+apart, so what a passage says stays something that was said.
 """
 
 import re
@@ -14,7 +15,10 @@ from data_filters.records.tool_calls import ARGUMENT, LOOKUP, NOTHING, PYTHON, o
 from data_filters.verify.sandbox import Sandbox
 
 Kind = Literal["found", "empty", "ran", "failed", "stopped", "unknown tool", "bad arguments"]
-_MARK = re.compile(r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)", re.IGNORECASE)
+_MARK = re.compile(
+    r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,10 @@ class Toolbox:
     def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """The result of a call; a call that is wrong has one too, which says what is wrong."""
         if name not in self.names:
-            return self._result(f"Error: there is no tool {name[:40]!r}; there is {', '.join(self.names) or 'none'}.", "unknown tool")
+            return self._result(
+                f"Error: there is no tool {name[:40]!r}; there is {', '.join(self.names) or 'none'}.",
+                "unknown tool",
+            )
         said = arguments.get(ARGUMENT[name])
         if not isinstance(said, str) or not said.strip():
             return self._result(f"Error: {name} takes {ARGUMENT[name]}, a text.", "bad arguments")
@@ -68,10 +75,19 @@ class Toolbox:
         return self._result("\n".join(found), "found") if found else Result(NOTHING, "empty")
 
     def _work_out(self, code: str) -> Result:
-        ran = self.sandbox.run(code, seconds=self.seconds, memory_mib=self.memory_mib, output_characters=self.result_characters + 1)
+        ran = self.sandbox.run(
+            code,
+            seconds=self.seconds,
+            memory_mib=self.memory_mib,
+            output_characters=self.result_characters + 1,
+        )
         if ran.stop:
-            return self._result(f"Error: {ran.error or ran.stop}", "failed" if ran.stop == "error" else "stopped")
-        return self._result("\n".join(filter(None, (ran.output.rstrip("\n"), ran.value))) or NOTHING, "ran")
+            return self._result(
+                f"Error: {ran.error or ran.stop}", "failed" if ran.stop == "error" else "stopped"
+            )
+        return self._result(
+            "\n".join(filter(None, (ran.output.rstrip("\n"), ran.value))) or NOTHING, "ran"
+        )
 
     def _result(self, text: str, kind: Kind) -> Result:
         plain = spelled_apart(text)

@@ -1,7 +1,9 @@
-"""Made-up facts, planted in copies of real traces: how many would the filter have found, in this very text?
+"""Made-up facts, planted in copies of real traces: how many would the filter have found, in this
+very text?
 
-A canary is stated at the end of the thought of a trace that was kept; nobody gave it, so it must come out ungrounded. Its twin is
-also told in the prompt and must not. The copies are looked at and thrown away.
+A canary is stated at the end of the thought of a trace that was kept; nobody gave it, so it must
+come out ungrounded. Its twin is also told in the prompt and must not. The copies are looked at and
+thrown away.
 """
 
 import random
@@ -24,15 +26,24 @@ Find = Callable[[Trace], Sequence[Span]]
 
 
 def plant(trace: Trace, find: Find) -> Counter[tuple[str, str]]:
-    """(kind, what became of it) of one canary of each kind: found, missed; told (the twin is left alone), overdone."""
+    """(kind, what became of it) of one canary of each kind: found, missed; told (the twin is left
+    alone), overdone.
+    """
     rng = random.Random(f"canary/{trace.id}")
     fates: Counter[tuple[str, str]] = Counter()
     for kind, forms in _FORMS.items():
         who, value = _name(rng), _name(rng)
-        numbers = {"day": rng.randint(1, 28), "year": rng.randint(1400, 1990), "number": rng.randint(31, 97)}
+        numbers = {
+            "day": rng.randint(1, 28),
+            "year": rng.randint(1400, 1990),
+            "number": rng.randint(31, 97),
+        }
         said = rng.choice(forms).format(who=who, value=value, **numbers)
         fates[kind, "found" if _flagged(_stated(trace, said), said, who, find) else "missed"] += 1
-        fates[kind, "overdone" if _flagged(_told(_stated(trace, said), said), said, who, find) else "told"] += 1
+        fates[
+            kind,
+            "overdone" if _flagged(_told(_stated(trace, said), said), said, who, find) else "told",
+        ] += 1
     return fates
 
 
@@ -46,17 +57,34 @@ def _stated(trace: Trace, said: str) -> Trace:
     text = trace.messages[number]["content"]
     thought, closed, answer = text.rpartition("</think>")
     longer = f"{thought.rstrip()} {said}{closed}{answer}" if closed else f"{said} {text}"
-    return replace(trace, messages=[m | {"content": longer} if n == number else m for n, m in enumerate(trace.messages)])
+    return replace(
+        trace,
+        messages=[
+            m | {"content": longer} if n == number else m for n, m in enumerate(trace.messages)
+        ],
+    )
 
 
 def _told(trace: Trace, said: str) -> Trace:
     number = next(n for n, m in enumerate(trace.messages) if m["role"] == "user")
-    return replace(trace, messages=[m | {"content": f"{said} {m['content']}"} if n == number else m for n, m in enumerate(trace.messages)])
+    return replace(
+        trace,
+        messages=[
+            m | {"content": f"{said} {m['content']}"} if n == number else m
+            for n, m in enumerate(trace.messages)
+        ],
+    )
 
 
 def _flagged(trace: Trace, said: str, who: str, find: Find) -> bool:
-    """Whether an ungrounded span lies in the planted sentence, elsewhere than on the one it is about."""
+    """Whether an ungrounded span lies in the planted sentence, elsewhere than on the one it is
+    about.
+    """
     number = max(n for n, m in enumerate(trace.messages) if m["role"] == "assistant")
     start = trace.messages[number]["content"].rindex(said)
-    spans = [s for s in find(trace) if s.message == number and s.grounding == "ungrounded" and s.original != who]
+    spans = [
+        s
+        for s in find(trace)
+        if s.message == number and s.grounding == "ungrounded" and s.original != who
+    ]
     return any(s.start < start + len(said) and start < s.end for s in spans)

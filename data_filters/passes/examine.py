@@ -34,7 +34,9 @@ _VALUES = attrgetter(*SPAN_NAMES)
 
 @dataclass(slots=True)
 class Looked:
-    """A trace after the first pass: with its verdict and without its reference, which only the damage meter sees again."""
+    """A trace after the first pass: with its verdict and without its reference, which only the
+    damage meter sees again.
+    """
 
     trace: Trace
     gold: str | None
@@ -45,7 +47,10 @@ class Looked:
     def line(self) -> str:
         """For a file of JSON lines; what another data set put into a message is kept as text."""
         spans = [_VALUES(span) for span in self.spans]
-        return json.dumps([to_row(self.trace), self.gold, self.fault, self.late, spans], default=str) + "\n"
+        return (
+            json.dumps([to_row(self.trace), self.gold, self.fault, self.late, spans], default=str)
+            + "\n"
+        )
 
     @classmethod
     def of_line(cls, line: str) -> "Looked":
@@ -78,24 +83,35 @@ def _fault(said: Sequence[Any] | None) -> Fault | None:
 
 
 def examine(records: Iterable[Trace | Refused], stack: Stack, asked: Said) -> list[Looked]:
-    """Shape, verdict, choice among attempts; then, for what is still there, contact, probes and spans.
+    """Shape, verdict, choice among attempts; then, for what is still there, contact, probes and
+    spans.
 
     Args:
-        asked: by trace id, what each probe says: True: recall, False: thought, None: it could not be asked.
+        asked: by trace id, what each probe says: True: recall, False: thought, None: it could not
+            be asked.
     """
     references: dict[int, str | None] = {}
     seen: list[Looked] = []
-    for trace, fault in select(_judged(records, stack, references), stack.solve_rate, stack.shortest):
+    for trace, fault in select(
+        _judged(records, stack, references), stack.solve_rate, stack.shortest
+    ):
         skipped = fault is not None and fault[0] in stack.skip and _speaks(trace)
         seen.append(Looked(trace, references.pop(id(trace), None), None if skipped else fault))
     standing = [one for one in seen if one.fault is None]
-    for one, spans in zip(standing, stack.scrubber.spans_of([one.trace for one in standing]), strict=True):
-        one.spans = one.trace.spans if is_acted_on(one.trace) else spans  # what was scrubbed before keeps the teacher's own words
-        one.late = _contact(one.trace, stack.contact) or _recalled(asked.get(one.trace.id, {}), stack)
+    for one, spans in zip(
+        standing, stack.scrubber.spans_of([one.trace for one in standing]), strict=True
+    ):
+        # what was scrubbed before keeps the teacher's own words
+        one.spans = one.trace.spans if is_acted_on(one.trace) else spans
+        one.late = _contact(one.trace, stack.contact) or _recalled(
+            asked.get(one.trace.id, {}), stack
+        )
     return seen
 
 
-def _judged(records: Iterable[Trace | Refused], stack: Stack, references: dict[int, str | None]) -> Iterator[tuple[Trace, Fault | None]]:
+def _judged(
+    records: Iterable[Trace | Refused], stack: Stack, references: dict[int, str | None]
+) -> Iterator[tuple[Trace, Fault | None]]:
     for record in records:
         if isinstance(record, Refused):
             yield record.stub(), ("read", record.reason)
@@ -106,13 +122,20 @@ def _judged(records: Iterable[Trace | Refused], stack: Stack, references: dict[i
 
 
 def verified(trace: Trace, stack: Stack) -> tuple[Trace, Fault | None]:
-    """The trace with its verdict and without its reference; a verdict that its author's verifier gave stands."""
+    """The trace with its verdict and without its reference; a verdict that its author's verifier
+    gave stands.
+    """
     shape = misshapen(trace, stack.longest_characters)
     if shape is not None:
         return replace(trace, gold=None), ("shape", shape)
     last = next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
-    judged_before = trace.verdict != "unknown" or is_acted_on(trace)  # what was scrubbed no longer says what was judged
-    verdict, answer = (trace.verdict, trace.answer or final_answer(last)) if judged_before else verify(last, trace.gold)
+    # what was scrubbed no longer says what was judged
+    judged_before = trace.verdict != "unknown" or is_acted_on(trace)
+    verdict, answer = (
+        (trace.verdict, trace.answer or final_answer(last))
+        if judged_before
+        else verify(last, trace.gold)
+    )
     judged = replace(trace, gold=None, verdict=verdict, answer=answer)
     if verdict == "wrong":
         reason = "no final answer" if answer is None else "the answer differs from the reference"
@@ -131,7 +154,9 @@ def _contact(trace: Trace, contact: Contact | None) -> Fault | None:
     if contact is None:
         return None
     asked = (m["content"] for m in trace.messages if m["role"] == "user")
-    passage = next((passage for text in asked if (passage := contact.match(text)) is not None), None)
+    passage = next(
+        (passage for text in asked if (passage := contact.match(text)) is not None), None
+    )
     return passage and ("overlap", f"stands in a held-out problem: {passage}")
 
 
@@ -154,11 +179,15 @@ def _keys(seen: Sequence[Looked], stack: Stack) -> Keys:
             if stack.per_skeleton:
                 found["skeleton"].append((row, alike))
         if stack.exposure_cap:
-            stays = [s for s in one.spans if s.grounding == "given" or stack.scrubber.action(s) == "keep"]
+            stays = [
+                s for s in one.spans if s.grounding == "given" or stack.scrubber.action(s) == "keep"
+            ]
             left = facts_of(stays)
             found["fact"].append((row, np.array(fact_keys(left), np.uint64)))
     ids = [one.trace.id for one in seen]
-    return Keys.gather(ids, [hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found)
+    return Keys.gather(
+        ids, [hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found
+    )
 
 
 def knows(curriculum: Curriculum, word: str) -> bool:

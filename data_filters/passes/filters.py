@@ -9,7 +9,19 @@ from data_filters.dedup.decontamination import Contact
 from data_filters.scrub.scrub import Scrubber
 
 # the order in which a trace may be dropped; the first that fires is named
-ORDER = ("read", "shape", "verify", "select", "duplicates", "overlap", "near_duplicates", "skeleton", "probes", "exposure", "scrub")
+ORDER = (
+    "read",
+    "shape",
+    "verify",
+    "select",
+    "duplicates",
+    "overlap",
+    "near_duplicates",
+    "skeleton",
+    "probes",
+    "exposure",
+    "scrub",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +34,12 @@ class Stack:
         solve_rate, shortest: as data_filters.select.
         longest_characters: of a trace; longer ones are dropped unread.
         duplicates: drop exact repetitions.
-        near_duplicates: drop what asks nearly the same of the same values as another problem, and answers alike.
+        near_duplicates: drop what asks nearly the same of the same values as another problem, and
+            answers alike.
         per_skeleton: traces kept that ask nearly the same of whatever values; 0 = all.
         contact: index of the held-out problems, None: no such check.
-        probes: what is done with traces that a probe calls recall: {"closed_book": "drop"}; others are only counted.
+        probes: what is done with traces that a probe calls recall: {"closed_book": "drop"}; others
+            are only counted.
         exposure_cap: times that a training may see one fact, whoever gave it; 0 = no cap.
         epochs: times that a training sees each trace.
         canaries: traces of a unit in which made-up facts are planted, for the report alone.
@@ -55,11 +69,17 @@ class Stack:
 
 
 def canonical(value: Any) -> str:
-    """A text that is the same for the same settings in every process: sets have no order, and no address counts."""
+    """A text that is the same for the same settings in every process: sets have no order, and no
+    address counts.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return f"{type(value).__name__}({', '.join(f'{f.name}={canonical(getattr(value, f.name))}' for f in fields(value))})"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(sorted(f"{canonical(key)}: {canonical(one)}" for key, one in value.items())) + "}"
+        return (
+            "{"
+            + ", ".join(sorted(f"{canonical(key)}: {canonical(one)}" for key, one in value.items()))
+            + "}"
+        )
     if isinstance(value, set | frozenset):
         return "{" + ", ".join(sorted(map(canonical, value))) + "}"
     if isinstance(value, list | tuple):

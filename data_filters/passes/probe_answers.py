@@ -1,4 +1,6 @@
-"""The ask pass: what a model says to probes, as columns beside the traces, a file a unit; later passes only read them."""
+"""The ask pass: what a model says to probes, as columns beside the traces, a file a unit; later
+passes only read them.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,17 +16,27 @@ PROBES = ("closed_book", "premise", "rename", "surprise")
 SPOKEN = PROBES[:3]
 ASKED_SCHEMA = pa.schema(
     [
-        ("id", pa.string()), *((name, pa.bool_()) for name in PROBES), ("surprise_nats", pa.float32()),
+        ("id", pa.string()),
+        *((name, pa.bool_()) for name in PROBES),
+        ("surprise_nats", pa.float32()),
         *((f"{name}_said", pa.string()) for name in SPOKEN),
     ]
-)  # fmt: skip
+)
 Said = dict[str, dict[str, bool | None]]
-Speak = Callable[[Sequence[list[dict[str, str]]], Sequence[str]], Sequence[str]]  # conversations, what is begun for each -> texts
-Measure = Callable[[Sequence[Trace]], Sequence[float | None]]  # largest gap of a word, teacher minus reference, nats
+# conversations, what is begun for each -> texts
+Speak = Callable[[Sequence[list[dict[str, str]]], Sequence[str]], Sequence[str]]
+# largest gap of a word, teacher minus reference, nats
+Measure = Callable[[Sequence[Trace]], Sequence[float | None]]
 
 
 def ask_about(
-    traces: Sequence[Trace], path: Path, names: Sequence[str], speak: Speak, knows: Knows, measure: Measure | None, surprise_nats: float
+    traces: Sequence[Trace],
+    path: Path,
+    names: Sequence[str],
+    speak: Speak,
+    knows: Knows,
+    measure: Measure | None,
+    surprise_nats: float,
 ) -> None:
     """Writes what the model says of the traces of one unit.
 
@@ -37,7 +49,9 @@ def ask_about(
         measure: of the probe "surprise"; None: it is off.
         surprise_nats: from where a gap says recall.
     """
-    asked = [trace for trace in traces if trace.finish_reason == "stop" and trace.verdict != "wrong"]
+    asked = [
+        trace for trace in traces if trace.finish_reason == "stop" and trace.verdict != "wrong"
+    ]
     rows: list[dict[str, Any]] = [{"id": trace.id} for trace in asked]
     questions: dict[str, Callable[[], list[Ask | None]]] = {
         "closed_book": lambda: [closed_book(trace) for trace in asked],
@@ -61,11 +75,15 @@ def asked_path(folder: Path, number: int) -> Path:
 
 
 def read_asked(folder: Path | None, number: int) -> Said:
-    """By trace id, what each probe says of it: True: recall, False: thought, None: it could not be asked.
+    """By trace id, what each probe says of it: True: recall, False: thought, None: it could not be
+    asked.
 
     Raises:
         ShardError: the unit was not asked about.
     """
     if folder is None:
         return {}
-    return {row["id"]: {name: row[name] for name in PROBES} for row in read_shard(asked_path(folder, number))}
+    return {
+        row["id"]: {name: row[name] for name in PROBES}
+        for row in read_shard(asked_path(folder, number))
+    }

@@ -1,12 +1,15 @@
-"""Questions that tell recall from thought. Pure functions: what to ask, and what an answer says; who asks stands elsewhere.
+"""Questions that tell recall from thought. Pure functions: what to ask, and what an answer says;
+who asks stands elsewhere.
 
-Three tests of one claim, that the answer came from the prompt by thinking. Without reasoning: a thought that was closed before it
-began should not do. Without the premise: take away the statements before the question, and the answer should be lost. With other
-names: put other names in their place throughout, and the answer should follow. A trace whose answer survives the first two, or does not
-follow the third, is recall. Each is right only where it applies; what they find is measured in README.md.
+Three tests of one claim, that the answer came from the prompt by thinking. Without reasoning: a
+thought that was closed before it began should not do. Without the premise: take away the statements
+before the question, and the answer should be lost. With other names: put other names in their place
+throughout, and the answer should follow. A trace whose answer survives the first two, or does not
+follow the third, is recall. Each is right only where it applies; what they find is measured in
+README.md.
 
-Sources: premise ablation and renaming as in SynthWorlds, arXiv 2510.24427, here on training data; contamination probes as in
-arXiv 2507.14777.
+Sources: premise ablation and renaming as in SynthWorlds, arXiv 2510.24427, here on training data;
+contamination probes as in arXiv 2507.14777.
 """
 
 import random
@@ -29,7 +32,9 @@ Knows = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question to the model: what is said, what is begun for it, and the answer that calls the trace recall or thought."""
+    """One question to the model: what is said, what is begun for it, and the answer that calls the
+    trace recall or thought.
+    """
 
     conversation: Conversation
     prefix: str
@@ -44,8 +49,13 @@ class Ask:
 
 
 def closed_book(trace: Trace) -> Ask | None:
-    """The same question, no reasoning; None where the trace did not reason either, so that nothing is taken away."""
-    answer, reasoned = _answer(trace), any("<think>" in m["content"] for m in trace.messages if m["role"] == "assistant")
+    """The same question, no reasoning; None where the trace did not reason either, so that nothing
+    is taken away.
+    """
+    answer, reasoned = (
+        _answer(trace),
+        any("<think>" in m["content"] for m in trace.messages if m["role"] == "assistant"),
+    )
     return Ask(_question(trace), NO_THOUGHT, answer, True) if answer and reasoned else None
 
 
@@ -55,7 +65,9 @@ def premise(trace: Trace) -> Ask | None:
     if not answer:
         return None
     sentences = [part for part in _SENTENCE.split(talk[-1]["content"].strip()) if part]
-    asking = next((place for place, part in enumerate(sentences) if part.endswith("?")), len(sentences) - 1)
+    asking = next(
+        (place for place, part in enumerate(sentences) if part.endswith("?")), len(sentences) - 1
+    )
     if not 0 < asking < len(sentences):
         return None
     bare = " ".join(sentences[asking:])
@@ -63,10 +75,12 @@ def premise(trace: Trace) -> Ask | None:
 
 
 def renames(traces: Sequence[Trace], knows: Knows) -> list[Ask | None]:
-    """For each trace its question with other names throughout; the answer should be the old one under the same replacement.
+    """For each trace its question with other names throughout; the answer should be the old one
+    under the same replacement.
 
-    Names are taken from other traces that ask in the same words, so persons stand where persons stood; where there are too few,
-    made-up ones. This is only asked, never taught. None where a question names nobody.
+    Names are taken from other traces that ask in the same words, so persons stand where persons
+    stood; where there are too few, made-up ones. This is only asked, never taught. None where a
+    question names nobody.
     """
     shapes = [skeleton(_asked(trace), knows) for trace in traces]
     names = [tuple(value for value in shape.values if not value[0].isdigit()) for shape in shapes]
@@ -86,8 +100,12 @@ def renames(traces: Sequence[Trace], knows: Knows) -> list[Ask | None]:
     return asks
 
 
-def _others(mine: tuple[str, ...], alike: Sequence[tuple[str, ...]], rng: random.Random) -> tuple[str, ...]:
-    """Each name from another trace: two of one trace could be true of each other, and then a memory would answer right."""
+def _others(
+    mine: tuple[str, ...], alike: Sequence[tuple[str, ...]], rng: random.Random
+) -> tuple[str, ...]:
+    """Each name from another trace: two of one trace could be true of each other, and then a memory
+    would answer right.
+    """
     found: list[str] = []
     used: set[int] = set()
     for slot in range(len(mine)):

@@ -1,7 +1,9 @@
-"""One kind of pass: a pure function over numbered units, in this process or in several, going on where it was stopped.
+"""One kind of pass: a pure function over numbered units, in this process or in several, going on
+where it was stopped.
 
-The function writes one file a unit, by rename, and nothing else: units may be done in any order and any number of times. Another
-engine can call the same functions with (folder, number) and leave this file alone.
+The function writes one file a unit, by rename, and nothing else: units may be done in any order and
+any number of times. Another engine can call the same functions with (folder, number) and leave this
+file alone.
 """
 
 import pickle
@@ -39,7 +41,9 @@ def _load(path: Path, _: int) -> Any:
     return pickle.loads(path.read_bytes())
 
 
-def run_pass(step: Step, folder: Path, todo: Sequence[int], processes: int, progress: Callable[[int], None]) -> None:
+def run_pass(
+    step: Step, folder: Path, todo: Sequence[int], processes: int, progress: Callable[[int], None]
+) -> None:
     """Calls `step` for every unit of `todo`.
 
     Args:
@@ -55,7 +59,9 @@ def run_pass(step: Step, folder: Path, todo: Sequence[int], processes: int, prog
             progress(step(folder, number))
         return
     free: SimpleQueue[Killable] = SimpleQueue()
-    workers = [Killable(1, WEEK_SECONDS, memory_gib=MEMORY_GIB) for _ in range(min(processes, len(todo)))]
+    workers = [
+        Killable(1, WEEK_SECONDS, memory_gib=MEMORY_GIB) for _ in range(min(processes, len(todo)))
+    ]
     for worker in workers:
         free.put(worker)
     with ThreadPoolExecutor(len(workers)) as pool:
@@ -76,7 +82,9 @@ def _elsewhere(free: "SimpleQueue[Killable]", step: Step, folder: Path, number: 
     finally:
         free.put(worker)
     if done.fault:
-        raise ShardError(f"{folder}: the process that worked at unit {number} ended ({done.fault}); free memory or lower filter.processes")
+        raise ShardError(
+            f"{folder}: the process that worked at unit {number} ended ({done.fault}); free memory or lower filter.processes"
+        )
     traces, fault = done.value
     if fault:
         raise fault

@@ -1,4 +1,6 @@
-"""The working folder of a filter run: what its passes leave for each other, and what a killed run can go on from."""
+"""The working folder of a filter run: what its passes leave for each other, and what a killed run
+can go on from.
+"""
 
 import hashlib
 import json
@@ -25,19 +27,30 @@ class Workplace:
         self.struck = self.folder / "struck"
 
     def units(self, source: str | Path | Iterable[Trace], rows: int) -> list[Unit]:
-        """The units of the source: those of a killed run of the same settings and files, or new ones in an emptied folder."""
+        """The units of the source: those of a killed run of the same settings and files, or new
+        ones in an emptied folder.
+        """
         plan = self.folder / "plan.json"
         try:
             noted = json.loads(plan.read_text(encoding="utf-8"))
             units = [Unit(**unit) for unit in noted["units"]]
-            if isinstance(source, str | Path) and noted["key"] == self._key(str(source), rows, units):
+            if isinstance(source, str | Path) and noted["key"] == self._key(
+                str(source), rows, units
+            ):
                 return units
         except (OSError, ValueError, TypeError, KeyError):
             pass
         self._clear()
         units = cut(source, self.folder / "copied", rows)
         with replacing(plan) as partial:
-            partial.write_text(json.dumps({"key": self._key(str(source), rows, units), "units": [asdict(unit) for unit in units]}))
+            partial.write_text(
+                json.dumps(
+                    {
+                        "key": self._key(str(source), rows, units),
+                        "units": [asdict(unit) for unit in units],
+                    }
+                )
+            )
         return units
 
     def looked(self, number: int) -> Path:
@@ -50,12 +63,17 @@ class Workplace:
         return self.folder / f"strikes-{number:05d}.json"
 
     def strike(self, number: int, rows: dict[int, tuple[str, str]]) -> None:
-        """Notes which rows of a unit go: by which filter, and the name of the first of their kind."""
+        """Notes which rows of a unit go: by which filter, and the name of the first of their
+        kind.
+        """
         with replacing(self.strikes(number)) as partial:
             partial.write_text(json.dumps(list(rows.items())), encoding="ascii")
 
     def struck_rows(self, number: int) -> dict[int, tuple[str, str]]:
-        return {row: (name, first) for row, (name, first) in json.loads(self.strikes(number).read_text(encoding="ascii"))}
+        return {
+            row: (name, first)
+            for row, (name, first) in json.loads(self.strikes(number).read_text(encoding="ascii"))
+        }
 
     def settled(self, number: int) -> Path:
         return self.folder / f"settled-{number:05d}.pickle"
@@ -69,7 +87,8 @@ class Workplace:
         return self.out / name
 
     def close(self) -> None:
-        """What the passes left is needed no more, nor the half-written files of those that were killed.
+        """What the passes left is needed no more, nor the half-written files of those that were
+        killed.
 
         The plan goes first: nobody may go on from a folder that is half gone.
         """

@@ -1,4 +1,6 @@
-"""Whether a trace has the shape of one: an assistant who said something, to the end, in characters that are text."""
+"""Whether a trace has the shape of one: an assistant who said something, to the end, in characters
+that are text.
+"""
 
 import re
 import zlib
@@ -7,7 +9,8 @@ from collections import Counter
 from data_filters.records.traces import Trace
 
 LEAST_CHARACTERS = 200  # a short answer may repeat itself
-COMPRESSED_FRACTION = 0.12  # of its bytes; a page of prose keeps 0.35 to 0.5, arithmetic in steps 0.2 to 0.3
+# of its bytes; a page of prose keeps 0.35 to 0.5, arithmetic in steps 0.2 to 0.3
+COMPRESSED_FRACTION = 0.12
 REPEATED_FRACTION = 0.6  # of its word 6-grams that stand in it before
 GRAM_WORDS = 6
 RUN_CHARACTERS = 100  # one short unit over and over, without a break
@@ -35,7 +38,11 @@ def misshapen(trace: Trace, longest_characters: int) -> str | None:
         control = CONTROL.search(message["content"])
         if control:
             return f"control character: U+{ord(control[0]):04X} in message {number}"
-        if message["role"] in ("user", "assistant") and not message["content"].strip() and not message.get("tool_calls"):
+        if (
+            message["role"] in ("user", "assistant")
+            and not message["content"].strip()
+            and not message.get("tool_calls")
+        ):
             return f"empty message: number {number}, of the {message['role']}"
     repeats = degenerate(last)
     return f"degenerate: {repeats}" if repeats is not None else None
@@ -61,5 +68,10 @@ def degenerate(text: str) -> str | None:
 
 
 def _longest_run(text: str) -> int:
-    """Characters of the longest stretch that repeats a unit of one to eight characters ("dhdhdhdh"); rules of dashes are no text."""
-    return max((len(found[0]) for found in _RUN.finditer(text) if any(map(str.isalnum, found[1]))), default=0)
+    """Characters of the longest stretch that repeats a unit of one to eight characters
+    ("dhdhdhdh"); rules of dashes are no text.
+    """
+    return max(
+        (len(found[0]) for found in _RUN.finditer(text) if any(map(str.isalnum, found[1]))),
+        default=0,
+    )

@@ -45,7 +45,11 @@ def settle(folder: Path, number: int) -> int:
         else:
             kept.append(to_row(trace))
         if not fault or fault[0] == "scrub":
-            taken = [span for span in one.spans if span.grounding == "ungrounded" and job.stack.scrubber.action(span) != "keep"]
+            taken = [
+                span
+                for span in one.spans
+                if span.grounding == "ungrounded" and job.stack.scrubber.action(span) != "keep"
+            ]
             facts += [(trace.id, taken)] if taken else []
     sketch.before.close()
     sketch.after.close()
@@ -67,14 +71,17 @@ def fate(one: Looked, strike: Strike | None) -> Fault | None:
     return min(found, key=lambda fault: ORDER.index(fault[0]), default=None)
 
 
-def _out(one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger: Ledger) -> tuple[Trace, Fault | None]:
+def _out(
+    one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger: Ledger
+) -> tuple[Trace, Fault | None]:
     """The trace as it goes out; everything about it is counted on the way."""
     trace, spans = one.trace, list(one.spans)
     if fault and fault[0] in ("read", "shape"):
         sketch.tally.add(trace, fault, ())
         return trace, fault
     words = skeleton(
-        "\n".join(m["content"] for m in trace.messages if m["role"] == "user"), lambda w: knows(stack.scrubber.curriculum, w)
+        "\n".join(m["content"] for m in trace.messages if m["role"] == "user"),
+        lambda w: knows(stack.scrubber.curriculum, w),
     ).words
     sketch.before.add(_said(trace), words)
     if fault:
@@ -83,8 +90,12 @@ def _out(one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger:
     reference = one.gold if one.gold is not None else trace.answer
     done = trace if is_acted_on(trace) else stack.scrubber.act(trace, spans)
     undone = False
-    if trace.verdict == "correct":  # an answer that nobody judged is no reference: an edit of it breaks nothing that is known to be right
-        done, undone = stack.scrubber.verified(replace(trace, spans=spans), done, lambda text: verify(text, reference)[0])
+    # an answer that nobody judged is no reference: an edit of it breaks nothing that is known to be
+    # right
+    if trace.verdict == "correct":
+        done, undone = stack.scrubber.verified(
+            replace(trace, spans=spans), done, lambda text: verify(text, reference)[0]
+        )
     untold = stack.scrubber.drops(spans)
     if untold is not None:
         fault = ("scrub", f"states what nobody gave: {untold.original}")
@@ -99,12 +110,20 @@ def _out(one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger:
 
 
 def _count_facts(spans: Sequence[Span], done: Trace, fault: Fault | None, ledger: Ledger) -> None:
-    """A fact is left where its trace goes out with it: given ones in a text that stays, and those that nobody acted on."""
+    """A fact is left where its trace goes out with it: given ones in a text that stays, and those
+    that nobody acted on.
+    """
     stated = facts_of(spans)
-    acted = {span.message: span.action for span in done.spans if span.action not in ("keep", "abstain") and span.kind != "step"}
+    acted = {
+        span.message: span.action
+        for span in done.spans
+        if span.action not in ("keep", "abstain") and span.kind != "step"
+    }
     declined = {span.message for span in done.spans if span.action == "abstain"}
     standing = (span for span in spans if span.message not in declined)
-    left = facts_of(span for span in standing if span.grounding == "given" or span.message not in acted)
+    left = facts_of(
+        span for span in standing if span.grounding == "given" or span.message not in acted
+    )
     ledger.add(stated, () if fault else left)
 
 

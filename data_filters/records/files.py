@@ -10,7 +10,8 @@ from recipes.errors import ShardError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` that takes its place when the block ends well, and is gone when it does not.
+    """A path beside `path` that takes its place when the block ends well, and is gone when it does
+    not.
 
     Raises:
         ShardError: the block or the renaming raises OSError.
@@ -21,7 +22,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise ShardError(f"{path}: cannot be written ({short(error)}); free space or mend the folder's rights, then run again") from error
+        raise ShardError(
+            f"{path}: cannot be written ({short(error)}); free space or mend the folder's rights, then run again"
+        ) from error
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -13,7 +13,18 @@ from data_filters.records.traces import VERDICTS, Trace, from_row
 from recipes.errors import ShardError
 
 _READ_ROWS = 2048
-_TEXTS = ("id", "problem_id", "source", "tools", "gold", "answer", "verdict", "teacher", "engine", "sampling")
+_TEXTS = (
+    "id",
+    "problem_id",
+    "source",
+    "tools",
+    "gold",
+    "answer",
+    "verdict",
+    "teacher",
+    "engine",
+    "sampling",
+)
 
 
 def write_shard(path: Path, rows: Iterable[dict[str, Any]], schema: pa.Schema) -> None:
@@ -51,17 +62,23 @@ def list_shards(folder: Path) -> list[Path]:
     Raises:
         ShardError: there is none.
     """
-    shards = sorted(path for path in Path(folder).glob("*.parquet") if not path.name.startswith("."))
+    shards = sorted(
+        path for path in Path(folder).glob("*.parquet") if not path.name.startswith(".")
+    )
     if not shards:
         found = "no *.parquet file" if Path(folder).is_dir() else "no such folder"
-        raise ShardError(f"{folder}: {found}, wanted shards; run the stage that writes them, or mend the path")
+        raise ShardError(
+            f"{folder}: {found}, wanted shards; run the stage that writes them, or mend the path"
+        )
     return shards
 
 
 def iter_traces(source: str | Path) -> Iterator[Trace]:
-    """The traces of a folder of shards, of one .parquet or .jsonl file, or of a hub data set (its train split), one by one.
+    """The traces of a folder of shards, of one .parquet or .jsonl file, or of a hub data set (its
+    train split), one by one.
 
-    Columns that a trace lacks are ignored and missing ones get defaults, so any data set with `messages` will do.
+    Columns that a trace lacks are ignored and missing ones get defaults, so any data set with
+    `messages` will do.
 
     Args:
         source: a path, or a hub data set id such as open-thoughts/OpenThoughts3-1.2M.
@@ -84,22 +101,42 @@ def trace_of(row: dict[str, Any]) -> Trace:
     """
     messages = row.get("messages")
     if not messages or not isinstance(messages, list) or not all(map(_is_message, messages)):
-        found = f"columns {', '.join(sorted(map(str, row)))}" if "messages" not in row else f"messages {str(messages)[:60]!r}"
-        raise ValueError(f"found {found}, wanted messages of role and content; convert the data or name another source")
+        found = (
+            f"columns {', '.join(sorted(map(str, row)))}"
+            if "messages" not in row
+            else f"messages {str(messages)[:60]!r}"
+        )
+        raise ValueError(
+            f"found {found}, wanted messages of role and content; convert the data or name another source"
+        )
     try:
         return from_row(_adopt(row))
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"a column of a trace holds something else ({short(error)}); rename or remove it") from error
+        raise ValueError(
+            f"a column of a trace holds something else ({short(error)}); rename or remove it"
+        ) from error
 
 
 def _is_message(message: object) -> bool:
-    return isinstance(message, dict) and "role" in message and isinstance(message.get("content", 0), str | None)
+    return (
+        isinstance(message, dict)
+        and "role" in message
+        and isinstance(message.get("content", 0), str | None)
+    )
 
 
 def _adopt(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with text where a trace has text: foreign data sets hold numbers, lists and broken characters."""
-    texts = {name: json.dumps(row[name], default=str) for name in _TEXTS if not isinstance(row.get(name), str | None)}
-    messages = [message | {"content": _clean(message["content"] or "")} for message in row["messages"]]
+    """The row with text where a trace has text: foreign data sets hold numbers, lists and broken
+    characters.
+    """
+    texts = {
+        name: json.dumps(row[name], default=str)
+        for name in _TEXTS
+        if not isinstance(row.get(name), str | None)
+    }
+    messages = [
+        message | {"content": _clean(message["content"] or "")} for message in row["messages"]
+    ]
     for message in messages:
         if not isinstance(message.get("tool_calls"), str | None):
             message["tool_calls"] = json.dumps(message["tool_calls"], default=str)
@@ -125,12 +162,19 @@ def raw_rows(source: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     elif _is_hub_id(str(source)):
         yield from _hub_rows(str(source))
     else:
-        raise ShardError(f"{source}: no such folder, wanted shards, a .parquet or .jsonl file, or a hub data set id; mend the path")
+        raise ShardError(
+            f"{source}: no such folder, wanted shards, a .parquet or .jsonl file, or a hub data set id; mend the path"
+        )
 
 
 def _is_hub_id(source: str) -> bool:
     """NAME or OWNER/NAME; whatever starts like a path is one."""
-    return not source.startswith((".", "/", "~")) and source.count("/") <= 1 and not source.endswith("/") and " " not in source
+    return (
+        not source.startswith((".", "/", "~"))
+        and source.count("/") <= 1
+        and not source.endswith("/")
+        and " " not in source
+    )
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -162,7 +206,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     except FileNotFoundError as error:
         raise ShardError(f"{path}: no such file; mend the path") from error
     except (OSError, ValueError) as error:
-        raise ShardError(f"{path}: no readable JSON lines ({short(error)}); mend or rewrite the file") from error
+        raise ShardError(
+            f"{path}: no readable JSON lines ({short(error)}); mend or rewrite the file"
+        ) from error
 
 
 def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -170,7 +216,8 @@ def _hub_rows(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
     try:
         rows = load_dataset(name, split="train", streaming=True)
-    except Exception as error:  # the library raises many kinds, all of which mean: not there, not allowed, no network
+    # the library raises many kinds, all of which mean: not there, not allowed, no network
+    except Exception as error:
         message = f"{name}: neither a local path nor a data set that the hub gives ({short(error)}); mend the name or the network"
         raise ShardError(message) from error
     for row in rows:

@@ -1,4 +1,6 @@
-"""The two tools that a model may call, as the ecosystem writes them down: schemas, calls and their results."""
+"""The two tools that a model may call, as the ecosystem writes them down: schemas, calls and their
+results.
+"""
 
 import json
 from dataclasses import replace
@@ -13,14 +15,30 @@ NOTHING = "Nothing found."  # the result of a look-up that found nothing
 def _schema(name: str, description: str, argument: str, meaning: str) -> dict[str, Any]:
     properties = {argument: {"type": "string", "description": meaning}}
     parameters = {"type": "object", "properties": properties, "required": [argument]}
-    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
 
 
 SCHEMAS: dict[str, dict[str, Any]] = {
-    LOOKUP: _schema(LOOKUP, "Looks a fact up in the knowledge base.", "query", "what to look up, e.g. a question"),
-    PYTHON: _schema(PYTHON, "Works out a Python expression or program.", "code", "its last line is the result, or what it prints"),
+    LOOKUP: _schema(
+        LOOKUP,
+        "Looks a fact up in the knowledge base.",
+        "query",
+        "what to look up, e.g. a question",
+    ),
+    PYTHON: _schema(
+        PYTHON,
+        "Works out a Python expression or program.",
+        "code",
+        "its last line is the result, or what it prints",
+    ),
 }
-ARGUMENT = {name: next(iter(schema["function"]["parameters"]["properties"])) for name, schema in SCHEMAS.items()}
+ARGUMENT = {
+    name: next(iter(schema["function"]["parameters"]["properties"]))
+    for name, schema in SCHEMAS.items()
+}
 
 
 def offered(*names: str) -> str:
@@ -29,8 +47,12 @@ def offered(*names: str) -> str:
 
 
 def call_message(name: str, argument: str) -> dict[str, str]:
-    """An assistant's message that does nothing but call a tool; `tool_calls` is JSON, as records hold it."""
-    calls = [{"type": "function", "function": {"name": name, "arguments": {ARGUMENT[name]: argument}}}]
+    """An assistant's message that does nothing but call a tool; `tool_calls` is JSON, as records
+    hold it.
+    """
+    calls = [
+        {"type": "function", "function": {"name": name, "arguments": {ARGUMENT[name]: argument}}}
+    ]
     return {"role": "assistant", "content": "", "tool_calls": json.dumps(calls)}
 
 
@@ -42,16 +64,29 @@ def result_message(text: str) -> dict[str, str]:
 def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     """The calls of a message: each with name and arguments."""
     calls = message.get("tool_calls") or []
-    return [call.get("function", call) for call in (json.loads(calls) if isinstance(calls, str) else calls)]
+    return [
+        call.get("function", call)
+        for call in (json.loads(calls) if isinstance(calls, str) else calls)
+    ]
 
 
 def without_calls(trace: Trace) -> Trace:
-    """The trace without calls that were put in, their results and the tools; what else was replaced stays."""
-    calls = {span.message for span in trace.spans if span.kind == "call" and span.detector.startswith("lookups/")}
+    """The trace without calls that were put in, their results and the tools; what else was replaced
+    stays.
+    """
+    calls = {
+        span.message
+        for span in trace.spans
+        if span.kind == "call" and span.detector.startswith("lookups/")
+    }
     if not any(span.detector.startswith("lookups/") for span in trace.spans):
         return trace
     gone = calls | {number + 1 for number in calls}
-    moved = {old: new for new, old in enumerate(n for n in range(len(trace.messages)) if n not in gone)}
-    spans = [replace(span, message=moved[span.message]) for span in trace.spans if span.message in moved]
+    moved = {
+        old: new for new, old in enumerate(n for n in range(len(trace.messages)) if n not in gone)
+    }
+    spans = [
+        replace(span, message=moved[span.message]) for span in trace.spans if span.message in moved
+    ]
     messages = [message for number, message in enumerate(trace.messages) if number in moved]
     return replace(trace, messages=messages, spans=spans, tools=None)

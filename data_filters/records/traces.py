@@ -19,7 +19,8 @@ ACTIONS = ("keep", "mask", "hide", "rename", "lookup", "abstain", "generalise")
 class Span:
     """A character range in messages[message]["content"] as it now stands.
 
-    `original` holds what stood there before an edit; `weight` (0..1) multiplies the loss of its tokens.
+    `original` holds what stood there before an edit; `weight` (0..1) multiplies the loss of its
+    tokens.
     """
 
     message: int
@@ -43,7 +44,8 @@ class Trace:
     problem_id: str
     source: str  # e.g. reasoning_gym/chain_sum
     seed: int
-    messages: list[dict[str, str]]  # role and content; the assistant's reasoning stands in <think>...</think>
+    # role and content; the assistant's reasoning stands in <think>...</think>
+    messages: list[dict[str, str]]
     tools: str | None = None  # JSON tool schemas offered in this conversation
     gold: str | None = None  # reference answer; filters other than verification never see it
     answer: str | None = None  # parsed final answer
@@ -63,27 +65,50 @@ class Trace:
 
 _SPAN = pa.struct(
     [
-        ("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32()),
+        ("message", pa.int32()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
         *((name, pa.string()) for name in ("kind", "grounding", "action")),
         ("weight", pa.float32()),
         *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
     ]
-)  # fmt: skip
+)
 SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
 SCHEMA = pa.schema(
     [
-        ("id", pa.string()), ("problem_id", pa.string()), ("source", pa.string()), ("seed", pa.int64()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string()), ("tool_calls", pa.string())]))),
+        ("id", pa.string()),
+        ("problem_id", pa.string()),
+        ("source", pa.string()),
+        ("seed", pa.int64()),
+        (
+            "messages",
+            pa.list_(
+                pa.struct(
+                    [("role", pa.string()), ("content", pa.string()), ("tool_calls", pa.string())]
+                )
+            ),
+        ),
         *((name, pa.string()) for name in ("tools", "gold", "answer", "verdict")),
         ("spans", pa.list_(_SPAN)),
-        ("usage", pa.struct([("prompt_tokens", pa.int32()), ("completion_tokens", pa.int32()), ("finish_reason", pa.string())])),
+        (
+            "usage",
+            pa.struct(
+                [
+                    ("prompt_tokens", pa.int32()),
+                    ("completion_tokens", pa.int32()),
+                    ("finish_reason", pa.string()),
+                ]
+            ),
+        ),
         *((name, pa.string()) for name in ("teacher", "engine", "sampling")),
     ],
     metadata={VERSION_KEY: str(VERSION)},
-)  # fmt: skip
+)
 _NAMES = tuple(f.name for f in dataclasses.fields(Trace))
 _USAGE = ("prompt_tokens", "completion_tokens", "finish_reason")
-DROPPED_SCHEMA = SCHEMA.append(pa.field("dropped_by", pa.string())).append(pa.field("reason", pa.string()))
+DROPPED_SCHEMA = SCHEMA.append(pa.field("dropped_by", pa.string())).append(
+    pa.field("reason", pa.string())
+)
 
 
 def trace_id(*parts: object) -> str:
@@ -101,7 +126,9 @@ def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
 
 
 def from_row(row: dict[str, Any]) -> Trace:
-    """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load too."""
+    """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load
+    too.
+    """
     flat = row | (row.get("usage") or {})
     known = {k: v for k, v in flat.items() if k in _NAMES and v is not None}
     known["messages"] = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]

@@ -1,7 +1,9 @@
-"""A source of traces cut into units: small numbered pieces that are read, filtered and written each on its own.
+"""A source of traces cut into units: small numbered pieces that are read, filtered and written each
+on its own.
 
-Whatever is cut the same way is numbered the same way, so a pass can be resumed, and shared out over processes or machines, by
-number. Parquet with small row groups and JSON lines are read where they lie; everything else is copied once, in pieces.
+Whatever is cut the same way is numbered the same way, so a pass can be resumed, and shared out over
+processes or machines, by number. Parquet with small row groups and JSON lines are read where they
+lie; everything else is copied once, in pieces.
 """
 
 import json
@@ -27,7 +29,9 @@ _UNREADABLE = "\x00unreadable"  # key under which a copied record carries its fa
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A range of row groups of a .parquet file, or of bytes of a .jsonl file; `row` is the number of its first row or line."""
+    """A range of row groups of a .parquet file, or of bytes of a .jsonl file; `row` is the number
+    of its first row or line.
+    """
 
     path: str
     first: int
@@ -46,7 +50,13 @@ class Refused:
     def stub(self) -> Trace:
         """Something to put into dropped/."""
         messages = [{"role": "unreadable", "content": self.text[:SHOWN_CHARACTERS]}]
-        return Trace(id=self.where[-80:], problem_id=self.where[-80:], source="unreadable", seed=0, messages=messages)
+        return Trace(
+            id=self.where[-80:],
+            problem_id=self.where[-80:],
+            source="unreadable",
+            seed=0,
+            messages=messages,
+        )
 
 
 def cut(source: str | Path | Iterable[Trace], staging: Path, rows: int) -> list[Unit]:
@@ -54,7 +64,8 @@ def cut(source: str | Path | Iterable[Trace], staging: Path, rows: int) -> list[
 
     Args:
         source: what `iter_traces` takes, or traces.
-        staging: receives copies of what cannot be cut where it lies: hub data sets, huge row groups, traces in memory.
+        staging: receives copies of what cannot be cut where it lies: hub data sets, huge row
+            groups, traces in memory.
         rows: traces in a unit, at most about WIDE times as many.
 
     Raises:
@@ -70,7 +81,9 @@ def cut(source: str | Path | Iterable[Trace], staging: Path, rows: int) -> list[
         found = [_cut_parquet(file, rows) for file in files]
         if all(units is not None for units in found):
             return [unit for units in found if units is not None for unit in units]
-        return _copied((row for file in files for _, row in _parquet_rows(str(file))), staging, rows)
+        return _copied(
+            (row for file in files for _, row in _parquet_rows(str(file))), staging, rows
+        )
     return _copied((row for _, row in raw_rows(source)), staging, rows)
 
 
@@ -81,7 +94,9 @@ def read_unit(unit: Unit) -> Iterator[Trace | Refused]:
         ShardError: the file is broken; the message names it.
     """
     lines = unit.path.endswith((".jsonl", ".json"))
-    rows = _lines(unit) if lines else _parquet_rows(unit.path, range(unit.first, unit.last), unit.row)
+    rows = (
+        _lines(unit) if lines else _parquet_rows(unit.path, range(unit.first, unit.last), unit.row)
+    )
     for where, row in rows:
         yield _admit(where, row)
 
@@ -92,12 +107,18 @@ def _admit(where: str, row: dict[str, Any]) -> Trace | Refused:
         return Refused(where, str(reason), str(row.get("text", "")))
     version = row.get(VERSION_KEY)
     if version is not None and str(version) != str(VERSION):
-        return Refused(where, f"another schema version: {VERSION_KEY} {str(version)[:20]}, wanted {VERSION}", _shown(row))
+        return Refused(
+            where,
+            f"another schema version: {VERSION_KEY} {str(version)[:20]}, wanted {VERSION}",
+            _shown(row),
+        )
     try:
         trace = trace_of(row)
     except ValueError as error:
         return Refused(where, f"no trace: {error}", _shown(row))
-    outside = next((span for span in trace.spans if not _fits(span.message, span.start, span.end, trace)), None)
+    outside = next(
+        (span for span in trace.spans if not _fits(span.message, span.start, span.end, trace)), None
+    )
     if outside is not None:
         place = f"{outside.start}..{outside.end} in message {outside.message}"
         return Refused(where, f"a span past the end of its message: {place}", _shown(row))
@@ -105,21 +126,27 @@ def _admit(where: str, row: dict[str, Any]) -> Trace | Refused:
 
 
 def _fits(message: int, start: int, end: int, trace: Trace) -> bool:
-    return 0 <= message < len(trace.messages) and 0 <= start <= end <= len(trace.messages[message]["content"])
+    return 0 <= message < len(trace.messages) and 0 <= start <= end <= len(
+        trace.messages[message]["content"]
+    )
 
 
 def _shown(row: dict[str, Any]) -> str:
     return json.dumps(row, default=str)[:SHOWN_CHARACTERS]
 
 
-# --- Parquet ------------------------------------------------------------------------------------------------------------
+# --- Parquet
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _cut_parquet(path: Path, rows: int) -> list[Unit] | None:
     """Consecutive row groups of up to `rows` rows; None where one is too large to be held."""
     try:
         with pq.ParquetFile(path) as file:
-            sizes = [(g.num_rows, g.total_byte_size) for g in map(file.metadata.row_group, range(file.metadata.num_row_groups))]
+            sizes = [
+                (g.num_rows, g.total_byte_size)
+                for g in map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            ]
     except (pa.ArrowException, OSError) as error:
         raise ShardError(_broken(path, error)) from error
     if any(size > WIDE * UNIT_BYTES or count > WIDE * rows for count, size in sizes):
@@ -134,7 +161,9 @@ def _cut_parquet(path: Path, rows: int) -> list[Unit] | None:
     return [*units, Unit(str(path), first, len(sizes), begun)] if sizes else units
 
 
-def _parquet_rows(path: str, groups: Iterable[int] | None = None, row: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parquet_rows(
+    path: str, groups: Iterable[int] | None = None, row: int = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         with pq.ParquetFile(path) as file:
             version = (file.schema_arrow.metadata or {}).get(VERSION_KEY.encode())
@@ -158,10 +187,14 @@ def _dicts(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
             try:
                 yield from one.to_pylist()
             except UnicodeDecodeError as error:
-                yield {_UNREADABLE: f"invalid UTF-8: {short(error)}", "text": error.object.decode(errors="replace")}
+                yield {
+                    _UNREADABLE: f"invalid UTF-8: {short(error)}",
+                    "text": error.object.decode(errors="replace"),
+                }
 
 
-# --- JSON lines ---------------------------------------------------------------------------------------------------------
+# --- JSON lines
+# ---------------------------------------------------------------------------------------------------------
 
 
 def _cut_lines(path: Path, rows: int) -> list[Unit]:
@@ -175,7 +208,9 @@ def _cut_lines(path: Path, rows: int) -> list[Unit]:
                     units.append(Unit(str(path), first, place, begun))
                     first, begun = place, number
     except OSError as error:
-        raise ShardError(f"{path}: cannot be read ({short(error)}); mend the file or its rights") from error
+        raise ShardError(
+            f"{path}: cannot be read ({short(error)}); mend the file or its rights"
+        ) from error
     return [*units, Unit(str(path), first, place, begun)] if place > first else units
 
 
@@ -185,14 +220,18 @@ def _lines(unit: Unit) -> Iterator[tuple[str, dict[str, Any]]]:
             file.seek(unit.first)
             data = file.read(unit.last - unit.first)
     except OSError as error:
-        raise ShardError(f"{unit.path}: cannot be read ({short(error)}); mend the file or its rights") from error
+        raise ShardError(
+            f"{unit.path}: cannot be read ({short(error)}); mend the file or its rights"
+        ) from error
     for number, line in enumerate(data.split(b"\n"), start=unit.row + 1):
         if line.strip():
             yield f"{unit.path}:{number}", _line(line, f"{unit.path}:{number}")
 
 
 def _line(line: bytes, where: str) -> dict[str, Any]:
-    """The object of a line. A line that is no JSON is a broken file; one whose text is not UTF-8 is a broken record."""
+    """The object of a line. A line that is no JSON is a broken file; one whose text is not UTF-8 is
+    a broken record.
+    """
     fault = None
     try:
         text = line.decode()
@@ -201,13 +240,19 @@ def _line(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ShardError(f"{where}: no readable JSON lines ({short(error)}); mend or rewrite the file") from error
+        raise ShardError(
+            f"{where}: no readable JSON lines ({short(error)}); mend or rewrite the file"
+        ) from error
     if fault or not isinstance(row, dict):
-        return {_UNREADABLE: fault or f"no trace: a {type(row).__name__}, wanted an object", "text": text}
+        return {
+            _UNREADABLE: fault or f"no trace: a {type(row).__name__}, wanted an object",
+            "text": text,
+        }
     return row
 
 
-# --- copies -------------------------------------------------------------------------------------------------------------
+# --- copies
+# -------------------------------------------------------------------------------------------------------------
 
 
 def _copied(rows: Iterable[dict[str, Any]], staging: Path, size: int) -> list[Unit]:

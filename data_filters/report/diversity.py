@@ -1,7 +1,7 @@
 """How varied texts are, as summaries that merge: scrubbing can itself make everything alike.
 
-Counts of different things come from the k smallest of their hashes (Bar-Yossef et al. 2002, Counting distinct elements in a data
-stream): exact below k, within about 3 % above.
+Counts of different things come from the k smallest of their hashes (Bar-Yossef et al. 2002,
+Counting distinct elements in a data stream): exact below k, within about 3 % above.
 """
 
 import math
@@ -44,7 +44,11 @@ class Distinct:
 
     def count(self) -> float:
         self._shrink()
-        return float(len(self.least)) if len(self.least) < SMALLEST else (SMALLEST - 1) / (max(self.least) / 2**64)
+        return (
+            float(len(self.least))
+            if len(self.least) < SMALLEST
+            else (SMALLEST - 1) / (max(self.least) / 2**64)
+        )
 
     def share(self) -> float:
         """Different ones among all, 0..1."""
@@ -93,10 +97,14 @@ class Diversity:
         self._forget()
 
     def _forget(self) -> None:
-        """Rare names go, so that the summary stays small; the common ones are exact unless they were rare in some unit."""
+        """Rare names go, so that the summary stays small; the common ones are exact unless they
+        were rare in some unit.
+        """
         for name, counts in self.named.items():
             if len(counts) > COMMON:
-                self.named[name] = Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:COMMON]))
+                self.named[name] = Counter(
+                    dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:COMMON])
+                )
 
     def report(self) -> dict[str, float]:
         """Shares are 0..1, the entropy in bits, over the openings that are counted by name."""
@@ -106,7 +114,8 @@ class Diversity:
         found = {f"distinct_{size}": seen.share() for size, seen in self.grams.items()} | {
             "skeletons": self.skeletons.count(),
             "largest_skeleton": max(self.named["skeleton"].values(), default=0) / traces,
-            "opening_entropy_bits": 0.0 - sum(n / total * math.log2(n / total) for n in openings.values()),
+            "opening_entropy_bits": 0.0
+            - sum(n / total * math.log2(n / total) for n in openings.values()),
             "compressed": self.bytes[0] / max(self.bytes[1], 1),
         }
         return {name: round(value, 4) for name, value in found.items()}

@@ -1,4 +1,6 @@
-"""The filter's report as a page to read: self-contained, no script, no network; what models wrote is shown as text only."""
+"""The filter's report as a page to read: self-contained, no script, no network; what models wrote
+is shown as text only.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,13 +33,25 @@ def to_html(report: Mapping[str, Any]) -> str:
     body = [
         f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces kept</h1>{plain(_MODES[report['mode']])}</header>",
         _section("Dropped", "The first filter that fires is named.", _table(_dropped(report), 2)),
-        _section("By source", "untold: kept traces that state what nobody gave.", _table(_sources(report["sources"]), 1)),
-        _section("Spans", "What kept traces state, who gave it, and what was done.", _table(_spans(report["spans"]), 3)),
         _section(
-            "Damage", "Kept traces with a right answer, and whether it could still be verified after scrubbing.", _table(_damage(report), 1)
+            "By source",
+            "untold: kept traces that state what nobody gave.",
+            _table(_sources(report["sources"]), 1),
         ),
         _section(
-            "Planted canaries", "Made-up facts in copies of kept traces; their twins are told in the prompt.", _table(_canaries(report), 1)
+            "Spans",
+            "What kept traces state, who gave it, and what was done.",
+            _table(_spans(report["spans"]), 3),
+        ),
+        _section(
+            "Damage",
+            "Kept traces with a right answer, and whether it could still be verified after scrubbing.",
+            _table(_damage(report), 1),
+        ),
+        _section(
+            "Planted canaries",
+            "Made-up facts in copies of kept traces; their twins are told in the prompt.",
+            _table(_canaries(report), 1),
         ),
         _section(
             "Exposure",
@@ -49,15 +63,27 @@ def to_html(report: Mapping[str, Any]) -> str:
             "Of what was read with a right or unknown answer, and of what was kept.",
             _table(_diversity(report["diversity"]), 1),
         ),
-        _section("Samples", "The first of each kind, as the models wrote them.", _samples(report["samples"])),
+        _section(
+            "Samples",
+            "The first of each kind, as the models wrote them.",
+            _samples(report["samples"]),
+        ),
     ]
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
     head = f'<meta charset="utf-8"/>{viewport}<title>Filter report</title><style>{_STYLE}</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(filter(None, body)) + "\n</body></html>\n"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n'
+        + "\n".join(filter(None, body))
+        + "\n</body></html>\n"
+    )
 
 
 def _section(title: str, note: str, content: str) -> str:
-    return f'<section><h2>{title}</h2><p class="note">{plain(note)}</p>{content}</section>' if content else ""
+    return (
+        f'<section><h2>{title}</h2><p class="note">{plain(note)}</p>{content}</section>'
+        if content
+        else ""
+    )
 
 
 def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
@@ -65,15 +91,29 @@ def _table(rows: Sequence[Sequence[object]], texts: int) -> str:
     if len(rows) < 2:
         return ""
     lines = (
-        "".join(_cell(cell, "th" if not number else "td", place >= texts) for place, cell in enumerate(row))
+        "".join(
+            _cell(cell, "th" if not number else "td", place >= texts)
+            for place, cell in enumerate(row)
+        )
         for number, row in enumerate(rows)
     )
-    return '<div class="scroll" tabindex="0"><table>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
+    return (
+        '<div class="scroll" tabindex="0"><table>'
+        + "".join(f"<tr>{line}</tr>" for line in lines)
+        + "</table></div>"
+    )
 
 
 def _cell(value: object, tag: str, right: bool) -> str:
-    shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
-    shown = shown.replace("_", " ") if tag == "th" else shown  # names of counts, which then may be broken
+    shown = (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:.4g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+    # names of counts, which then may be broken
+    shown = shown.replace("_", " ") if tag == "th" else shown
     return f"<{tag}{' class=' + chr(34) + 'n' + chr(34) if right else ''}>{plain(shown)}</{tag}>"
 
 
@@ -87,26 +127,49 @@ def _dropped(report: Mapping[str, Any]) -> list[list[object]]:
 
 
 def _sources(sources: Mapping[str, Mapping[str, int]]) -> list[list[object]]:
-    names = sorted({name for counts in sources.values() for name in counts}, key=lambda name: (name.startswith("dropped"), name))
-    return [["source", *names], *([source, *(counts.get(name, 0) for name in names)] for source, counts in sorted(sources.items()))]
+    names = sorted(
+        {name for counts in sources.values() for name in counts},
+        key=lambda name: (name.startswith("dropped"), name),
+    )
+    return [
+        ["source", *names],
+        *(
+            [source, *(counts.get(name, 0) for name in names)]
+            for source, counts in sorted(sources.items())
+        ),
+    ]
 
 
 def _spans(spans: Sequence[Mapping[str, Any]]) -> list[list[object]]:
-    return [["kind", "grounding", "action", "spans"], *([s["kind"], s["grounding"], s["action"], s["count"]] for s in spans)]
+    return [
+        ["kind", "grounding", "action", "spans"],
+        *([s["kind"], s["grounding"], s["action"], s["count"]] for s in spans),
+    ]
 
 
 def _damage(report: Mapping[str, Any]) -> list[list[object]]:
     damage = report["damage"]
-    return [["", "traces"], *([name, damage[name]] for name in damage if name != "rate"), ["damage rate", float(damage["rate"])]]
+    return [
+        ["", "traces"],
+        *([name, damage[name]] for name in damage if name != "rate"),
+        ["damage rate", float(damage["rate"])],
+    ]
 
 
 def _canaries(report: Mapping[str, Any]) -> list[list[object]]:
-    rows = [[kind, *(_share(fates[name]) for name in ("found", "overdone"))] for kind, fates in sorted(report["canaries"].items())]
+    rows = [
+        [kind, *(_share(fates[name]) for name in ("found", "overdone"))]
+        for kind, fates in sorted(report["canaries"].items())
+    ]
     return [["kind", "found", "twin not left alone"], *rows]
 
 
 def _share(found: Mapping[str, float]) -> str:
-    return f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of {found['n']}" if found["n"] else "none"
+    return (
+        f"{found['value']:.1%} [{found['low']:.1%}, {found['high']:.1%}] of {found['n']}"
+        if found["n"]
+        else "none"
+    )
 
 
 def _exposure_note(exposure: Mapping[str, Any]) -> str:
@@ -116,24 +179,34 @@ def _exposure_note(exposure: Mapping[str, Any]) -> str:
 
 def _exposure(exposure: Mapping[str, Any]) -> list[list[object]]:
     labels = list(dict.fromkeys([*exposure["seen"]["stated"], *exposure["seen"]["left"]]))
-    rows = [[label, *(exposure["seen"][name].get(label, 0) for name in ("stated", "left"))] for label in labels]
+    rows = [
+        [label, *(exposure["seen"][name].get(label, 0) for name in ("stated", "left"))]
+        for label in labels
+    ]
     return [["times seen", "facts before", "facts after"], *rows]
 
 
 def _highest(exposure: Mapping[str, Any]) -> list[list[object]]:
-    return [["of", "seen most", "times"], *([fact["subject"], fact["value"], float(fact["seen"])] for fact in exposure["highest"])]
+    return [
+        ["of", "seen most", "times"],
+        *([fact["subject"], fact["value"], float(fact["seen"])] for fact in exposure["highest"]),
+    ]
 
 
 def _diversity(diversity: Mapping[str, Mapping[str, float]]) -> list[list[object]]:
     before, after = diversity["before"], diversity["after"]
-    return [["", "before", "after"], *([name.replace("_", " "), float(before[name]), float(after[name])] for name in before)]
+    return [
+        ["", "before", "after"],
+        *([name.replace("_", " "), float(before[name]), float(after[name])] for name in before),
+    ]
 
 
 def _samples(samples: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     parts = []
     for label, found in sorted(samples.items()):
         shown = "".join(
-            f"<p>{plain(one['source'])} {plain(one['id'])}: {plain(one['reason'])}</p><pre>{plain(one['text'])}</pre>" for one in found
+            f"<p>{plain(one['source'])} {plain(one['id'])}: {plain(one['reason'])}</p><pre>{plain(one['text'])}</pre>"
+            for one in found
         )
         parts.append(f"<details><summary>{plain(label)}</summary>{shown}</details>")
     return "".join(parts)

@@ -12,7 +12,9 @@ _SAMPLE_CHARACTERS = 400
 
 
 class Tally:
-    """Counts of kept and dropped traces and of their spans; grows with the number of reasons, not of traces."""
+    """Counts of kept and dropped traces and of their spans; grows with the number of reasons, not
+    of traces.
+    """
 
     def __init__(self) -> None:
         self.kept = 0
@@ -38,19 +40,29 @@ class Tally:
         acted = {span.message: span.action for span in trace.spans if span.action != "keep"}
         for span in spans:
             treated = span.message in declined or span.grounding == "ungrounded"
-            self.spans[span.kind, span.grounding, acted.get(span.message, "keep") if treated else "keep"] += 1
+            self.spans[
+                span.kind, span.grounding, acted.get(span.message, "keep") if treated else "keep"
+            ] += 1
         untold = next((span for span in spans if span.grounding == "ungrounded"), None)
         if untold is not None:
             family["untold"] += 1
-            done = next((span.action for span in trace.spans if span.grounding == "ungrounded"), "keep")
-            self._sample(f"scrub: {done}", trace, f"{untold.original!r} of {untold.subject!r}, nobody gave it")
+            done = next(
+                (span.action for span in trace.spans if span.grounding == "ungrounded"), "keep"
+            )
+            self._sample(
+                f"scrub: {done}",
+                trace,
+                f"{untold.original!r} of {untold.subject!r}, nobody gave it",
+            )
         self._count_words(trace, spans, declined)
 
     def _count_words(self, trace: Trace, spans: Sequence[Span], declined: set[int]) -> None:
         """Words of the teacher's own text, also where it was replaced."""
         if declined:
             own = {span.message: span.original for span in trace.spans if span.action == "abstain"}
-            messages = [m | {"content": own.get(n, m["content"])} for n, m in enumerate(trace.messages)]
+            messages = [
+                m | {"content": own.get(n, m["content"])} for n, m in enumerate(trace.messages)
+            ]
         else:
             messages = trace.messages
         for place, words in enumerate(masked_words(messages, spans)):
@@ -60,7 +72,14 @@ class Tally:
         samples = self.samples[label]
         if len(samples) < _SAMPLES:
             text = "\n".join(f"{m['role']}: {m['content']}" for m in trace.messages)
-            samples.append({"id": trace.id, "source": trace.source, "reason": reason, "text": text[:_SAMPLE_CHARACTERS]})
+            samples.append(
+                {
+                    "id": trace.id,
+                    "source": trace.source,
+                    "reason": reason,
+                    "text": text[:_SAMPLE_CHARACTERS],
+                }
+            )
 
     def harshest(self) -> tuple[str, int]:
         """The filter that dropped most, and how many."""
@@ -68,7 +87,9 @@ class Tally:
         return max(totals.items(), key=lambda item: (item[1], item[0]))
 
     def report(self) -> dict[str, Any]:
-        """Everything, ready for JSON. `masked_fraction` (0..1) is the share of assistant words that masking would hide."""
+        """Everything, ready for JSON. `masked_fraction` (0..1) is the share of assistant words that
+        masking would hide.
+        """
         return {
             "read": self.kept + sum(reasons.total() for reasons in self.dropped.values()),
             "kept": self.kept,

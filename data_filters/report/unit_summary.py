@@ -1,4 +1,6 @@
-"""What a unit's pass leaves for the report: counts and samples that merge in the order of the units."""
+"""What a unit's pass leaves for the report: counts and samples that merge in the order of the
+units.
+"""
 
 from collections import Counter
 from typing import Any
@@ -22,19 +24,30 @@ class Sketch:
         self.damage: Counter[str] = Counter()
 
     def add_damage(self, before: Trace, after: Trace, reference: str | None, undone: bool) -> None:
-        """Counts a trace that was right before scrubbing, and whether it could still be verified as it goes out."""
+        """Counts a trace that was right before scrubbing, and whether it could still be verified as
+        it goes out.
+        """
         if before.verdict != "correct":
             return
-        old, new = (next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant") for trace in (before, after))
-        broken = old != new and verify(old, reference)[0] == "correct" and verify(new, reference)[0] != "correct"
+        old, new = (
+            next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
+            for trace in (before, after)
+        )
+        broken = (
+            old != new
+            and verify(old, reference)[0] == "correct"
+            and verify(new, reference)[0] != "correct"
+        )
         edited = before.messages != after.messages
         self.damage.update(
             {
-                "right before": 1, "edited": int(edited), "edits undone": int(undone),
+                "right before": 1,
+                "edited": int(edited),
+                "edits undone": int(undone),
                 "declined": int(any(span.action == "abstain" for span in after.spans)),
                 "no longer right": int(broken),
             }
-        )  # fmt: skip
+        )
 
     def merge(self, other: "Sketch") -> None:
         self.tally = merged(self.tally, other.tally)
@@ -44,10 +57,14 @@ class Sketch:
         self.damage.update(other.damage)
 
     def report(self) -> dict[str, Any]:
-        found = {name: self.damage[name] for name in ("right before", "edited", "edits undone", "declined", "no longer right")}
+        found = {
+            name: self.damage[name]
+            for name in ("right before", "edited", "edits undone", "declined", "no longer right")
+        }
         kinds = sorted({kind for kind, _ in self.canaries})
         return self.tally.report() | {
-            "damage": found | {"rate": self.damage["no longer right"] / max(self.damage["right before"], 1)},
+            "damage": found
+            | {"rate": self.damage["no longer right"] / max(self.damage["right before"], 1)},
             "diversity": {"before": self.before.report(), "after": self.after.report()},
             "canaries": {kind: self._canary(kind) for kind in kinds},
         }
@@ -55,7 +72,10 @@ class Sketch:
     def _canary(self, kind: str) -> dict[str, Any]:
         found, missed = self.canaries[kind, "found"], self.canaries[kind, "missed"]
         told, overdone = self.canaries[kind, "told"], self.canaries[kind, "overdone"]
-        return {"found": interval(found, found + missed), "overdone": interval(overdone, told + overdone)}
+        return {
+            "found": interval(found, found + missed),
+            "overdone": interval(overdone, told + overdone),
+        }
 
 
 def interval(hits: int, total: int) -> dict[str, float]:
@@ -63,11 +83,18 @@ def interval(hits: int, total: int) -> dict[str, float]:
     if not total:
         return {"n": 0}
     low, high = wilson(hits, total)
-    return {"value": round(hits / total, 4), "low": round(low, 4), "high": round(high, 4), "n": total}
+    return {
+        "value": round(hits / total, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "n": total,
+    }
 
 
 def merged(mine: Any, theirs: Any) -> Any:
-    """Two summaries of one shape as one: numbers, and lists of them, add up; tables merge by key; lists of samples are joined and cut."""
+    """Two summaries of one shape as one: numbers, and lists of them, add up; tables merge by key;
+    lists of samples are joined and cut.
+    """
     if isinstance(mine, Counter):
         return mine + theirs
     if isinstance(mine, dict):
@@ -78,7 +105,11 @@ def merged(mine: Any, theirs: Any) -> Any:
         return mine + theirs
     if isinstance(mine, list):
         numbers = all(isinstance(one, int | float) for one in [*mine, *theirs])
-        return [a + b for a, b in zip(mine, theirs, strict=True)] if numbers and mine else [*mine, *theirs][:SAMPLES]
+        return (
+            [a + b for a, b in zip(mine, theirs, strict=True)]
+            if numbers and mine
+            else [*mine, *theirs][:SAMPLES]
+        )
     for name in vars(mine):
         setattr(mine, name, merged(getattr(mine, name), getattr(theirs, name)))
     return mine

@@ -5,8 +5,10 @@ def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     """Gives Wilson's score interval of a rate; it stays honest at 0 and at n.
 
     Args:
-        successes: how many succeeded, 0..n; clustered rates pass (mean rate over clusters) * n, which need not be whole.
-        n: independent trials; for clustered rates the number of clusters, since answers within one say little new.
+        successes: how many succeeded, 0..n; clustered rates pass (mean rate over clusters) * n,
+            which need not be whole.
+        n: independent trials; for clustered rates the number of clusters, since answers within one
+            say little new.
         z: normal quantile, 1.96 for 95 %.
 
     Returns:

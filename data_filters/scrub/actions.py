@@ -1,4 +1,6 @@
-"""What is done to single spans: hidden, renamed, made general or masked, with their places kept right in the new text."""
+"""What is done to single spans: hidden, renamed, made general or masked, with their places kept
+right in the new text.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +12,30 @@ from data_filters.scrub.surrogates import Surrogates
 
 EDITS = ("hide", "rename", "generalise")  # they change the text; mask does not
 _GENERAL = {
-    "person": "someone", "place": "some place", "organisation": "some organisation", "title": "some work", "name": "something",
-    "answer": "something", "number": "some number", "result": "some number",
-}  # fmt: skip
+    "person": "someone",
+    "place": "some place",
+    "organisation": "some organisation",
+    "title": "some work",
+    "name": "something",
+    "answer": "something",
+    "number": "some number",
+    "result": "some number",
+}
 _YEAR_ONLY = re.compile(r"\d{3,4}")
 _MEASURE = re.compile(r"[^\W\d_][\w/ ]*$")
 
 
-def edit(trace: Trace, spans: Sequence[Span], action_of: Mapping[str, str] | Callable[[Span], str], surrogates: Surrogates) -> Trace:
-    """The trace with an action done to each ungrounded span; all spans are moved to where they stand afterwards.
+def edit(
+    trace: Trace,
+    spans: Sequence[Span],
+    action_of: Mapping[str, str] | Callable[[Span], str],
+    surrogates: Surrogates,
+) -> Trace:
+    """The trace with an action done to each ungrounded span; all spans are moved to where they
+    stand afterwards.
 
-    A renamed date, number or short answer would be a false one: these are masked instead. Text inside code fences and formulas is masked,
-    never changed.
+    A renamed date, number or short answer would be a false one: these are masked instead. Text
+    inside code fences and formulas is masked, never changed.
 
     Args:
         trace: as the teacher wrote it.
@@ -35,9 +49,12 @@ def edit(trace: Trace, spans: Sequence[Span], action_of: Mapping[str, str] | Cal
         text, new, at = message["content"], "", 0
         fixed = _untouchable(text)
         for span in (span for span in spans if span.message == number):
-            action = "keep" if span.grounding != "ungrounded" else _possible(span, chosen(span), fixed)
+            action = (
+                "keep" if span.grounding != "ungrounded" else _possible(span, chosen(span), fixed)
+            )
             if span.start < at or span.end > len(text):
-                continue  # a step that lies around a fact, or a span past the end: nothing to move it to
+                # a step that lies around a fact, or a span past the end: nothing to move it to
+                continue
             new += text[at : span.start]
             put = _put(span, action, surrogates)
             moved.append(_done(span, action, len(new), put))
@@ -73,13 +90,24 @@ def _general(span: Span) -> str:
         return "a certain year" if _YEAR_ONLY.fullmatch(span.original) else "a certain time"
     if span.kind == "quantity":
         unit = _MEASURE.search(span.original)
-        return f"some {unit.group()}" if unit and any(map(str.isdigit, span.original)) else "some amount"
+        return (
+            f"some {unit.group()}"
+            if unit and any(map(str.isdigit, span.original))
+            else "some amount"
+        )
     return _GENERAL.get(span.kind, "something")
 
 
-_FIXED = re.compile(r"```.*?(?:```|\Z)|\$\$[^$]{1,2000}\$\$|\$[^$\n]{1,200}\$|`[^`\n]{1,200}`|https?://\S{1,500}", re.DOTALL)
+_FIXED = re.compile(
+    r"```.*?(?:```|\Z)|\$\$[^$]{1,2000}\$\$|\$[^$\n]{1,200}\$|`[^`\n]{1,200}`|https?://\S{1,500}",
+    re.DOTALL,
+)
 
 
 def _untouchable(text: str) -> list[tuple[int, int]]:
     """Code, formulas and addresses: an edit inside would break them."""
-    return [match.span() for match in _FIXED.finditer(text)] if "`" in text or "$" in text or "://" in text else []
+    return (
+        [match.span() for match in _FIXED.finditer(text)]
+        if "`" in text or "$" in text or "://" in text
+        else []
+    )

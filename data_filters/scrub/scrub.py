@@ -1,4 +1,6 @@
-"""What is done with facts that nobody gave, span by span or message by message; and the views of other training arms."""
+"""What is done with facts that nobody gave, span by span or message by message; and the views of
+other training arms.
+"""
 
 import random
 import re
@@ -32,14 +34,16 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text; so also for lookup, until lookup/augment.py gives it calls), mask (text
-            stays, facts carry no loss), hide (a placeholder), rename (a fictional name), generalise ("some place"), drop (nothing
-            here: the caller leaves the trace out) or keep (facts are recorded only).
+        untold: abstain (the message becomes abstain_text; so also for lookup, until
+            lookup/augment.py gives it calls), mask (text stays, facts carry no loss), hide (a
+            placeholder), rename (a fictional name), generalise ("some place"), drop (nothing here:
+            the caller leaves the trace out) or keep (facts are recorded only).
         by_kind: actions for kinds of spans, where they differ from `untold`.
         abstain_text: what the student says instead.
         gazetteer: known names; None: the places that ship with the room.
         models: further detectors, such as spaCy.
-        keep_commonness: names whose words all have at least this Zipf frequency are common knowledge; None: no name is.
+        keep_commonness: names whose words all have at least this Zipf frequency are common
+            knowledge; None: no name is.
         seed, variant: of surrogates; another variant has other names.
     """
 
@@ -56,15 +60,27 @@ class Scrubber:
     variant: int = 0
 
     def spans(self, trace: Trace) -> list[Span]:
-        """All spans of the assistant's messages that may state a fact, with their grounding; action keep."""
+        """All spans of the assistant's messages that may state a fact, with their grounding; action
+        keep.
+        """
         return self.spans_of([trace])[0]
 
     @uncollected()
     def spans_of(self, traces: Sequence[Trace]) -> list[list[Span]]:
         """Like `spans`, for many: models read many texts at once."""
-        texts = [m["content"] for trace in traces for m in trace.messages if m["role"] == "assistant"] if self.models else []
+        texts = (
+            [m["content"] for trace in traces for m in trace.messages if m["role"] == "assistant"]
+            if self.models
+            else []
+        )
         read = [model(texts) for model in self.models]
-        more = iter([[one for found in by_text for one in found] for by_text in zip(*read, strict=True)]) if self.models else repeat([])
+        more = (
+            iter(
+                [[one for found in by_text for one in found] for by_text in zip(*read, strict=True)]
+            )
+            if self.models
+            else repeat([])
+        )
         return [self._trace_spans(trace, more) for trace in traces]
 
     def _trace_spans(self, trace: Trace, more: Iterator[list[Found]]) -> list[Span]:
@@ -72,12 +88,16 @@ class Scrubber:
         memory, given = Memory(), []
         for number, message in enumerate(trace.messages):
             if message["role"] == "assistant":
-                found += self._message_spans(number, message["content"], "\n".join(given), memory, next(more))
+                found += self._message_spans(
+                    number, message["content"], "\n".join(given), memory, next(more)
+                )
             else:
                 given.append(message["content"])
         return found
 
-    def _message_spans(self, number: int, text: str, prompt: str, memory: Memory, more: list[Found]) -> list[Span]:
+    def _message_spans(
+        self, number: int, text: str, prompt: str, memory: Memory, more: list[Found]
+    ) -> list[Span]:
         told = read_prompt(prompt, self.curriculum)
         gazetteer = self.gazetteer or load_gazetteer()
         found = find_facts(text, self.detectors, self.curriculum, prompt, gazetteer, more)
@@ -88,24 +108,39 @@ class Scrubber:
             said, kind, grounding = text[one.start : one.end], one.kind, decision.grounding
             if grounding == "ungrounded":
                 grounding = excused.grounding(said, kind)
-                kind = kind_of(text, one.start, one.end, gazetteer) if kind == "name" and grounding == "ungrounded" else kind
+                kind = (
+                    kind_of(text, one.start, one.end, gazetteer)
+                    if kind == "name" and grounding == "ungrounded"
+                    else kind
+                )
                 kind = "date" if kind == "number" and is_year(text, one.start, one.end) else kind
             spans.append(
                 Span(
-                    message=number, start=one.start, end=one.end, kind="result" if decision.computed else kind, grounding=grounding,
-                    original=said, subject=decision.subject or told.subject, relation=told.question, detector=one.detector,
+                    message=number,
+                    start=one.start,
+                    end=one.end,
+                    kind="result" if decision.computed else kind,
+                    grounding=grounding,
+                    original=said,
+                    subject=decision.subject or told.subject,
+                    relation=told.question,
+                    detector=one.detector,
                 )
-            )  # fmt: skip
+            )
         return spans
 
     def scrub(self, trace: Trace) -> Trace:
-        """The trace with its spans recorded and `untold` applied to the messages that state an ungrounded fact; what was scrubbed
-        before stays."""
+        """The trace with its spans recorded and `untold` applied to the messages that state an
+        ungrounded fact; what was scrubbed before stays."""
         return trace if is_acted_on(trace) else self.act(trace, self.spans(trace))
 
     def act(self, trace: Trace, spans: Sequence[Span]) -> Trace:
         """Like `scrub`, with spans that were found before."""
-        acts = [span for span in spans if span.grounding == "ungrounded" and self.action(span) not in ("keep", "drop")]
+        acts = [
+            span
+            for span in spans
+            if span.grounding == "ungrounded" and self.action(span) not in ("keep", "drop")
+        ]
         guilty = {span.message for span in acts if self.action(span) == "abstain"}
         steps = _steps(trace)
         if not acts:
@@ -117,7 +152,10 @@ class Scrubber:
             else replace(trace, spans=kept)
         )
         declined = [self._decline(trace, next(s for s in acts if s.message == n)) for n in guilty]
-        messages = [m | {"content": self.abstain_text} if n in guilty else m for n, m in enumerate(edited.messages)]
+        messages = [
+            m | {"content": self.abstain_text} if n in guilty else m
+            for n, m in enumerate(edited.messages)
+        ]
         steps = [span for span in steps if span.message not in guilty]
         return replace(trace, messages=messages, spans=by_place([*edited.spans, *declined, *steps]))
 
@@ -128,17 +166,34 @@ class Scrubber:
 
     def drops(self, spans: Iterable[Span]) -> Span | None:
         """The first ungrounded span for which the whole trace goes."""
-        return next((span for span in spans if span.grounding == "ungrounded" and self.action(span) == "drop"), None)
+        return next(
+            (
+                span
+                for span in spans
+                if span.grounding == "ungrounded" and self.action(span) == "drop"
+            ),
+            None,
+        )
 
     def _edited(self, trace: Trace, spans: Sequence[Span], only_masks: bool) -> Trace:
         """Where a review marked steps the text must stay as it is."""
-        words = {token.lower() for message in trace.messages for token in message["content"].split()} if not only_masks else set()
-        surrogates = Surrogates(f"{self.seed}/{trace.id}/{self.variant}", self.gazetteer or load_gazetteer(), words.__contains__)
+        words = (
+            {token.lower() for message in trace.messages for token in message["content"].split()}
+            if not only_masks
+            else set()
+        )
+        surrogates = Surrogates(
+            f"{self.seed}/{trace.id}/{self.variant}",
+            self.gazetteer or load_gazetteer(),
+            words.__contains__,
+        )
         return edit(trace, spans, (lambda span: "mask") if only_masks else self.action, surrogates)
 
-    def verified(self, before: Trace, after: Trace, judge: Callable[[str], str]) -> tuple[Trace, bool]:
-        """(the trace, whether an edit was undone): where the text was right and its edited form is not, facts are masked and the
-        text stays.
+    def verified(
+        self, before: Trace, after: Trace, judge: Callable[[str], str]
+    ) -> tuple[Trace, bool]:
+        """(the trace, whether an edit was undone): where the text was right and its edited form is
+        not, facts are masked and the text stays.
 
         A message that declines is meant to give another answer, so it is never undone.
 
@@ -147,9 +202,13 @@ class Scrubber:
             after: the same, acted on.
             judge: text of the last assistant message to a verdict.
         """
-        if not any(span.action in EDITS for span in after.spans) or any(span.action == "abstain" for span in after.spans):
+        if not any(span.action in EDITS for span in after.spans) or any(
+            span.action == "abstain" for span in after.spans
+        ):
             return after, False
-        place = max(n for n, message in enumerate(before.messages) if message["role"] == "assistant")
+        place = max(
+            n for n, message in enumerate(before.messages) if message["role"] == "assistant"
+        )
         old, new = before.messages[place]["content"], after.messages[place]["content"]
         if old == new or judge(old) != "correct" or judge(new) == "correct":
             return after, False
@@ -159,17 +218,26 @@ class Scrubber:
 
     def _decline(self, trace: Trace, fact: Span) -> Span:
         original = trace.messages[fact.message]["content"]
-        return replace(fact, start=0, end=len(self.abstain_text), kind="message", action="abstain", original=original)
+        return replace(
+            fact,
+            start=0,
+            end=len(self.abstain_text),
+            kind="message",
+            action="abstain",
+            original=original,
+        )
 
     def arm_view(self, trace: Trace, arm: str, seed: int, masked_fraction: float) -> Trace:
         """What another training arm sees of a kept trace; arms differ in span actions only.
 
         Args:
             trace: as the filter wrote it, possibly edited.
-            arm: student (as it stands), control (the teacher's own text, nothing masked), scrub_only (its own text,
-                ungrounded facts masked) or random_mask (its own text, words masked at random).
+            arm: student (as it stands), control (the teacher's own text, nothing masked),
+                scrub_only (its own text, ungrounded facts masked) or random_mask (its own text,
+                words masked at random).
             seed: of random_mask; a trace is masked alike whatever stands around it.
-            masked_fraction: chance of each assistant word in random_mask, 0..1; the filter's report has scrub_only's.
+            masked_fraction: chance of each assistant word in random_mask, 0..1; the filter's report
+                has scrub_only's.
 
         Raises:
             RecipeError: no such arm.
@@ -180,12 +248,17 @@ class Scrubber:
         if arm == "control":
             return plain
         if arm == "scrub_only":
-            found = [_masked(span) if span.grounding == "ungrounded" else span for span in self.spans(plain)]
+            found = [
+                _masked(span) if span.grounding == "ungrounded" else span
+                for span in self.spans(plain)
+            ]
             return replace(plain, spans=by_place(found + _steps(plain)))
         if arm == "random_mask":
             found = _random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction)
             return replace(plain, spans=by_place(found + _steps(plain)))
-        raise RecipeError(f"distill.arms: found {arm!r}, wanted student, control, scrub_only or random_mask")
+        raise RecipeError(
+            f"distill.arms: found {arm!r}, wanted student, control, scrub_only or random_mask"
+        )
 
 
 def is_acted_on(trace: Trace) -> bool:
@@ -199,12 +272,16 @@ def _steps(trace: Trace) -> list[Span]:
 
 
 def by_place(spans: Iterable[Span]) -> list[Span]:
-    """In the order of the text; a span stands before those that lie inside it, so that what they say of their tokens holds."""
+    """In the order of the text; a span stands before those that lie inside it, so that what they
+    say of their tokens holds.
+    """
     return sorted(spans, key=lambda span: (span.message, span.start, -span.end))
 
 
 def restore(trace: Trace) -> Trace:
-    """The trace with the teacher's own text and full weights; spans of edits that were undone are gone."""
+    """The trace with the teacher's own text and full weights; spans of edits that were undone are
+    gone.
+    """
     trace = without_calls(trace)
     messages, spans = [dict(message) for message in trace.messages], []
     shift = dict.fromkeys(range(len(messages)), 0)
@@ -212,10 +289,16 @@ def restore(trace: Trace) -> Trace:
         by = shift[span.message]
         if span.action in ("keep", "mask"):
             weight = span.weight if span.kind == "step" else 1.0
-            spans.append(replace(span, start=span.start + by, end=span.end + by, action="keep", weight=weight))
+            spans.append(
+                replace(
+                    span, start=span.start + by, end=span.end + by, action="keep", weight=weight
+                )
+            )
         else:
             text = messages[span.message]["content"]
-            messages[span.message]["content"] = text[: span.start + by] + span.original + text[span.end + by :]
+            messages[span.message]["content"] = (
+                text[: span.start + by] + span.original + text[span.end + by :]
+            )
             shift[span.message] += len(span.original) - (span.end - span.start)
     return replace(trace, messages=messages, spans=spans)
 
@@ -234,7 +317,11 @@ def masked_words(messages: Sequence[dict[str, str]], spans: Sequence[Span]) -> t
         words = word_ranges(message["content"])
         bad = [span for span in spans if span.message == number and span.grounding == "ungrounded"]
         total += len(words)
-        hidden += sum(any(start < span.end and span.start < end for span in bad) for start, end in words) if bad else 0
+        hidden += (
+            sum(any(start < span.end and span.start < end for span in bad) for start, end in words)
+            if bad
+            else 0
+        )
     return hidden, total
 
 
@@ -244,8 +331,19 @@ def _masked(span: Span) -> Span:
 
 def _random_spans(trace: Trace, rng: random.Random, chance: float) -> list[Span]:
     return [
-        Span(message=number, start=start, end=end, kind="word", grounding="common", action="mask", weight=0.0,
-             original=message["content"][start:end], detector="random")
-        for number, message in enumerate(trace.messages) if message["role"] == "assistant"
-        for start, end in word_ranges(message["content"]) if rng.random() < chance
-    ]  # fmt: skip
+        Span(
+            message=number,
+            start=start,
+            end=end,
+            kind="word",
+            grounding="common",
+            action="mask",
+            weight=0.0,
+            original=message["content"][start:end],
+            detector="random",
+        )
+        for number, message in enumerate(trace.messages)
+        if message["role"] == "assistant"
+        for start, end in word_ranges(message["content"])
+        if rng.random() < chance
+    ]

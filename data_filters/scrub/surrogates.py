@@ -1,4 +1,6 @@
-"""Fictional names for real ones: consistent within a record, the same for the same seed, and never a name that exists in a list."""
+"""Fictional names for real ones: consistent within a record, the same for the same seed, and never
+a name that exists in a list.
+"""
 
 import random
 import re
@@ -24,13 +26,17 @@ class Surrogates:
         taken: says whether a word, as a stem, stands in the record already.
     """
 
-    def __init__(self, seed: str, gazetteer: Gazetteer, taken: Callable[[str], bool] = lambda key: False) -> None:
+    def __init__(
+        self, seed: str, gazetteer: Gazetteer, taken: Callable[[str], bool] = lambda key: False
+    ) -> None:
         self._rng = random.Random(seed)
         self._gazetteer, self._taken = gazetteer, taken
         self._new: dict[str, str] = {}
 
     def rename(self, name: str) -> str:
-        """The name with other words; small words, particles, titles of address and what kind of thing it is stay."""
+        """The name with other words; small words, particles, titles of address and what kind of
+        thing it is stay.
+        """
         new = _WORD.sub(lambda match: self._word(match.group()), name)
         return new if new != name else _WORD.sub(lambda match: self._other(match.group()), name)
 
@@ -54,7 +60,9 @@ class Surrogates:
                 new = new if length == 1 else new[:-1] + self._rng.choice("QXZ")
             else:
                 syllables = 1 if length < 6 else 2
-                new = "".join(self._rng.choice(_ONSETS) + self._rng.choice(_VOWELS) for _ in range(syllables)) + self._rng.choice(_CODAS)
+                new = "".join(
+                    self._rng.choice(_ONSETS) + self._rng.choice(_VOWELS) for _ in range(syllables)
+                ) + self._rng.choice(_CODAS)
                 new = new.capitalize()
             if self._is_free(new, length):
                 return new
@@ -64,4 +72,9 @@ class Surrogates:
         key = stem(new)
         if length == 1:
             return True  # an initial
-        return not (self._gazetteer.names((new,)) or is_ordinary(key) or self._taken(key) or new in self._new.values())
+        return not (
+            self._gazetteer.names((new,))
+            or is_ordinary(key)
+            or self._taken(key)
+            or new in self._new.values()
+        )

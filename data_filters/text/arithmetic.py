@@ -1,4 +1,6 @@
-"""Arithmetic in a text: written steps that are right, and numbers that given numbers reach in one step."""
+"""Arithmetic in a text: written steps that are right, and numbers that given numbers reach in one
+step.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
@@ -19,7 +21,8 @@ class Step(NamedTuple):
 
 
 def steps(tokens: Sequence[Token]) -> Iterator[Step]:
-    """Every "a op b = c" of a sentence that is right, also chained ("3 + 5 = 8 - 2 = 6"), with words ("5 apples plus 3 is 8") and brackets.
+    """Every "a op b = c" of a sentence that is right, also chained ("3 + 5 = 8 - 2 = 6"), with
+    words ("5 apples plus 3 is 8") and brackets.
 
     A printed decimal may be rounded: 10 / 3 = 3.33 is right, 10 / 3 = 3 is not.
     """
@@ -36,7 +39,9 @@ def steps(tokens: Sequence[Token]) -> Iterator[Step]:
 
 
 def expression_values(tokens: Sequence[Token]) -> set[Value]:
-    """What the expressions of a sentence come to, with the running totals from the left: 3 + 5 - 2 gives 8 and 6."""
+    """What the expressions of a sentence come to, with the running totals from the left: 3 + 5 - 2
+    gives 8 and 6.
+    """
     values: set[Value] = set()
     expression: list[Token] = []
     for token in tokens:
@@ -55,7 +60,9 @@ def in_expression(tokens: Sequence[Token], place: int) -> bool:
 
 
 def one_step(target: Value, numbers: Collection[Value], *, twice: bool = False) -> bool:
-    """Whether a op b = target for two of the numbers, op one of + - * /; with `twice` also for one number and itself."""
+    """Whether a op b = target for two of the numbers, op one of + - * /; with `twice` also for one
+    number and itself.
+    """
     for a in numbers:
         partners = [target - a, a - target]
         if a:
@@ -67,7 +74,9 @@ def one_step(target: Value, numbers: Collection[Value], *, twice: bool = False) 
 
 
 def signed_sum(target: Value, numbers: Sequence[Value]) -> bool:
-    """Whether all the numbers, each added or taken away, the first added, make the target; only for up to 6 numbers."""
+    """Whether all the numbers, each added or taken away, the first added, make the target; only for
+    up to 6 numbers.
+    """
     if not 2 <= len(numbers) <= _MAX_SUMMANDS:
         return False
     totals = {numbers[0]}
@@ -77,7 +86,9 @@ def signed_sum(target: Value, numbers: Sequence[Value]) -> bool:
 
 
 def evaluate(expression: Sequence[Token]) -> Value | None:
-    """The value of an expression with * and / before + and -; None where brackets do not match or something is divided by 0."""
+    """The value of an expression with * and / before + and -; None where brackets do not match or
+    something is divided by 0.
+    """
     rest = [token for token in expression if token.kind != "word" or token.key in _WORD_OPERATORS]
     try:
         total, rest = _sum(rest)
@@ -98,7 +109,10 @@ def _product(rest: list[Token]) -> tuple[Value, list[Token]]:
     total, rest = _atom(rest)
     while rest and _operator(rest[0]) in ("*", "/"):
         factor, after = _atom(rest[1:])
-        total, rest = (total * factor if _operator(rest[0]) == "*" else _divide(total, factor)), after
+        total, rest = (
+            (total * factor if _operator(rest[0]) == "*" else _divide(total, factor)),
+            after,
+        )
     return total, rest
 
 
@@ -132,7 +146,9 @@ def _equals(token: Token) -> bool:
 
 def _complete(expression: list[Token]) -> bool:
     """An expression with an operator that does not end in one."""
-    return len(expression) >= 3 and not _operator(expression[-1]) and any(map(_operator, expression))
+    return (
+        len(expression) >= 3 and not _operator(expression[-1]) and any(map(_operator, expression))
+    )
 
 
 def _extend(expression: list[Token], token: Token) -> None:
@@ -142,7 +158,11 @@ def _extend(expression: list[Token], token: Token) -> None:
         if not wants_operand:
             expression.clear()
         expression.append(token)
-    elif expression and not wants_operand and (_operator(token) or token.text == ")" or _names_unit(expression, token)):
+    elif (
+        expression
+        and not wants_operand
+        and (_operator(token) or token.text == ")" or _names_unit(expression, token))
+    ):
         expression.append(token)
     else:
         expression.clear()
@@ -155,11 +175,19 @@ def _names_unit(expression: list[Token], token: Token) -> bool:
 
 def _next_number(tokens: Sequence[Token], place: int) -> Token | None:
     following = tokens[place + 1] if place + 1 < len(tokens) else None
-    return following if following is not None and following.kind == "number" and following.value is not None else None
+    return (
+        following
+        if following is not None and following.kind == "number" and following.value is not None
+        else None
+    )
 
 
 def _agrees(total: Value, result: Token) -> bool:
     if total == result.value:
         return True
     _, point, decimals = result.text.rstrip("%").partition(".")
-    return bool(point) and result.value is not None and abs(total - result.value) * 10 ** len(decimals) <= Fraction(1, 2)
+    return (
+        bool(point)
+        and result.value is not None
+        and abs(total - result.value) * 10 ** len(decimals) <= Fraction(1, 2)
+    )

@@ -16,10 +16,10 @@ NEVER_FACTS = ("function words", "sentence starters", "logic", "maths", "proper 
 class Curriculum:
     """What needs no source; compared by identity, so that what was read with it can be cached.
 
-    `ordinary` words are never a fact; `common` words are none unless a text notes them about a named entity.
-    All hold stems. `proper` words are capitalised by themselves and make no name of their
-    neighbours, `units` serve quantities, `epithets` may open a name ("New York"), `terms` close the name of a tool of thought
-    ("Initial Velocity").
+    `ordinary` words are never a fact; `common` words are none unless a text notes them about a
+    named entity. All hold stems. `proper` words are capitalised by themselves and make no name of
+    their neighbours, `units` serve quantities, `epithets` may open a name ("New York"), `terms`
+    close the name of a tool of thought ("Initial Velocity").
     `constants` maps a number to stems of which one must stand in the prompt.
     """
 
@@ -46,7 +46,9 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ShardError(f"{file}: the curriculum cannot be read ({error}); mend filter.curriculum_file or set it to null") from error
+        raise ShardError(
+            f"{file}: the curriculum cannot be read ({error}); mend filter.curriculum_file or set it to null"
+        ) from error
     sections: dict[str, set[str]] = {}
     constants: dict[int | Fraction, frozenset[str]] = {}
     section = ""
@@ -62,12 +64,25 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
     return _curriculum(sections, constants)
 
 
-def _curriculum(sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]) -> Curriculum:
-    ordinary = frozenset().union(*(words for name, words in sections.items() if name in NEVER_FACTS))
-    common = frozenset().union(*(words for name, words in sections.items() if name not in NEVER_FACTS))
-    units, terms, *opening = (frozenset(sections.get(name, ())) for name in ("units", "terms", "directions", "colours", "qualities"))
-    proper = frozenset().union(*(sections.get(name, ()) for name in ("proper words", "weekdays", "months")))
-    return Curriculum(ordinary, common - ordinary, proper, units, frozenset().union(*opening), terms, constants)
+def _curriculum(
+    sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]
+) -> Curriculum:
+    ordinary = frozenset().union(
+        *(words for name, words in sections.items() if name in NEVER_FACTS)
+    )
+    common = frozenset().union(
+        *(words for name, words in sections.items() if name not in NEVER_FACTS)
+    )
+    units, terms, *opening = (
+        frozenset(sections.get(name, ()))
+        for name in ("units", "terms", "directions", "colours", "qualities")
+    )
+    proper = frozenset().union(
+        *(sections.get(name, ()) for name in ("proper words", "weekdays", "months"))
+    )
+    return Curriculum(
+        ordinary, common - ordinary, proper, units, frozenset().union(*opening), terms, constants
+    )
 
 
 def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
@@ -75,7 +90,13 @@ def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
     try:
         number = Fraction(value.strip())
     except (ValueError, ZeroDivisionError) as error:
-        raise ShardError(f"{where}: found {line!r}, wanted 'constant: NUMBER = word word'; mend the line") from error
+        raise ShardError(
+            f"{where}: found {line!r}, wanted 'constant: NUMBER = word word'; mend the line"
+        ) from error
     if not units.split():
-        raise ShardError(f"{where}: found {line!r} without words after '='; name the words that make it common")
-    return (int(number) if number.denominator == 1 else number), frozenset(stem(word) for word in units.split())
+        raise ShardError(
+            f"{where}: found {line!r} without words after '='; name the words that make it common"
+        )
+    return (int(number) if number.denominator == 1 else number), frozenset(
+        stem(word) for word in units.split()
+    )

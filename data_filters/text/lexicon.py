@@ -1,4 +1,6 @@
-"""Ordinary English words: a sentence that opens with one of them has not begun with a name; and how common a word is, by wordfreq."""
+"""Ordinary English words: a sentence that opens with one of them has not begun with a name; and how
+common a word is, by wordfreq.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -38,9 +40,21 @@ def is_ordinary(key: str) -> bool:
         return all(len(part) < 3 or part in words or stem(part) in words for part in parts)
     for ending in _ENDINGS:
         root = key.removesuffix(ending)
-        if root != key and len(root) > 2 and (root in words or root + "e" in words or (root[:-1] in words and root[-1] == root[-2])):
+        if (
+            root != key
+            and len(root) > 2
+            and (
+                root in words
+                or root + "e" in words
+                or (root[:-1] in words and root[-1] == root[-2])
+            )
+        ):
             return True
-    return key.startswith(("un", "re", "non")) and len(key) > 5 and (key[2:] in words or key[3:] in words)
+    return (
+        key.startswith(("un", "re", "non"))
+        and len(key) > 5
+        and (key[2:] in words or key[3:] in words)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -29,7 +29,8 @@ _LOOK_BACK = 3  # the question is searched among so many last sentences
 class Statement(NamedTuple):
     """One sentence of a prompt.
 
-    `about` holds its named entities, or those of the sentence before when it has a pronoun only; empty: about anything.
+    `about` holds its named entities, or those of the sentence before when it has a pronoun only;
+    empty: about anything.
     """
 
     words: frozenset[str]
@@ -60,22 +61,42 @@ class Told(NamedTuple):
         """Whether the words stand next to each other in one sentence."""
         return f" {' '.join(words)} " in self.running
 
-    def binds(self, subject: frozenset[str], words: frozenset[str], numbers: frozenset[Value]) -> bool:
-        """Whether some sentence says this of the subject (any of its words), or of nobody in particular."""
+    def binds(
+        self, subject: frozenset[str], words: frozenset[str], numbers: frozenset[Value]
+    ) -> bool:
+        """Whether some sentence says this of the subject (any of its words), or of nobody in
+        particular.
+        """
         for said in self.statements:
-            if words <= said.words and numbers <= said.numbers and (not subject.isdisjoint(said.words | said.about) or said.about <= words):
+            if (
+                words <= said.words
+                and numbers <= said.numbers
+                and (not subject.isdisjoint(said.words | said.about) or said.about <= words)
+            ):
                 return True
         return False
 
     def links(self, one: frozenset[str], other: frozenset[str]) -> bool:
         """Whether some sentence mentions both."""
-        return any(not (one.isdisjoint(said.words) or other.isdisjoint(said.words)) for said in self.statements)
+        return any(
+            not (one.isdisjoint(said.words) or other.isdisjoint(said.words))
+            for said in self.statements
+        )
 
     def numbers_about(self, subject: frozenset[str]) -> frozenset[Value]:
         """Numbers told of the subject, or of entities that a chain of sentences links to it."""
-        linked, open_, found = set(subject), list(self.statements), set(self.number_set if not self.entities else ())
+        linked, open_, found = (
+            set(subject),
+            list(self.statements),
+            set(self.number_set if not self.entities else ()),
+        )
         while True:
-            near = [said for said in open_ if not said.about or not linked.isdisjoint(said.about | (said.words & self.entities))]
+            near = [
+                said
+                for said in open_
+                if not said.about
+                or not linked.isdisjoint(said.about | (said.words & self.entities))
+            ]
             if not near:
                 return frozenset(found)
             open_ = [said for said in open_ if said not in near]
@@ -91,11 +112,23 @@ class Told(NamedTuple):
 def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
     """What a prompt tells; rollouts of one problem share the work."""
     sentences = read(prompt)
-    lowercase = frozenset(token.key for sentence in sentences for token in sentence.words if not token.name)
+    lowercase = frozenset(
+        token.key for sentence in sentences for token in sentence.words if not token.name
+    )
     statements = _statements(prompt, sentences, lowercase, curriculum)
-    words = frozenset().union(*(said.words for said in statements), ("percent",) if "%" in prompt else ())
+    words = frozenset().union(
+        *(said.words for said in statements), ("percent",) if "%" in prompt else ()
+    )
     asking = _question(sentences)
-    names = [] if asking is None else [token for token in sentences[asking].names if _names_entity(token, lowercase, curriculum)]
+    names = (
+        []
+        if asking is None
+        else [
+            token
+            for token in sentences[asking].names
+            if _names_entity(token, lowercase, curriculum)
+        ]
+    )
     asked = frozenset(token.key for token in names)
     seeks = not asked and (not words.isdisjoint(_SEEKS) or _OPERATORS.search(prompt) is not None)
     numbers = tuple(number for sentence in sentences for number in _numbers(sentence))
@@ -110,31 +143,44 @@ def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
         number_set=frozenset(numbers).union(*(said.numbers for said in statements)),
         entities=frozenset().union(*(said.about for said in statements)),
         lowercase=lowercase,
-        running=" " + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences) + " ",
-        reachable=frozenset().union(*(expression_values(sentence.tokens) for sentence in sentences if len(sentence.numbers) > 1)),
+        running=" "
+        + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences)
+        + " ",
+        reachable=frozenset().union(
+            *(
+                expression_values(sentence.tokens)
+                for sentence in sentences
+                if len(sentence.numbers) > 1
+            )
+        ),
         seeks=seeks,
         closed_world=seeks and sum(len(said.numbers) for said in statements if not said.about) >= 2,
-        untold=bool(asked) and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
+        untold=bool(asked)
+        and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
     )
 
 
 def _statements(
     prompt: str, sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum
-) -> tuple[Statement, ...]:  # fmt: skip
+) -> tuple[Statement, ...]:
     statements: list[Statement] = []
     said_months, said_values = _written_out(prompt)
     months, values = _by_sentence(sentences, said_months), _by_sentence(sentences, said_values)
     for place, sentence in enumerate(sentences):
         words = frozenset([token.key for token in sentence.words]).union(*months.get(place, ()))
         numbers = frozenset(_numbers(sentence)).union(*values.get(place, ()))
-        about = frozenset(token.key for token in sentence.names if _names_entity(token, lowercase, curriculum))
+        about = frozenset(
+            token.key for token in sentence.names if _names_entity(token, lowercase, curriculum)
+        )
         if not about and statements and not words.isdisjoint(_PRONOUNS):
             about = statements[-1].about
         statements.append(Statement(words, numbers, about))
     return tuple(statements)
 
 
-def _by_sentence(sentences: tuple[Sentence, ...], found: list[tuple[int, set[T]]]) -> dict[int, list[set[T]]]:
+def _by_sentence(
+    sentences: tuple[Sentence, ...], found: list[tuple[int, set[T]]]
+) -> dict[int, list[set[T]]]:
     """What was found at a place of the prompt, by the number of its sentence."""
     starts = [sentence.tokens[0].start for sentence in sentences] if found else []
     by_sentence: dict[int, list[set[T]]] = {}
@@ -146,9 +192,13 @@ def _by_sentence(sentences: tuple[Sentence, ...], found: list[tuple[int, set[T]]
 
 
 def _written_out(prompt: str) -> tuple[list[tuple[int, set[str]]], list[tuple[int, set[Value]]]]:
-    """(months, numbers) that the prompt gives in another form: 1957-05-12 gives may, 12 and 5, "3 million" gives 3,000,000."""
+    """(months, numbers) that the prompt gives in another form: 1957-05-12 gives may, 12 and 5, "3
+    million" gives 3,000,000.
+    """
     months: list[tuple[int, set[str]]] = []
-    values: list[tuple[int, set[Value]]] = [(one.start, {one.value}) for one in find_quantities(prompt)]
+    values: list[tuple[int, set[Value]]] = [
+        (one.start, {one.value}) for one in find_quantities(prompt)
+    ]
     for date in find_dates(prompt):
         stems, numbers = told_parts(date)
         months.append((date.start, stems))
@@ -157,7 +207,9 @@ def _written_out(prompt: str) -> tuple[list[tuple[int, set[str]]], list[tuple[in
 
 
 def _names_entity(token: Token, lowercase: frozenset[str], curriculum: Curriculum) -> bool:
-    """A capitalised word outside the curriculum; one that opens a sentence must not occur in lower case ("Apples", "apples")."""
+    """A capitalised word outside the curriculum; one that opens a sentence must not occur in lower
+    case ("Apples", "apples").
+    """
     return not curriculum.knows(token.key) and not (token.first and token.key in lowercase)
 
 
@@ -174,7 +226,9 @@ def _numbers(sentence: Sentence) -> list[Value]:
 def _question(sentences: tuple[Sentence, ...]) -> int | None:
     """The last of the final sentences that asks; without one, the last sentence."""
     last = len(sentences) - 1
-    asking = (place for place in range(last, max(last - _LOOK_BACK, -1), -1) if sentences[place].asks)
+    asking = (
+        place for place in range(last, max(last - _LOOK_BACK, -1), -1) if sentences[place].asks
+    )
     return next(asking, last if sentences else None)
 
 

@@ -1,16 +1,29 @@
-"""Quantities in a text: numbers with a unit, a scale or a currency, and numbers written as words, with their values."""
+"""Quantities in a text: numbers with a unit, a scale or a currency, and numbers written as words,
+with their values.
+"""
 
 import re
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "bn": 10**9, "m": 10**6, "k": 1000}
+_SCALES = {
+    "hundred": 100,
+    "thousand": 1000,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+    "bn": 10**9,
+    "m": 10**6,
+    "k": 1000,
+}
 _ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_WORDS = {word: number for number, word in enumerate(_ONES)} | {word: 10 * number for number, word in enumerate(_TENS, start=2)}
+_WORDS = {word: number for number, word in enumerate(_ONES)} | {
+    word: 10 * number for number, word in enumerate(_TENS, start=2)
+}
 _UNIT = (
     r"(?:(?:square|cubic|nautical|metric)\s)?(?:(?:kilo|centi|milli|micro|nano)?(?:met(?:re|er)s?|grams?|lit(?:re|er)s?)|miles?|yards?|feet|foot|"
     r"inch(?:es)?|acres?|hectares?|tonn?es|tons?|ounces?|pounds?|stones?|gallons?|pints?|barrels?|bushels?|carats?|knots?|light-?years?|"
@@ -34,7 +47,7 @@ _QUANTITY = re.compile(
              (?P<share>\sper\s?cent\b|[ -]{_UNIT}(?![\w-]))?)
     )""",
     re.VERBOSE,
-)  # fmt: skip
+)
 _TOKEN = re.compile(r"[a-z]+")
 _DIGITS = re.compile(_FIGURES)
 _SCALE_AFTER = re.compile(r"[\s-]?(thousand|million|billion|trillion|bn|m|k)\b")
@@ -49,7 +62,9 @@ class Quantity(NamedTuple):
 
 
 def find_quantities(text: str) -> Iterator[Quantity]:
-    """Quantities in order. Plain figures are not among them; plain number words are, from eleven up or with a unit."""
+    """Quantities in order. Plain figures are not among them; plain number words are, from eleven up
+    or with a unit.
+    """
     for match in _QUANTITY.finditer(text):
         form = match.lastgroup if match.lastgroup != "share" else "words"
         said = match[form]
@@ -65,12 +80,24 @@ def find_quantities(text: str) -> Iterator[Quantity]:
         after = said[digits.end() :]
         scale = _SCALE_AFTER.match(after) if form in ("money", "scaled") else None
         value *= _SCALES[scale[1]] if scale else 1
-        unit = said[: digits.start()].strip() if form == "money" else after[scale.end() if scale else 0 :].strip(" -").lower()
-        yield Quantity(match.start(form), match.end(form), int(value) if value.denominator == 1 else value, unit, False)
+        unit = (
+            said[: digits.start()].strip()
+            if form == "money"
+            else after[scale.end() if scale else 0 :].strip(" -").lower()
+        )
+        yield Quantity(
+            match.start(form),
+            match.end(form),
+            int(value) if value.denominator == 1 else value,
+            unit,
+            False,
+        )
 
 
 def words_value(said: str) -> int:
-    """The number that words name: "two hundred and forty-eight thousand" is 248,000; several in a row add up."""
+    """The number that words name: "two hundred and forty-eight thousand" is 248,000; several in a
+    row add up.
+    """
     total = part = 0
     for word in _TOKEN.findall(said.lower()):
         if word in _WORDS:

@@ -7,7 +7,8 @@ _PLURAL_ES = ("sses", "xes", "zes", "ches", "shes")
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """The word without case, possessive 's and plural s; "Mara's" and "Mara" agree, "boxes" and "box" too.
+    """The word without case, possessive 's and plural s; "Mara's" and "Mara" agree, "boxes" and
+    "box" too.
 
     Both sides of a comparison are stemmed, so it does not matter that "Paris" becomes "pari".
     """

@@ -1,4 +1,6 @@
-"""A text as tokens and sentences: words, numbers with their values, operators. One regular expression, no model."""
+"""A text as tokens and sentences: words, numbers with their values, operators. One regular
+expression, no model.
+"""
 
 import gc
 import re
@@ -25,18 +27,54 @@ _TOKEN = re.compile(  # the likeliest first; no two begin alike but "-3" and "-"
     re.VERBOSE,
 )
 _NEXT_WORD = re.compile(r"\s+([A-Z][a-z]+)")
-_ABBREVIATIONS = frozenset("mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split())
-_OPERATORS = {"\u00d7": "*", "\\times": "*", "\\cdot": "*", "\u00f7": "/", "\\div": "/", "\u2212": "-", "\u2248": "="}
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split()
+)
+_OPERATORS = {
+    "\u00d7": "*",
+    "\\times": "*",
+    "\\cdot": "*",
+    "\u00f7": "/",
+    "\\div": "/",
+    "\u2212": "-",
+    "\u2248": "=",
+}
 NUMBER_WORDS = {
     word: number
     for number, words in {
-        0: "zero", 1: "one once single", 2: "two twice double both half pair couple", 3: "three triple third thrice", 4: "four quarter",
-        5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve dozen", 13: "thirteen", 14: "fourteen",
-        15: "fifteen", 16: "sixteen", 17: "seventeen", 18: "eighteen", 19: "nineteen", 20: "twenty score", 30: "thirty", 40: "forty",
-        50: "fifty", 60: "sixty", 70: "seventy", 80: "eighty", 90: "ninety", 100: "hundred", 1000: "thousand",
+        0: "zero",
+        1: "one once single",
+        2: "two twice double both half pair couple",
+        3: "three triple third thrice",
+        4: "four quarter",
+        5: "five",
+        6: "six",
+        7: "seven",
+        8: "eight",
+        9: "nine",
+        10: "ten",
+        11: "eleven",
+        12: "twelve dozen",
+        13: "thirteen",
+        14: "fourteen",
+        15: "fifteen",
+        16: "sixteen",
+        17: "seventeen",
+        18: "eighteen",
+        19: "nineteen",
+        20: "twenty score",
+        30: "thirty",
+        40: "forty",
+        50: "fifty",
+        60: "sixty",
+        70: "seventy",
+        80: "eighty",
+        90: "ninety",
+        100: "hundred",
+        1000: "thousand",
     }.items()
     for word in words.split()
-}  # fmt: skip
+}
 
 
 class Token(NamedTuple):
@@ -66,7 +104,8 @@ class Sentence(NamedTuple):
 
 @lru_cache(maxsize=1 << 15)
 def value_of(text: str) -> Value | None:
-    """The number that a token such as "$1,000", "3rd" or "2.5" names; 10:15 gives minutes (615); a full date gives None.
+    """The number that a token such as "$1,000", "3rd" or "2.5" names; 10:15 gives minutes (615); a
+    full date gives None.
 
     The sign and the percent mark: "-3" is -3, "20%" is 20.
     """
@@ -80,9 +119,12 @@ def value_of(text: str) -> Value | None:
     return int(number) if number.denominator == 1 else number
 
 
-@lru_cache(maxsize=16)  # a text is read twice in a row; more live tokens would only slow the garbage collector
+# a text is read twice in a row; more live tokens would only slow the garbage collector
+@lru_cache(maxsize=16)
 def read(text: str) -> tuple[Sentence, ...]:
-    """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never cross a tag."""
+    """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never
+    cross a tag.
+    """
     answer_start = text.rfind("</think>")
     sentences: list[Sentence] = []
     tokens, words, names, numbers = _nothing()
@@ -91,7 +133,16 @@ def read(text: str) -> tuple[Sentence, ...]:
         kind = match.lastgroup or ""
         found, (start, end) = match[kind], match.span(kind)
         if kind == "word":
-            token = Token(kind, start, end, found, stem(found), None, first, end - start > 1 and found[0].isupper())
+            token = Token(
+                kind,
+                start,
+                end,
+                found,
+                stem(found),
+                None,
+                first,
+                end - start > 1 and found[0].isupper(),
+            )
             words.append(token)
             if token.name:
                 names.append(token)
@@ -100,7 +151,11 @@ def read(text: str) -> tuple[Sentence, ...]:
             if found == "." and _abbreviates(previous) and not _ends_label(text, tokens, end):
                 continue
             if tokens:
-                sentences.append(Sentence(tokens, words, names, numbers, "?" in found, tokens[0].start > answer_start))
+                sentences.append(
+                    Sentence(
+                        tokens, words, names, numbers, "?" in found, tokens[0].start > answer_start
+                    )
+                )
                 tokens, words, names, numbers = _nothing()
             first = True
             continue
@@ -114,7 +169,9 @@ def read(text: str) -> tuple[Sentence, ...]:
         tokens.append(token)
         previous = found
     if tokens:
-        sentences.append(Sentence(tokens, words, names, numbers, False, tokens[0].start > answer_start))
+        sentences.append(
+            Sentence(tokens, words, names, numbers, False, tokens[0].start > answer_start)
+        )
     return tuple(sentences)
 
 
@@ -124,8 +181,15 @@ def _nothing() -> tuple[list[Token], list[Token], list[Token], list[Token]]:
 
 
 def _ends_label(text: str, tokens: list[Token], end: int) -> bool:
-    """ "Fill Jug B. Pour ...": a letter behind a plain capitalised word, before a plain one, ends a sentence; it is no initial."""
-    if len(tokens) < 2 or tokens[-1].end - tokens[-1].start != 1 or not tokens[-2].name or not is_ordinary(tokens[-2].key):
+    """ "Fill Jug B. Pour ...": a letter behind a plain capitalised word, before a plain one, ends a
+    sentence; it is no initial.
+    """
+    if (
+        len(tokens) < 2
+        or tokens[-1].end - tokens[-1].start != 1
+        or not tokens[-2].name
+        or not is_ordinary(tokens[-2].key)
+    ):
         return False
     following = _NEXT_WORD.match(text, end)
     return following is not None and is_ordinary(stem(following[1]))
@@ -137,8 +201,8 @@ def _abbreviates(word: str) -> bool:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Nothing is collected inside; also a decorator. Tokens and spans hold no cycles, so they go when nobody has them, and passes over
-    millions of them are a tenth of the filter stage."""
+    """Nothing is collected inside; also a decorator. Tokens and spans hold no cycles, so they go
+    when nobody has them, and passes over millions of them are a tenth of the filter stage."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,1 +1,3 @@
-"""Whether an answer is right: by its text, by equations, by reasoning-gym's scorers, by programs in a sandbox."""
+"""Whether an answer is right: by its text, by equations, by reasoning-gym's scorers, by programs in
+a sandbox.
+"""

@@ -1,11 +1,15 @@
-"""The final answer of a text, and whether it says the same as a reference. Filters and the evaluation's grader share it."""
+"""The final answer of a text, and whether it says the same as a reference. Filters and the
+evaluation's grader share it.
+"""
 
 import re
 from fractions import Fraction
 
 from data_filters.text.tokens import NUMBER_WORDS
 
-_MARKERS = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE)
+_MARKERS = re.compile(
+    r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE
+)
 _LATEX_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\s*\{([^{}]*)\}")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
 _TOKEN = re.compile(
@@ -14,14 +18,18 @@ _TOKEN = re.compile(
 _LONE_LETTER = re.compile(r"\W*([A-Za-z])\W*$")
 _OPTION = re.compile(r"^\W*(?:(?:[Oo]ption|[Cc]hoice)\s+)?[A-Z]\s*(?:[).:]|\s-)")
 _BRACKETED = re.compile(r"\(([A-Z])\)")
-_CHOSEN = re.compile(r"^\W*([A-Z])\s*(?:[).:]|\s-)|\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\W*([A-Z])\b|\bis\s+\W*([A-Z])\W*$")
+_CHOSEN = re.compile(
+    r"^\W*([A-Z])\s*(?:[).:]|\s-)|\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\W*([A-Z])\b|\bis\s+\W*([A-Z])\W*$"
+)
 _FENCED = re.compile(r"```\w*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _FILLER = frozenset(
     "the a an is are was were be in on at of to from as for it its he she his her they their this that there i we so thus hence therefore "
     "answer lives live lived works work has have had does did called named option choice correct value result year years old".split()
 )
 _VERDICT_WORDS = frozenset(("yes", "no", "true", "false"))
-_HEDGES = frozenset("not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless unknown except".split())
+_HEDGES = frozenset(
+    "not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless unknown except".split()
+)
 _NO_NUMBERS = {"once", "both", "pair", "couple", "half", "quarter", "third", "single", "score"}
 _NUMBER_WORDS = {word: n for word, n in NUMBER_WORDS.items() if word not in _NO_NUMBERS}
 _SENTENCE_TOKENS = 12
@@ -31,28 +39,34 @@ Token = str | Fraction
 def final_answer(text: str) -> str | None:
     """The parsed final answer, without markdown and closing period; None where there is none.
 
-    Looks behind the last </think>; there, the last \\boxed{...}, else what follows the last "answer is" or "Answer:" on its
-    line, else all of it. Reasoning that was never closed has no answer.
+    Looks behind the last </think>; there, the last \\boxed{...}, else what follows the last "answer
+    is" or "Answer:" on its line, else all of it. Reasoning that was never closed has no answer.
     """
     tail = after_thought(text)
     return None if tail is None else _clean(_passages(tail)[0]) or None
 
 
 def answer_forms(text: str) -> list[str]:
-    """The readings of the final answer, each once: as final_answer gives it, as written, without a code fence, over several lines.
+    """The readings of the final answer, each once: as final_answer gives it, as written, without a
+    code fence, over several lines.
 
-    For scorers that want the exact form of a grid or a list, which cleaning would damage. Empty where there is no answer.
+    For scorers that want the exact form of a grid or a list, which cleaning would damage. Empty
+    where there is no answer.
     """
     tail = after_thought(text)
     passages = [] if tail is None else _passages(tail)
     forms = [_clean(passage) for passage in passages[:1]]
     for passage in passages:
-        forms += [passage.strip(), *(inside.strip("\n") for inside in _FENCED.findall(passage)[-1:])]
+        forms += [
+            passage.strip(),
+            *(inside.strip("\n") for inside in _FENCED.findall(passage)[-1:]),
+        ]
     return [form for form in dict.fromkeys(forms) if form]
 
 
 def says_nothing(text: str) -> bool:
-    """Whether the answer is given as an empty one: nothing behind the thought, in the box or behind the marker.
+    """Whether the answer is given as an empty one: nothing behind the thought, in the box or behind
+    the marker.
 
     A few problems have that as their answer (what is left when all tokens cancel).
     """
@@ -65,7 +79,9 @@ def says_nothing(text: str) -> bool:
 
 
 def after_thought(text: str) -> str | None:
-    """What follows the last </think>, or all of a text without a thought; None where a thought was never closed."""
+    """What follows the last </think>, or all of a text without a thought; None where a thought was
+    never closed.
+    """
     _, closed, tail = text.rpartition("</think>")
     tail = tail if closed else text
     return None if "<think>" in tail else tail
@@ -74,9 +90,10 @@ def after_thought(text: str) -> str | None:
 def same_answer(answer: str, gold: str) -> bool:
     """Whether an answer says the same as the reference.
 
-    Case, spaces and punctuation do not matter; numbers are compared as numbers ("7.0", "$7", "7 apples" and "seven" are 7, if no
-    other number is there); a choice letter counts alone or marked as one ("(B) Rome"); a reference in words may stand in
-    a short sentence. Lists ("1 2 3", "c b a", "Mara Rex") must match from end to end.
+    Case, spaces and punctuation do not matter; numbers are compared as numbers ("7.0", "$7", "7
+    apples" and "seven" are 7, if no other number is there); a choice letter counts alone or marked
+    as one ("(B) Rome"); a reference in words may stand in a short sentence. Lists ("1 2 3", "c b
+    a", "Mara Rex") must match from end to end.
     """
     said, wanted = _tokens(answer), _tokens(gold)
     if not wanted or not said:
@@ -94,7 +111,8 @@ def same_answer(answer: str, gold: str) -> bool:
 def same_choice(answer: str, gold: str) -> bool | None:
     """Whether an answer picks the option of the reference: "B", "(B) Rome" or "Rome".
 
-    None where one of the two gives a letter and the other only a text, so that nobody without the list of options could say.
+    None where one of the two gives a letter and the other only a text, so that nobody without the
+    list of options could say.
     """
     letter, wanted = _letter(answer), _letter(gold)
     if wanted and len(set(_BRACKETED.findall(answer))) > 1:
@@ -109,7 +127,9 @@ def same_choice(answer: str, gold: str) -> bool | None:
 
 
 def verify(text: str, gold: str | None) -> tuple[str, str | None]:
-    """(correct, wrong or unknown; the parsed answer). Without a reference it is unknown, without an answer wrong."""
+    """(correct, wrong or unknown; the parsed answer). Without a reference it is unknown, without an
+    answer wrong.
+    """
     answer = final_answer(text)
     if gold is None:
         return "unknown", answer
@@ -117,7 +137,9 @@ def verify(text: str, gold: str | None) -> tuple[str, str | None]:
 
 
 def _passages(tail: str) -> list[str]:
-    """Where the answer stands: in a box, or behind a marker (to the end of its line; to the end), or all of it."""
+    """Where the answer stands: in a box, or behind a marker (to the end of its line; to the end),
+    or all of it.
+    """
     boxed = _boxed(tail)
     if boxed is not None:
         return [boxed]
@@ -145,7 +167,13 @@ def _clean(text: str) -> str:
     text = text.strip()
     if "\\" in text:
         text = _LATEX_FRACTION.sub(r"\1/\2", _LATEX_WRAPPERS.sub(r"\1", text))
-        text = text.strip().removeprefix("\\(").removesuffix("\\)").removeprefix("\\[").removesuffix("\\]")
+        text = (
+            text.strip()
+            .removeprefix("\\(")
+            .removesuffix("\\)")
+            .removeprefix("\\[")
+            .removesuffix("\\]")
+        )
     if len(text) > 1 and text[0] == text[-1] == "$":
         text = text.strip("$")
     text = text.strip().strip("*_`").strip()
@@ -167,14 +195,20 @@ def _token(found: str) -> Token:
 
 
 def _same_number(said: list[Token], wanted: list[Token], number: Fraction) -> bool:
-    """One number in the answer, the wanted one; words such as a unit must agree where both have them ("5 km" is not "5 miles")."""
+    """One number in the answer, the wanted one; words such as a unit must agree where both have
+    them ("5 km" is not "5 miles").
+    """
     numbers = [token for token in said if isinstance(token, Fraction)]
     if not numbers:
         numbers = [Fraction(_NUMBER_WORDS[token]) for token in said if token in _NUMBER_WORDS]
-    if numbers != [number] or _HEDGES & {token for token in said if isinstance(token, str)} - {"and"}:
+    if numbers != [number] or _HEDGES & {token for token in said if isinstance(token, str)} - {
+        "and"
+    }:
         return False
     units = {token for token in wanted if isinstance(token, str)}
-    words = {token for token in said if isinstance(token, str) and token not in _NUMBER_WORDS} - _FILLER
+    words = {
+        token for token in said if isinstance(token, str) and token not in _NUMBER_WORDS
+    } - _FILLER
     return not units or not words or units <= words
 
 
@@ -187,18 +221,31 @@ def _letter(text: str) -> str:
 
 
 def _chooses(answer: str, letter: str) -> bool:
-    """A capital letter that opens the answer with a bracket, period or colon, or ends "option B"."""
+    """A capital letter that opens the answer with a bracket, period or colon, or ends "option
+    B".
+    """
     pattern = rf"^\W*{letter.upper()}\s*[).:]|\(({letter.upper()})\)|\b(?:[Oo]ption|[Cc]hoice|is)\s+\W*{letter.upper()}\W*$"
-    return len(set(re.findall(r"\(([A-Z])\)", answer))) <= 1 and re.search(pattern, answer) is not None
+    return (
+        len(set(re.findall(r"\(([A-Z])\)", answer))) <= 1 and re.search(pattern, answer) is not None
+    )
 
 
 def _says(said: list[Token], wanted: list[Token]) -> bool:
-    """Whether a short sentence contains the wanted words in a row and nothing that takes them back."""
+    """Whether a short sentence contains the wanted words in a row and nothing that takes them
+    back.
+    """
     if len(said) > _SENTENCE_TOKENS or any(len(str(token)) == 1 for token in wanted):
         return False
     if set(wanted) & _VERDICT_WORDS:
-        return len(wanted) == 1 and said[0] == wanted[0] and not _VERDICT_WORDS & set(said[1:]) and "or" not in said
-    place = next((i for i in range(len(said) - len(wanted) + 1) if said[i : i + len(wanted)] == wanted), -1)
+        return (
+            len(wanted) == 1
+            and said[0] == wanted[0]
+            and not _VERDICT_WORDS & set(said[1:])
+            and "or" not in said
+        )
+    place = next(
+        (i for i in range(len(said) - len(wanted) + 1) if said[i : i + len(wanted)] == wanted), -1
+    )
     if place < 0:
         return False
     rest = {token for token in said[:place] + said[place + len(wanted) :] if isinstance(token, str)}

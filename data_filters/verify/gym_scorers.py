@@ -20,8 +20,9 @@ _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
 def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | None]:
     """(score 0..1, the answer's form that got it); (0, None) where the text holds no answer.
 
-    Each form of the final answer is scored, the best counts. The bare reference is right also where it looks like something else,
-    such as a text to decipher that speaks of an answer itself; a number is right as the house compares numbers ("1,000", "7 apples").
+    Each form of the final answer is scored, the best counts. The bare reference is right also where
+    it looks like something else, such as a text to decipher that speaks of an answer itself; a
+    number is right as the house compares numbers ("1,000", "7 apples").
 
     Raises:
         Exception: whatever the scorer raised, where it raised on every form.
@@ -46,12 +47,17 @@ def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | N
 
 
 def _forms(text: str, gold: str | None) -> list[str]:
-    """What to score: the reference itself where the text gives it in other words, then the readings of the text."""
+    """What to score: the reference itself where the text gives it in other words, then the readings
+    of the text.
+    """
     forms = answer_forms(text)
     if gold is None or not forms:
         return forms
     gold, tail = str(gold), after_thought(text) or ""
-    said = any(tail[start:].strip() == gold.strip() for start in (0, *(marker.end() for marker in _MARKER.finditer(tail))))
+    said = any(
+        tail[start:].strip() == gold.strip()
+        for start in (0, *(marker.end() for marker in _MARKER.finditer(tail)))
+    )
     if said or (_NUMBER.fullmatch(gold) and same_answer(forms[0], gold)):
         return [gold, *forms]
     return forms
@@ -61,25 +67,35 @@ def _is_lawful(answer: str, family: str, entry: dict[str, Any]) -> bool:
     """Rules that a family's scorer leaves out, though it gives the full score."""
     gold = entry["answer"]
     if family == "puzzle24":  # any four numbers that make 24, not only those that were given
-        return Counter(map(int, re.findall(r"\b\d+\b", answer))) == Counter(entry["metadata"]["numbers"])
+        return Counter(map(int, re.findall(r"\b\d+\b", answer))) == Counter(
+            entry["metadata"]["numbers"]
+        )
     if family == "game_of_life_halting":  # any answer is true
         return same_answer(answer, gold)
     if family == "coin_flip":  # any beginning of the number: "0" for 0.25
         return abs(Fraction(answer.replace(",", "")) - Fraction(gold)) <= COIN_TOLERANCE
     if family == "number_sorting":  # any sorted numbers at most 1 away from the right ones
-        return list(map(float, _DECIMAL.findall(answer))) == list(map(float, _DECIMAL.findall(gold)))
+        return list(map(float, _DECIMAL.findall(answer))) == list(
+            map(float, _DECIMAL.findall(gold))
+        )
     if family == "figlet_font":  # any ten letters in place, whatever follows
         return answer.replace(" ", "").lower() == gold.lower()
     return True
 
 
 def _settings(family: str, entry: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    """What a scorer reads from the settings of its data set though it belongs to the entry; harder levels differ from the default."""
+    """What a scorer reads from the settings of its data set though it belongs to the entry; harder
+    levels differ from the default.
+    """
     if family == "puzzle24":
         return ("min_value", 1), ("max_value", 10)  # the widest; _is_lawful compares the numbers
     if family == "decimal_arithmetic":  # its tolerance
         places = int(entry["metadata"]["difficulty"]["decimal_places"][1])
-        return ("min_num_decimal_places", places), ("max_num_decimal_places", places), ("precision", places + 2)
+        return (
+            ("min_num_decimal_places", places),
+            ("max_num_decimal_places", places),
+            ("precision", places + 2),
+        )
     if family == "word_ladder":  # the words it knows
         letters = len(entry["metadata"]["end_word"])
         return ("min_word_length", letters), ("max_word_length", letters)

@@ -1,4 +1,6 @@
-"""Whether two mathematical expressions are equal, by math-verify; it may run for ever: call it where it can be killed."""
+"""Whether two mathematical expressions are equal, by math-verify; it may run for ever: call it
+where it can be killed.
+"""
 
 import logging
 import re
@@ -11,14 +13,16 @@ from data_filters.verify.answers import final_answer, same_answer
 _OPERATORS = re.compile(r"[\\^*=<>+{}()\[\]|]|(?<=\S)\s*-")
 _IS = re.compile(r"\b(?:is|are|equals)\b:?")
 _WORDS = re.compile(r"[A-Za-z]{3,}|\d\s+[A-Za-z]{2,}")
-logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that it has no time limit; ours is outside of it
+# it warns that it has no time limit; ours is outside of it
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 
 
 def same_value(answers: list[str], gold: str) -> str | None:
     """The first of the readings of an answer that equals the reference; None where none does.
 
-    A reference without operators may also be met in words ("seven"), and one that is made of words ("even", "5 km") only so: the parser
-    would take them for products of letters. With operators words would not do: "x - 1" and "x + 1" differ in punctuation only.
+    A reference without operators may also be met in words ("seven"), and one that is made of words
+    ("even", "5 km") only so: the parser would take them for products of letters. With operators
+    words would not do: "x - 1" and "x + 1" differ in punctuation only.
     """
     plain = final_answer(gold) or gold
     plain = "" if _OPERATORS.search(plain) else plain
@@ -26,16 +30,26 @@ def same_value(answers: list[str], gold: str) -> str | None:
     for answer in answers:
         if answer == gold or (plain and same_answer(answer, plain)):
             return answer
-        if wanted and (found := parsed(answer)) and math_verify.verify(wanted, found, timeout_seconds=None, raise_on_error=True):
+        if (
+            wanted
+            and (found := parsed(answer))
+            and math_verify.verify(wanted, found, timeout_seconds=None, raise_on_error=True)
+        ):
             return answer
     return None
 
 
 @lru_cache(maxsize=4096)  # a problem is asked several times, and one answer has several readings
 def parsed(text: str) -> list[object]:
-    """What the text means, as expressions; empty where it means nothing. Text without $ is taken for a formula, behind its last "is"."""
+    """What the text means, as expressions; empty where it means nothing. Text without $ is taken
+    for a formula, behind its last "is".
+    """
     said = _IS.split(text)[-1]
-    tries = [text] if "$" in text or "\\boxed" in text or "\\[" in text or "\\(" in text else [f"${said}$", text]
+    tries = (
+        [text]
+        if "$" in text or "\\boxed" in text or "\\[" in text or "\\(" in text
+        else [f"${said}$", text]
+    )
     for form in tries:
         found = math_verify.parse(form, fallback_mode="no_fallback", parsing_timeout=None)
         if found:

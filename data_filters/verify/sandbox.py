@@ -1,4 +1,6 @@
-"""Python that somebody else wrote, run where it reaches nothing: no files, no network, bounded time, memory and output."""
+"""Python that somebody else wrote, run where it reaches nothing: no files, no network, bounded
+time, memory and output.
+"""
 
 import builtins
 import re
@@ -23,7 +25,8 @@ class Ran:
     output: str  # what it printed, cut at the limit
     value: str | None  # repr of the last part's last line, where that is an expression with a value
     error: str  # one line, "ValueError: ..."; empty where it ran through
-    stop: Stop  # "not in the sandbox": it asked for a part of Python, a module, a file that is not there
+    # "not in the sandbox": it asked for a part of Python, a module, a file that is not there
+    stop: Stop
     cut: bool = False  # it printed more than was kept
 
     @property
@@ -35,16 +38,19 @@ class Ran:
 class Sandbox:
     """Runs programs in an interpreter for a subset of Python, in processes of its own.
 
-    They end with this one; if this one is killed in the middle of a program, then when the program has used up its time. The subset
-    (pydantic-monty 1.4) lacks generators, inheritance, `del`, properties and most of the standard library. Sleeping takes no time and
-    `random` starts from the same seed, so that a verdict can be repeated.
+    They end with this one; if this one is killed in the middle of a program, then when the program
+    has used up its time. The subset (pydantic-monty 1.4) lacks generators, inheritance, `del`,
+    properties and most of the standard library. Sleeping takes no time and `random` starts from the
+    same seed, so that a verdict can be repeated.
 
     Args:
         workers: programs at the same time, by as many threads of the caller.
     """
 
     def __init__(self, workers: int = 1) -> None:
-        self._pool = pydantic_monty.Monty(max_processes=workers, min_processes=0, feed_duration_limit_grace=KILL_AFTER_SECONDS)
+        self._pool = pydantic_monty.Monty(
+            max_processes=workers, min_processes=0, feed_duration_limit_grace=KILL_AFTER_SECONDS
+        )
 
     def __enter__(self) -> "Sandbox":
         self._pool.__enter__()
@@ -53,14 +59,22 @@ class Sandbox:
     def __exit__(self, *fault: object) -> None:
         self._pool.__exit__(None, None, None)
 
-    def run(self, *parts: str, seconds: float = 5.0, memory_mib: int = 256, output_characters: int = 10_000) -> Ran:
+    def run(
+        self,
+        *parts: str,
+        seconds: float = 5.0,
+        memory_mib: int = 256,
+        output_characters: int = 10_000,
+    ) -> Ran:
         """How a program ended; its parts run one after the other in one session, as if typed.
 
         Args:
-            parts: a program, or a program and its tests: what comes later cannot be swallowed by an open bracket before it.
+            parts: a program, or a program and its tests: what comes later cannot be swallowed by an
+                open bracket before it.
             seconds: of each part.
             memory_mib: of the interpreter's heap, 2**20 bytes.
-            output_characters: kept of what is printed; the rest is thrown away and the program goes on.
+            output_characters: kept of what is printed; the rest is thrown away and the program goes
+                on.
         """
         kept = _Kept(output_characters)
         value = None
@@ -78,10 +92,14 @@ class Sandbox:
         return Ran(kept.text, shown, "", "", kept.cut)
 
 
-def run(program: str, *, seconds: float = 5.0, memory_mib: int = 256, output_characters: int = 10_000) -> Ran:
+def run(
+    program: str, *, seconds: float = 5.0, memory_mib: int = 256, output_characters: int = 10_000
+) -> Ran:
     """How one program ended, in a sandbox of its own; see Sandbox.run."""
     with Sandbox() as sandbox:
-        return sandbox.run(program, seconds=seconds, memory_mib=memory_mib, output_characters=output_characters)
+        return sandbox.run(
+            program, seconds=seconds, memory_mib=memory_mib, output_characters=output_characters
+        )
 
 
 class _Kept:
@@ -114,8 +132,12 @@ def _stop(fault: pydantic_monty.MontyError) -> Stop:
 
 
 def _lacking(inner: BaseException, message: str) -> bool:
-    """Whether Python itself would have gone on here: the interpreter says what it lacks with the errors that Python has for mistakes."""
-    if isinstance(inner, ImportError | PermissionError) or (isinstance(inner, NotImplementedError) and "monty" in message):
+    """Whether Python itself would have gone on here: the interpreter says what it lacks with the
+    errors that Python has for mistakes.
+    """
+    if isinstance(inner, ImportError | PermissionError) or (
+        isinstance(inner, NotImplementedError) and "monty" in message
+    ):
         return True
     if found := _MISSING_MODULE.search(message):
         module = sys.modules.get(found[1])

@@ -1,4 +1,6 @@
-"""Verdicts on texts: each against what its problem is checked by, where a verifier that hangs or crashes costs one verdict."""
+"""Verdicts on texts: each against what its problem is checked by, where a verifier that hangs or
+crashes costs one verdict.
+"""
 
 import ast
 import importlib
@@ -9,7 +11,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_filters.verify.answers import after_thought, answer_forms, final_answer, same_answer, same_choice, says_nothing
+from data_filters.verify.answers import (
+    after_thought,
+    answer_forms,
+    final_answer,
+    same_answer,
+    same_choice,
+    says_nothing,
+)
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.worker_pool import Done, Killable
 
@@ -26,7 +35,8 @@ class Check:
     kind: Kind
     gold: str | None = None  # the reference; LaTeX is fine for math
     family: str = ""  # reasoning_gym only: name of its data set
-    entry: dict[str, Any] | None = None  # reasoning_gym only: question, answer, metadata, as the data set gave it
+    # reasoning_gym only: question, answer, metadata, as the data set gave it
+    entry: dict[str, Any] | None = None
     tests: str | None = None  # program only: assertions
 
     def __post_init__(self) -> None:
@@ -45,7 +55,8 @@ class Verdict:
 
 
 class Verifiers:
-    """Judges texts; a context manager, since some verifiers run in processes of their own (started when first needed).
+    """Judges texts; a context manager, since some verifiers run in processes of their own (started
+    when first needed).
 
     Args:
         workers: such processes, 1 and above.
@@ -68,24 +79,45 @@ class Verifiers:
     def judge(self, texts_and_checks: Sequence[tuple[str, Check]]) -> list[Verdict]:
         """A verdict on each text, in order. No text makes it raise."""
         verdicts: list[Verdict | None] = [_at_hand(text, check) for text, check in texts_and_checks]
-        for kind, judge in (("reasoning_gym", self._by_gym), ("math", self._by_equations), ("program", self._by_tests)):
-            places = [i for i, said in enumerate(verdicts) if said is None and texts_and_checks[i][1].kind == kind]
+        for kind, judge in (
+            ("reasoning_gym", self._by_gym),
+            ("math", self._by_equations),
+            ("program", self._by_tests),
+        ):
+            places = [
+                i
+                for i, said in enumerate(verdicts)
+                if said is None and texts_and_checks[i][1].kind == kind
+            ]
             if places:
-                for place, said in zip(places, judge([texts_and_checks[i] for i in places]), strict=True):
+                for place, said in zip(
+                    places, judge([texts_and_checks[i] for i in places]), strict=True
+                ):
                     verdicts[place] = said
         return [said for said in verdicts if said is not None]
 
     def _by_gym(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         calls = [(text, check.family, check.entry) for text, check in cases]
-        return [_of_gym(text, done) for (text, _), done in zip(cases, self._away("gym_scorers", "score", calls), strict=True)]
+        return [
+            _of_gym(text, done)
+            for (text, _), done in zip(
+                cases, self._away("gym_scorers", "score", calls), strict=True
+            )
+        ]
 
     def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         calls = [(answer_forms(text), check.gold) for text, check in cases]
-        return [_of_equations(text, done) for (text, _), done in zip(cases, self._away("math_answers", "same_value", calls), strict=True)]
+        return [
+            _of_equations(text, done)
+            for (text, _), done in zip(
+                cases, self._away("math_answers", "same_value", calls), strict=True
+            )
+        ]
 
     def _by_tests(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
         self._sandbox = self._sandbox or self._open.enter_context(Sandbox(self.workers))
-        with ThreadPoolExecutor(self.workers) as threads:  # the sandbox works in processes of its own
+        # the sandbox works in processes of its own
+        with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(self._try_out, cases))
 
     def _try_out(self, case: tuple[str, Check]) -> Verdict:
@@ -94,7 +126,9 @@ class Verifiers:
         if code is None:
             return Verdict("wrong", None, "no program")
         assert self._sandbox is not None and check.tests is not None
-        ran = self._sandbox.run(code, check.tests, seconds=self.timeout_seconds, memory_mib=PROGRAM_MIB)
+        ran = self._sandbox.run(
+            code, check.tests, seconds=self.timeout_seconds, memory_mib=PROGRAM_MIB
+        )
         if not ran.stop:
             return Verdict("correct", code, score=1.0)
         if ran.stop in ("not in the sandbox", "crash"):
@@ -102,7 +136,9 @@ class Verifiers:
         return Verdict("wrong", code, ran.error if ran.stop == "error" else ran.stop)
 
     def _away(self, module: str, function: str, calls: Sequence[tuple[Any, ...]]) -> list[Done]:
-        """Calls of a function of this room in a process that may be killed; heavy modules are loaded only for kinds that are asked for."""
+        """Calls of a function of this room in a process that may be killed; heavy modules are
+        loaded only for kinds that are asked for.
+        """
         name = f"data_filters.verify.{module}"
         if name not in self._pools:
             pool = Killable(self.workers, self.timeout_seconds, imports=[name], locked=True)
@@ -112,7 +148,9 @@ class Verifiers:
 
 
 def program(text: str) -> str | None:
-    """The last Python block behind the thought, else the last block, else the text itself where it is Python; None where it is not."""
+    """The last Python block behind the thought, else the last block, else the text itself where it
+    is Python; None where it is not.
+    """
     tail = after_thought(text) or ""
     blocks = _PYTHON_BLOCK.findall(tail) or _ANY_BLOCK.findall(tail)
     if blocks:
@@ -133,7 +171,11 @@ def _at_hand(text: str, check: Check) -> Verdict | None:
     if check.gold is None and check.kind != "reasoning_gym":
         return Verdict("unknown", answer, "no reference")
     if check.kind == "reasoning_gym" and check.entry is not None and check.entry["answer"] == "":
-        return Verdict("correct", "", score=1.0) if says_nothing(text) else Verdict("unknown", answer, "the reference is empty")
+        return (
+            Verdict("correct", "", score=1.0)
+            if says_nothing(text)
+            else Verdict("unknown", answer, "the reference is empty")
+        )
     if answer is None:
         return Verdict("wrong", None, "no final answer")
     if check.kind not in ("answer", "choice"):

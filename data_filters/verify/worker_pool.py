@@ -1,4 +1,6 @@
-"""Calls that may hang or crash, run in processes of their own; one that does costs its own result and nothing else."""
+"""Calls that may hang or crash, run in processes of their own; one that does costs its own result
+and nothing else.
+"""
 
 import fcntl
 import importlib
@@ -20,8 +22,30 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 CHUNK_CALLS = 32  # handed over at once: few enough to share out, enough to hide the way there
 START_SECONDS = 120.0  # imports of a worker on a busy machine
 _REFUSED = (
-    *("subprocess.", "shutil.", "socket.", "ctypes.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.kill"),
-    *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.chown", "os.link", "os.symlink", "os.truncate", "os.putenv"),
+    *(
+        "subprocess.",
+        "shutil.",
+        "socket.",
+        "ctypes.",
+        "os.system",
+        "os.exec",
+        "os.fork",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.kill",
+    ),
+    *(
+        "os.remove",
+        "os.rename",
+        "os.rmdir",
+        "os.mkdir",
+        "os.chmod",
+        "os.chown",
+        "os.link",
+        "os.symlink",
+        "os.truncate",
+        "os.putenv",
+    ),
 )  # audit events
 _CHILD = "import sys; sys.path[:] = sys.argv[3:]; from data_filters.verify.worker_pool import serve; serve(*map(int, sys.argv[1:3]))"
 
@@ -44,18 +68,21 @@ class _Start:
 
 
 class Killable:
-    """A few processes that take batches of calls; started when first needed, gone when this one is, however it ends.
+    """A few processes that take batches of calls; started when first needed, gone when this one is,
+    however it ends.
 
-    For one thread at a time. Functions must be importable by name, not from the program's main module. A fork of this
-    process that lives on keeps workers of a killed parent alive until it ends too.
+    For one thread at a time. Functions must be importable by name, not from the program's main
+    module. A fork of this process that lives on keeps workers of a killed parent alive until it
+    ends too.
 
     Args:
         workers: processes, 1 and above.
         timeout_seconds: wall clock of one call.
         imports: modules loaded before the clock of the first call starts.
         memory_gib: address space of one worker; beyond it a call raises MemoryError.
-        locked: workers refuse to write files, to start programs and to speak to the network. Against accidents (some verifiers hand
-            what they read to eval), not a boundary for somebody who means to break out.
+        locked: workers refuse to write files, to start programs and to speak to the network.
+            Against accidents (some verifiers hand what they read to eval), not a boundary for
+            somebody who means to break out.
     """
 
     def __init__(
@@ -90,7 +117,9 @@ class Killable:
             ValueError: a function of the main module, which a worker does not have.
         """
         if strange := next((call[0] for call in calls if call[0].__module__ == "__main__"), None):
-            raise ValueError(f"{strange.__qualname__} is defined in the main module: move it to one that can be imported")
+            raise ValueError(
+                f"{strange.__qualname__} is defined in the main module: move it to one that can be imported"
+            )
         packed = [pickle.dumps(call) for call in calls]
         done: list[Done] = [Done(fault="never run")] * len(packed)
         waiting = deque(range(len(packed)))
@@ -100,7 +129,9 @@ class Killable:
             while waiting or busy:
                 while waiting and len(busy) < self.workers:
                     busy.append(self._free_worker())
-                    busy[-1].give([(i, packed[i]) for i in _take(waiting, size)], self.timeout_seconds)
+                    busy[-1].give(
+                        [(i, packed[i]) for i in _take(waiting, size)], self.timeout_seconds
+                    )
                 self._collect(busy, waiting, done)
         except BaseException:
             for worker in busy:
@@ -117,14 +148,20 @@ class Killable:
         return _Worker(self._start)
 
     def _collect(self, busy: list["_Worker"], waiting: deque[int], done: list[Done]) -> None:
-        """Takes what is there; workers that have finished become idle, those over their time are killed."""
+        """Takes what is there; workers that have finished become idle, those over their time are
+        killed.
+        """
         patience = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
         ready = set(wait([worker.pipe for worker in busy], patience))
         for worker in list(busy):
             if worker.pipe in ready:
                 fault = worker.receive(done, self.timeout_seconds)
             else:
-                fault = "timeout" if time.monotonic() > worker.deadline and not worker.pipe.poll() else ""
+                fault = (
+                    "timeout"
+                    if time.monotonic() > worker.deadline and not worker.pipe.poll()
+                    else ""
+                )
             if fault:
                 busy.remove(worker)
                 worker.kill()
@@ -147,12 +184,29 @@ class _Worker:
         self.deadline = 0.0
         self.pipe, theirs = Pipe()
         life, self._life = os.pipe()
-        command = [sys.executable, "-W", "ignore", "-c", _CHILD, str(theirs.fileno()), str(life), *sys.path]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            _CHILD,
+            str(theirs.fileno()),
+            str(life),
+            *sys.path,
+        ]
         try:
             self._process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno(), life], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-            )  # fmt: skip
+                command,
+                pass_fds=[theirs.fileno(), life],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=os.environ
+                | {
+                    "OMP_NUM_THREADS": "1",
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "PYTHONDONTWRITEBYTECODE": "1",
+                },
+            )
         finally:
             theirs.close()
             os.close(life)
@@ -166,7 +220,9 @@ class _Worker:
         except EOFError:
             self._process.wait()
         self.kill()
-        raise RuntimeError(f"a worker with imports {', '.join(start.imports) or 'none'} ended before it was ready: {self._ending()}")
+        raise RuntimeError(
+            f"a worker with imports {', '.join(start.imports) or 'none'} ended before it was ready: {self._ending()}"
+        )
 
     def give(self, numbered: list[tuple[int, bytes]], timeout_seconds: float) -> None:
         self.todo.extend(number for number, _ in numbered)
@@ -180,7 +236,8 @@ class _Worker:
             while self.todo and self.pipe.poll():
                 done[self.todo[0]] = Done(*self.pipe.recv())
                 self.todo.popleft()
-                self.deadline = time.monotonic() + timeout_seconds  # the worker began its next call when it sent this
+                # the worker began its next call when it sent this
+                self.deadline = time.monotonic() + timeout_seconds
         except (EOFError, OSError, pickle.UnpicklingError):
             self._process.wait()
             return f"crash ({self._ending()})"
@@ -202,14 +259,15 @@ class _Worker:
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-# --- in the worker ------------------------------------------------------------------------------------------------------
+# --- in the worker
+# ------------------------------------------------------------------------------------------------------
 
 
 def serve(pipe_number: int, life_number: int) -> None:
     """What a worker does until its parent is gone.
 
-    The kernel kills it when the other end of the life pipe closes: also inside a C function that never returns, where no thread of
-    this process would get to run.
+    The kernel kills it when the other end of the life pipe closes: also inside a C function that
+    never returns, where no thread of this process would get to run.
     """
     fcntl.fcntl(life_number, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(life_number, fcntl.F_SETSIG, signal.SIGKILL)
@@ -244,6 +302,10 @@ def _answer(call: bytes) -> tuple[Any, str]:
 
 
 def _refuse(event: str, args: tuple[Any, ...]) -> None:
-    writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    writes = (
+        event == "open"
+        and isinstance(args[2], int)
+        and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    )
     if writes or event.startswith(_REFUSED):
         raise PermissionError(f"{event} is refused here")

@@ -1,4 +1,6 @@
-"""Whether tokenizers and their chat template agree on what is taught: the same tokens, the same end of a turn, verbatim text."""
+"""Whether tokenizers and their chat template agree on what is taught: the same tokens, the same end
+of a turn, verbatim text.
+"""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -10,20 +12,33 @@ SAMPLE = (
     {"role": "user", "content": "What is 2 + 3?"},
     {"role": "assistant", "content": "<think>\n2 and 3 more: 5.\n</think>\n\nIt is 5."},
 )
-ODDITIES = "\n\t  x_1 = 3.14159;  Caf\u00e9, 1,234 it's\u2014"  # what tokenizers of one vocabulary may still cut differently
+# what tokenizers of one vocabulary may still cut differently
+ODDITIES = "\n\t  x_1 = 3.14159;  Caf\u00e9, 1,234 it's\u2014"
 
 
 def check_same_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> None:
-    """Refuses tokenizers that cut the same text differently, although they have the same vocabulary.
+    """Refuses tokenizers that cut the same text differently, although they have the same
+    vocabulary.
 
     Raises:
         ModelError: as said, with the first token that differs.
     """
-    text = student.apply_chat_template([dict(message) for message in SAMPLE], tokenize=False) + ODDITIES
-    theirs, ours = (tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in (teacher, student))
+    text = (
+        student.apply_chat_template([dict(message) for message in SAMPLE], tokenize=False)
+        + ODDITIES
+    )
+    theirs, ours = (
+        tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in (teacher, student)
+    )
     if theirs != ours:
-        place = next((n for n, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours)))
-        cut = [tokenizer.convert_ids_to_tokens(ids[place : place + 1]) for tokenizer, ids in ((teacher, theirs), (student, ours))]
+        place = next(
+            (n for n, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b),
+            min(len(theirs), len(ours)),
+        )
+        cut = [
+            tokenizer.convert_ids_to_tokens(ids[place : place + 1])
+            for tokenizer, ids in ((teacher, theirs), (student, ours))
+        ]
         raise ModelError(
             f"teacher and student cut the same text into other tokens: {cut[0]} and {cut[1]} at token {place}; a divergence needs the "
             "same: choose a student of the teacher's family, or set distill.divergence: none"
@@ -33,8 +48,8 @@ def check_same_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
 def check_special_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> str:
     """Refuses a student that would end its turns, or pad, with another token than its teacher.
 
-    A base model often ends with <|endoftext|> what its instruct model ends with <|im_end|>; distilled from the one, generating with the
-    other, it never stops.
+    A base model often ends with <|endoftext|> what its instruct model ends with <|im_end|>;
+    distilled from the one, generating with the other, it never stops.
 
     Raises:
         ModelError: as said, with the key to set.
@@ -50,15 +65,24 @@ def check_special_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedTo
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Refuses a chat template that changes messages or drops thoughts, and one that does not end a turn.
+    """Refuses a chat template that changes messages or drops thoughts, and one that does not end a
+    turn.
 
     Raises:
         ModelError: as said.
     """
-    trace = Trace(id="sample", problem_id="", source="", seed=0, messages=[dict(message) for message in SAMPLE])
+    trace = Trace(
+        id="sample",
+        problem_id="",
+        source="",
+        seed=0,
+        messages=[dict(message) for message in SAMPLE],
+    )
     (encoded,) = encode_traces([trace], tokenizer, Teaching())
     if not encoded.kl.any():
-        raise ModelError("the chat template renders no token of the assistant; choose another tokenizer")
+        raise ModelError(
+            "the chat template renders no token of the assistant; choose another tokenizer"
+        )
     end = int(encoded.ids[encoded.kl.nonzero()[0][-1]])
     if tokenizer.eos_token_id != end:
         raise ModelError(

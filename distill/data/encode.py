@@ -1,9 +1,10 @@
 """Traces to token ids and weights. The only place where spans become per-token weights.
 
-A weight belongs to the token that is *predicted*; weights of prompts (unless the recipe says otherwise), of tool output and of
-padding are 0. What a span does to the tokens it touches (the span is widened to whole tokens):
-keep: its weight, usually 1; mask: no loss of any kind, or a pull toward a flat distribution; replaced text (abstain, hide, rename,
-lookup, generalise): cross-entropy only, since there the teacher's probability lies on the fact that was taken out (docs/method.md).
+A weight belongs to the token that is *predicted*; weights of prompts (unless the recipe says
+otherwise), of tool output and of padding are 0. What a span does to the tokens it touches (the span
+is widened to whole tokens): keep: its weight, usually 1; mask: no loss of any kind, or a pull
+toward a flat distribution; replaced text (abstain, hide, rename, lookup, generalise): cross-entropy
+only, since there the teacher's probability lies on the fact that was taken out (docs/method.md).
 """
 
 import json
@@ -39,16 +40,25 @@ class Encoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Teaching:
-    """What a token teaches: the weights of the terms where no span says otherwise, and what a mask does."""
+    """What a token teaches: the weights of the terms where no span says otherwise, and what a mask
+    does.
+    """
 
     kl: float = 1.0
     ce: float = 0.0
-    soften: float | None = None  # None: a masked token teaches nothing; 0..1: how far its target is moved from the teacher's to flat
-    roles: Mapping[str, float] = field(default_factory=lambda: {"assistant": 1.0})  # others, and tools always: 0
+    # None: a masked token teaches nothing; 0..1: how far its target is moved from the teacher's to
+    # flat
+    soften: float | None = None
+    # others, and tools always: 0
+    roles: Mapping[str, float] = field(default_factory=lambda: {"assistant": 1.0})
 
     def plain(self, role: str, weight: float = 1.0) -> np.ndarray:
         """[3, 1]: kl, ce, flat."""
-        return np.array([[self.kl], [self.ce], [0.0]], np.float32) * weight * (0.0 if role == "tool" else self.roles.get(role, 0.0))
+        return (
+            np.array([[self.kl], [self.ce], [0.0]], np.float32)
+            * weight
+            * (0.0 if role == "tool" else self.roles.get(role, 0.0))
+        )
 
     def of_span(self, span: Span, role: str) -> np.ndarray:
         """[3, 1]: what the tokens of a span teach."""
@@ -64,8 +74,12 @@ class Teaching:
 
 
 def encode_traces(
-    traces: Iterable[Trace], tokenizer: PreTrainedTokenizerBase, teaching: Teaching, *, batch: int = 512
-) -> Iterator[Encoded]:  # fmt: skip
+    traces: Iterable[Trace],
+    tokenizer: PreTrainedTokenizerBase,
+    teaching: Teaching,
+    *,
+    batch: int = 512,
+) -> Iterator[Encoded]:
     """Token ids with the weights of the three terms of the loss for each predicted token.
 
     Args:
@@ -80,18 +94,41 @@ def encode_traces(
         texts = [written(tokenizer, t.messages, t.tools) for t in group]
         tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
         ends, header = set(_end_ids(tokenizer)), _assistant_header(tokenizer)
-        for trace, text, ids, offsets in zip(group, texts, tokens["input_ids"], tokens["offset_mapping"], strict=True):
-            yield _weigh(trace, text, np.asarray(ids, np.int32), np.asarray(offsets, np.int64).reshape(-1, 2), ends, header, teaching)
+        for trace, text, ids, offsets in zip(
+            group, texts, tokens["input_ids"], tokens["offset_mapping"], strict=True
+        ):
+            yield _weigh(
+                trace,
+                text,
+                np.asarray(ids, np.int32),
+                np.asarray(offsets, np.int64).reshape(-1, 2),
+                ends,
+                header,
+                teaching,
+            )
 
 
 def _weigh(
-    trace: Trace, text: str, ids: np.ndarray, offsets: np.ndarray, ends: set[int], header: str, teaching: Teaching
-) -> Encoded:  # fmt: skip
+    trace: Trace,
+    text: str,
+    ids: np.ndarray,
+    offsets: np.ndarray,
+    ends: set[int],
+    header: str,
+    teaching: Teaching,
+) -> Encoded:
     weights = np.zeros((3, len(ids)), np.float32)
-    for number, (message, (start, stop, last)) in enumerate(zip(trace.messages, _places(trace, text, header), strict=True)):
+    for number, (message, (start, stop, last)) in enumerate(
+        zip(trace.messages, _places(trace, text, header), strict=True)
+    ):
         role = message["role"]
-        own = role == "assistant"  # the model writes this itself: it must also learn how to begin and to stop
-        opening, closing = (_opening(text, start, header), _closing(ids, offsets, stop, last, ends)) if own else (start, _NOWHERE)
+        # the model writes this itself: it must also learn how to begin and to stop
+        own = role == "assistant"
+        opening, closing = (
+            (_opening(text, start, header), _closing(ids, offsets, stop, last, ends))
+            if own
+            else (start, _NOWHERE)
+        )
         weights[:, np.append(_touching(offsets, opening, stop), closing)] = teaching.plain(role)
         for span in trace.spans:
             if span.message == number and (span.action, span.weight) != ("keep", 1.0):
@@ -104,13 +141,23 @@ def _weigh(
 
 
 def _opening(text: str, start: int, header: str) -> int:
-    """Where the model itself begins to write: behind the role marker, so a space before the content is taught too."""
+    """Where the model itself begins to write: behind the role marker, so a space before the content
+    is taught too.
+    """
     found = text.rfind(header, 0, start)
-    return found + len(header) if header and found >= 0 and not text[found + len(header) : start].strip() else start
+    return (
+        found + len(header)
+        if header and found >= 0 and not text[found + len(header) : start].strip()
+        else start
+    )
 
 
-def _closing(ids: np.ndarray, offsets: np.ndarray, stop: int, last: int, ends: set[int]) -> np.ndarray:
-    """What the model writes behind the content: its calls, if any, and the end-of-turn token, since it must also learn to stop."""
+def _closing(
+    ids: np.ndarray, offsets: np.ndarray, stop: int, last: int, ends: set[int]
+) -> np.ndarray:
+    """What the model writes behind the content: its calls, if any, and the end-of-turn token, since
+    it must also learn to stop.
+    """
     calls = np.flatnonzero((offsets[:, 0] >= stop) & (offsets[:, 0] < last))
     after = np.flatnonzero(offsets[:, 0] >= last)
     if last > stop:  # the template closes a call with a mark of its own
@@ -120,7 +167,9 @@ def _closing(ids: np.ndarray, offsets: np.ndarray, stop: int, last: int, ends: s
 
 
 def _places(trace: Trace, text: str, header: str) -> list[tuple[int, int, int]]:
-    """Of each message, in order: where its content begins and ends in the rendered text, and where the last of its calls ends."""
+    """Of each message, in order: where its content begins and ends in the rendered text, and where
+    the last of its calls ends.
+    """
     places, at = [], 0
     for message in trace.messages:
         if message["role"] == "assistant" and not message["content"]:
@@ -128,8 +177,14 @@ def _places(trace: Trace, text: str, header: str) -> list[tuple[int, int, int]]:
         start = _find(trace, text, message["content"], at, f"{message['role']} message")
         stop = at = start + len(message["content"])
         for call in calls_of(message):
-            given = call["arguments"] if isinstance(call["arguments"], str) else json.dumps(call["arguments"], ensure_ascii=False)
-            at = _find(trace, text, given, _find(trace, text, call["name"], at, "call"), "call") + len(given)
+            given = (
+                call["arguments"]
+                if isinstance(call["arguments"], str)
+                else json.dumps(call["arguments"], ensure_ascii=False)
+            )
+            at = _find(
+                trace, text, given, _find(trace, text, call["name"], at, "call"), "call"
+            ) + len(given)
         places.append((start, stop, at))
     return places
 
@@ -152,11 +207,20 @@ def _assistant_header(tokenizer: PreTrainedTokenizerBase) -> str:
     """What the template writes before an assistant's turn, e.g. "<|assistant|>"."""
     asked = [{"role": "user", "content": "?"}]
     plain = tokenizer.apply_chat_template(asked, tokenize=False)
-    return tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True).removeprefix(plain)
+    return tokenizer.apply_chat_template(
+        asked, tokenize=False, add_generation_prompt=True
+    ).removeprefix(plain)
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return [i for i in {tokenizer.eos_token_id, *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|eot_id|>", "<|end|>"])} if i is not None]
+    return [
+        i
+        for i in {
+            tokenizer.eos_token_id,
+            *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|eot_id|>", "<|end|>"]),
+        }
+        if i is not None
+    ]
 
 
 def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
@@ -174,4 +238,9 @@ def teaching(config: Distill) -> Teaching:
     """What a token teaches under this recipe."""
     alone = config.divergence == "none"
     soften = config.soften_fraction if config.masked == "soften" else None
-    return Teaching(kl=0.0 if alone else 1.0, ce=1.0 if alone else config.ce_weight, soften=soften, roles=config.role_weights)
+    return Teaching(
+        kl=0.0 if alone else 1.0,
+        ce=1.0 if alone else config.ce_weight,
+        soften=soften,
+        roles=config.role_weights,
+    )

@@ -25,7 +25,13 @@ class Lengths:
         return self.tokens / max(1, self.sequences - self.too_long)
 
 
-def count_lengths(source: str | Path, tokenizer: PreTrainedTokenizerBase, distill: Distill, *, most: int | None = None) -> Lengths:
+def count_lengths(
+    source: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    distill: Distill,
+    *,
+    most: int | None = None,
+) -> Lengths:
     """Counts by encoding them.
 
     Args:

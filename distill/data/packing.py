@@ -28,8 +28,11 @@ _SCHEMA = pa.schema(
 )
 
 
-def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = "") -> dict[str, int]:
-    """An Arrow file that is read by memory mapping; sequences over `longest` tokens, or with nothing taught, are left out.
+def write_encoded(
+    sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = ""
+) -> dict[str, int]:
+    """An Arrow file that is read by memory mapping; sequences over `longest` tokens, or with
+    nothing taught, are left out.
 
     Args:
         longest: limit in tokens.
@@ -43,9 +46,17 @@ def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, lab
     path.parent.mkdir(parents=True, exist_ok=True)
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
         rows: list[Encoded] = []
-        for sequence in tqdm(sequences, desc=f"{label}: encode", unit=" sequences", mininterval=1.0, disable=not label):
+        for sequence in tqdm(
+            sequences,
+            desc=f"{label}: encode",
+            unit=" sequences",
+            mininterval=1.0,
+            disable=not label,
+        ):
             taught = int((sequence.kl + sequence.ce + sequence.flat > 0).sum())
-            reason = "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
+            reason = (
+                "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
+            )
             counts[reason] += 1
             if reason == "written":
                 counts["taught_tokens"] += taught
@@ -64,11 +75,15 @@ def write_encoded(sequences: Iterable[Encoded], path: Path, *, longest: int, lab
 
 
 def _to_batch(rows: Sequence[Encoded]) -> pa.RecordBatch:
-    return pa.record_batch([pa.array([getattr(row, f.name) for row in rows], f.type) for f in _SCHEMA], schema=_SCHEMA)
+    return pa.record_batch(
+        [pa.array([getattr(row, f.name) for row in rows], f.type) for f in _SCHEMA], schema=_SCHEMA
+    )
 
 
 class EncodedFile:
-    """Random access to the sequences of an Arrow file; nothing but the source numbers is held in memory."""
+    """Random access to the sequences of an Arrow file; nothing but the source numbers is held in
+    memory.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,16 +107,24 @@ class EncodedFile:
         """
         within = np.ones(len(self), bool)
         if families:
-            names = [i for i, s in enumerate(self._sources.dictionary.to_pylist()) if s.rpartition("/")[2] in families]
+            names = [
+                i
+                for i, s in enumerate(self._sources.dictionary.to_pylist())
+                if s.rpartition("/")[2] in families
+            ]
             within = np.isin(self._sources.indices.to_numpy(), names)
         if not tools:
             if "tools" not in self._table.column_names:
-                raise ShardError(f"{self.path}: does not say which conversations offer tools; delete it and run again")
+                raise ShardError(
+                    f"{self.path}: does not say which conversations offer tools; delete it and run again"
+                )
             within &= ~self._table["tools"].to_numpy()
         return np.flatnonzero(within)
 
     def digest(self) -> str:
-        """Of all ids, and of which tokens a divergence teaches: what a cache of targets depends on."""
+        """Of all ids, and of which tokens a divergence teaches: what a cache of targets depends
+        on.
+        """
         whole = hashlib.sha256()
         for batch in self._table.to_batches():
             ids, kl = batch["ids"], batch["kl"]
@@ -124,12 +147,17 @@ class EncodedFile:
     def take(self, rows: Sequence[int] | np.ndarray) -> list[Encoded]:
         table = self._table.take(pa.array(np.asarray(rows, np.int64)))
         columns = [table[name].combine_chunks() for name in ("ids", *WEIGHTS)]
-        return [Encoded(*(column[i].values.to_numpy() for column in columns), row=int(row)) for i, row in enumerate(rows)]
+        return [
+            Encoded(*(column[i].values.to_numpy() for column in columns), row=int(row))
+            for i, row in enumerate(rows)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Rows of several sequences each. Weights stand at the position that predicts, i.e. one left of the token."""
+    """Rows of several sequences each. Weights stand at the position that predicts, i.e. one left of
+    the token.
+    """
 
     ids_BT: Tensor  # int64
     positions_BT: Tensor  # int64, restart at 0 with every sequence
@@ -174,7 +202,8 @@ class Packed:
 def pack(sequences: Sequence[Encoded], row_tokens: int, *, packing: bool = True) -> Packed:
     """First-fit-decreasing packing into rows of `row_tokens`; without packing, one sequence a row.
 
-    Sequences never see each other: their restarting positions keep them apart, see distill.learner.hidden_states.
+    Sequences never see each other: their restarting positions keep them apart, see
+    distill.learner.hidden_states.
     """
     order = sorted(range(len(sequences)), key=lambda i: (-len(sequences[i].ids), i))
     rows: list[list[int]] = []
@@ -194,7 +223,10 @@ def pack(sequences: Sequence[Encoded], row_tokens: int, *, packing: bool = True)
 
 def _fill(sequences: Sequence[Encoded], rows: list[list[int]], width: int) -> Packed:
     shape = (len(rows), width)
-    whole = {name: np.zeros(shape, np.int64) for name in ("ids", "positions", "segments", "sources", "labels")}
+    whole = {
+        name: np.zeros(shape, np.int64)
+        for name in ("ids", "positions", "segments", "sources", "labels")
+    }
     weights = {name: np.zeros(shape, np.float32) for name in WEIGHTS}
     for row, members in enumerate(rows):
         at = 0

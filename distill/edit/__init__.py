@@ -1,1 +1,3 @@
-"""Taking memory out of finished weights: curvature, directions, the search, the delta that undoes it."""
+"""Taking memory out of finished weights: curvature, directions, the search, the delta that undoes
+it.
+"""

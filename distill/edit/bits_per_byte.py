@@ -25,7 +25,9 @@ def read_text(place: str) -> str:
         name, _, inside = place.removeprefix("package:").partition("/")
         found = importlib.util.find_spec(name)
         if found is None or not found.submodule_search_locations:
-            raise RecipeError(f"edit.calibration_text: no installed Python package {name!r}; pip install it, or name a file")
+            raise RecipeError(
+                f"edit.calibration_text: no installed Python package {name!r}; pip install it, or name a file"
+            )
         path = Path(str(found.submodule_search_locations[0])) / inside
     if not path.is_file():
         raise RecipeError(f"edit.calibration_text: no file {path}; name a plain text file")
@@ -40,8 +42,12 @@ def halves(text: str) -> tuple[str, str]:
 
 @torch.inference_mode()
 def bits_per_byte(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> float:
-    """Of the text's first MOST_TOKENS tokens, read in windows; the first token of a window is given."""
-    ids = torch.tensor(tokenizer.encode(text, add_special_tokens=False)[:MOST_TOKENS], device=model.device)
+    """Of the text's first MOST_TOKENS tokens, read in windows; the first token of a window is
+    given.
+    """
+    ids = torch.tensor(
+        tokenizer.encode(text, add_special_tokens=False)[:MOST_TOKENS], device=model.device
+    )
     nats, told = 0.0, 0
     for window in ids.split(WINDOW_TOKENS):
         if len(window) > 1:

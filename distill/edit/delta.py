@@ -1,7 +1,9 @@
-"""What an edit took out, kept so that it can be put back: exactly, bit by bit, and where it is of low rank also as an adapter.
+"""What an edit took out, kept so that it can be put back: exactly, bit by bit, and where it is of
+low rank also as an adapter.
 
-`NAME` holds the exclusive or of the bits of a weight before and after: adding it to either gives the other on any machine, while a sum of
-floats would be off by a rounding. `NAME.up` @ `NAME.down` is about what was taken out, where that takes fewer numbers.
+`NAME` holds the exclusive or of the bits of a weight before and after: adding it to either gives
+the other on any machine, while a sum of floats would be off by a rounding. `NAME.up` @ `NAME.down`
+is about what was taken out, where that takes fewer numbers.
 """
 
 from collections.abc import Mapping
@@ -32,27 +34,41 @@ def save_delta(path: Path, before: nn.Module, after: nn.Module) -> dict[str, int
         if not torch.equal(_words(was), _words(now)):
             tensors[name] = (_words(was) ^ _words(now)).contiguous()
             if (parts := low_rank(was.double() - now.double())) is not None:
-                tensors |= {f"{name}.up": parts[0].to(was.dtype).contiguous(), f"{name}.down": parts[1].to(was.dtype).contiguous()}
+                tensors |= {
+                    f"{name}.up": parts[0].to(was.dtype).contiguous(),
+                    f"{name}.down": parts[1].to(was.dtype).contiguous(),
+                }
                 low += 1
     changed = len(tensors) - 2 * low
     half = path.with_name(path.name + ".tmp")
-    save_file(tensors, str(half), metadata={"memory_on": weights_digest(before), "memory_off": weights_digest(after)})
+    save_file(
+        tensors,
+        str(half),
+        metadata={"memory_on": weights_digest(before), "memory_off": weights_digest(after)},
+    )
     half.replace(path)
     return {"changed": changed, "low_rank": low}
 
 
 def low_rank(removed_ED: Tensor) -> tuple[Tensor, Tensor] | None:
-    """[E, R] and [R, D] whose product is the matrix, where that takes fewer numbers; None otherwise."""
+    """[E, R] and [R, D] whose product is the matrix, where that takes fewer numbers; None
+    otherwise.
+    """
     if removed_ED.ndim != 2:
         return None
     left, values, right = torch.linalg.svd(removed_ED, full_matrices=False)
     rank = int((values > TOLERANCE * values[0]).sum())
     rows, columns = removed_ED.shape
-    return (left[:, :rank] * values[:rank], right[:rank]) if rank * (rows + columns) < rows * columns else None
+    return (
+        (left[:, :rank] * values[:rank], right[:rank])
+        if rank * (rows + columns) < rows * columns
+        else None
+    )
 
 
 def add_back(model: nn.Module, path: Path) -> str:
-    """Turns memory on where it is off, and off where it is on, in place; what comes out is checked to be the other model.
+    """Turns memory on where it is off, and off where it is on, in place; what comes out is checked
+    to be the other model.
 
     Returns:
         what it is now: memory_on or memory_off.
@@ -65,14 +81,18 @@ def add_back(model: nn.Module, path: Path) -> str:
         now = weights_digest(model)
         side = "memory_off" if now == about.get("memory_on") else "memory_on"
         if now not in (about.get("memory_on"), about.get("memory_off")):
-            refuse_unlike(path, {"memory off": about.get("memory_off", "")}, {"memory off": now}, "a delta")
+            refuse_unlike(
+                path, {"memory off": about.get("memory_off", "")}, {"memory off": now}, "a delta"
+            )
         names = set(file.keys())
         weights: Mapping[str, nn.Parameter] = dict(model.named_parameters())
         for name in sorted(names & set(weights)):
             weight = weights[name].data
             _words(weight).bitwise_xor_(file.get_tensor(name).to(weight.device))
     if weights_digest(model) != about[side]:
-        raise ModelError(f"{path}: the delta is damaged, adding it gave other weights than it says; take a whole copy")
+        raise ModelError(
+            f"{path}: the delta is damaged, adding it gave other weights than it says; take a whole copy"
+        )
     return side
 
 

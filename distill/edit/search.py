@@ -1,6 +1,8 @@
-"""Which layers, and how much of their curvature: layers alone and together, then greedy steps from the best, under a time limit.
+"""Which layers, and how much of their curvature: layers alone and together, then greedy steps from
+the best, under a time limit.
 
-Every point that was looked at is a line of a journal, so that a search that was killed goes on behind its last line.
+Every point that was looked at is a line of a journal, so that a search that was killed goes on
+behind its last line.
 """
 
 import json
@@ -40,20 +42,26 @@ class Editor:
         factors: of each target by name.
     """
 
-    def __init__(self, model: PreTrainedModel, targets: Sequence[Target], factors: Mapping[str, Factors]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, targets: Sequence[Target], factors: Mapping[str, Factors]
+    ) -> None:
         self.model, self.targets = model, list(targets)
         self._factors, self._spectra = factors, dict[str, Spectrum]()
         self._whole = {target.name: target.weight().clone() for target in self.targets}
 
     @torch.no_grad()
     def apply(self, method: Method, cuts: Cuts) -> float:
-        """Edits in place, from the weights as they were; gives the fraction of numbers kept in the layers that it touches."""
+        """Edits in place, from the weights as they were; gives the fraction of numbers kept in the
+        layers that it touches.
+        """
         self.restore()
         kept = size = 0
         for layer, taken in cuts:
             for number, target in enumerate(t for t in self.targets if t.layer == layer):
                 whole = self._whole[target.name]
-                edited, count = edited_weight(whole, self._spectrum(target), method, 1 - taken, seed=1000 * layer + number)
+                edited, count = edited_weight(
+                    whole, self._spectrum(target), method, 1 - taken, seed=1000 * layer + number
+                )
                 target.weight().copy_(edited)
                 kept, size = kept + count, size + whole.numel()
         return kept / size if size else 1.0
@@ -73,7 +81,9 @@ class Editor:
         """Eigenvectors are found when first asked for."""
         if target.name not in self._spectra:
             parts, device = self._factors[target.name], self.model.device
-            self._spectra[target.name] = Spectrum.of(Factors(parts.inputs_DD.to(device), parts.outputs_EE.to(device), parts.tokens))
+            self._spectra[target.name] = Spectrum.of(
+                Factors(parts.inputs_DD.to(device), parts.outputs_EE.to(device), parts.tokens)
+            )
         return self._spectra[target.name]
 
 
@@ -88,20 +98,28 @@ class Rule:
 
     def kept(self, point: Point, before: Scores) -> float:
         """The worst of the suites that are to stay, as a share of what it was."""
-        return min(point.scores[suite] / before[suite] if before[suite] else 1.0 for suite in self.keep)
+        return min(
+            point.scores[suite] / before[suite] if before[suite] else 1.0 for suite in self.keep
+        )
 
     def worth(self, point: Point, before: Scores) -> float:
         """What is kept less the recall that is too much: the quantity a combination climbs."""
-        return min(1.0, self.kept(point, before)) - max(0.0, point.scores["recall"] - self.recall_at_most)
+        return min(1.0, self.kept(point, before)) - max(
+            0.0, point.scores["recall"] - self.recall_at_most
+        )
 
     def choose(self, points: Iterable[Point], before: Scores) -> Point:
-        """keep_most: of the points that recall little enough the one that keeps most; recall_least: of those that keep enough the one
-        that recalls least. Where no point is within the limit, the one nearest to it.
+        """keep_most: of the points that recall little enough the one that keeps most; recall_least:
+        of those that keep enough the one that recalls least. Where no point is within the limit,
+        the one nearest to it.
         """
 
         def order(point: Point) -> tuple[float, float, float]:
             kept, recall = self.kept(point, before), point.scores["recall"]
-            over, short = max(0.0, recall - self.recall_at_most), max(0.0, self.keep_at_least - kept)
+            over, short = (
+                max(0.0, recall - self.recall_at_most),
+                max(0.0, self.keep_at_least - kept),
+            )
             return (over, -kept, recall) if self.prefer == "keep_most" else (short, recall, -kept)
 
         return min(points, key=order)
@@ -120,10 +138,25 @@ class Search:
     """
 
     def __init__(
-        self, editor: Editor, score: Callable[[PreTrainedModel], Scores], rule: Rule, *, taken: Sequence[float], combine: int,
-        journal: Path, seconds: float, progress: Callable[[Point], None] = lambda point: None, clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        self.editor, self.score, self.rule, self.taken, self.combine = editor, score, rule, taken, combine
+        self,
+        editor: Editor,
+        score: Callable[[PreTrainedModel], Scores],
+        rule: Rule,
+        *,
+        taken: Sequence[float],
+        combine: int,
+        journal: Path,
+        seconds: float,
+        progress: Callable[[Point], None] = lambda point: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.editor, self.score, self.rule, self.taken, self.combine = (
+            editor,
+            score,
+            rule,
+            taken,
+            combine,
+        )
         self.journal, self.seconds, self.progress, self.clock = journal, seconds, progress, clock
         self.known = {(point.method, point.cuts): point for point in read_journal(journal)}
 
@@ -131,33 +164,50 @@ class Search:
         """The model as it is.
 
         Raises:
-            TrainingError: it does nothing on a suite that is to stay, so that nothing could be kept.
+            TrainingError: it does nothing on a suite that is to stay, so that nothing could be
+                kept.
         """
         point = self._look("none", ())
         nothing = [suite for suite in self.rule.keep if not point.scores.get(suite)]
         if nothing:
-            raise TrainingError(f"edit.keep: the model scores 0 on {', '.join(nothing)} (or is not asked it); name suites that it can do")
+            raise TrainingError(
+                f"edit.keep: the model scores 0 on {', '.join(nothing)} (or is not asked it); name suites that it can do"
+            )
         return point
 
     def frontier(self, method: Method) -> list[Point]:
-        """All points of one method: with every fraction the layers alone and together, then the best of them made better step by step."""
-        end, layers = self.clock() + self.seconds, sorted({target.layer for target in self.editor.targets})
+        """All points of one method: with every fraction the layers alone and together, then the
+        best of them made better step by step.
+        """
+        end, layers = (
+            self.clock() + self.seconds,
+            sorted({target.layer for target in self.editor.targets}),
+        )
         before, found = self.before().scores, []
         together = [tuple(layers)] if 1 < len(layers) <= self.combine else []
-        # fractions outermost: a search that runs out of time has looked at every layer with some, not at some layers with all
+        # fractions outermost: a search that runs out of time has looked at every layer with some,
+        # not at some layers with all
         for taken in self.taken:
             for group in [*together, *((layer,) for layer in layers)]:
                 found += self._within(end, method, tuple((layer, taken) for layer in group))
         best = max(found, key=lambda point: self.rule.worth(point, before), default=None)
         while best is not None:
-            better, seen = self._climb(best, found, before, lambda cuts: self._within(end, method, cuts))
+            better, seen = self._climb(
+                best, found, before, lambda cuts: self._within(end, method, cuts)
+            )
             found += [point for point in seen if point not in found]
             if better is best:
                 return found
             best = better
         return found
 
-    def _climb(self, best: Point, found: Sequence[Point], before: Scores, look: Callable[[Cuts], list[Point]]) -> tuple[Point, list[Point]]:
+    def _climb(
+        self,
+        best: Point,
+        found: Sequence[Point],
+        before: Scores,
+        look: Callable[[Cuts], list[Point]],
+    ) -> tuple[Point, list[Point]]:
         """The first neighbour that is worth more, or the point itself; and what was looked at."""
         seen: list[Point] = []
         for cuts in self._neighbours(best, found, before):
@@ -167,19 +217,33 @@ class Search:
         return best, seen
 
     def _neighbours(self, best: Point, found: Sequence[Point], before: Scores) -> Iterator[Cuts]:
-        """One more layer (as it did best alone first), then a layer that is cut by a step more, less, or not at all."""
+        """One more layer (as it did best alone first), then a layer that is cut by a step more,
+        less, or not at all.
+        """
         cut, steps = dict(best.cuts), sorted(self.taken)
-        alone = sorted((p for p in found if len(p.cuts) == 1), key=lambda point: -self.rule.worth(point, before))
+        alone = sorted(
+            (p for p in found if len(p.cuts) == 1),
+            key=lambda point: -self.rule.worth(point, before),
+        )
         if len(cut) < self.combine:
-            yield from (tuple(sorted((*best.cuts, *point.cuts))) for point in alone if point.cuts[0][0] not in cut)
+            yield from (
+                tuple(sorted((*best.cuts, *point.cuts)))
+                for point in alone
+                if point.cuts[0][0] not in cut
+            )
         for layer, taken in best.cuts:
             at = steps.index(taken)
-            yield from (tuple(sorted((cut | {layer: other}).items())) for other in (*steps[at + 1 : at + 2], *steps[max(0, at - 1) : at]))
+            yield from (
+                tuple(sorted((cut | {layer: other}).items()))
+                for other in (*steps[at + 1 : at + 2], *steps[max(0, at - 1) : at])
+            )
         if len(cut) > 1:
             yield from (tuple(pair for pair in best.cuts if pair[0] != layer) for layer in cut)
 
     def _within(self, end: float, method: Method, cuts: Cuts) -> list[Point]:
-        return [self._look(method, cuts)] if (method, cuts) in self.known or self.clock() < end else []
+        return (
+            [self._look(method, cuts)] if (method, cuts) in self.known or self.clock() < end else []
+        )
 
     def _look(self, method: str, cuts: Cuts) -> Point:
         if (point := self.known.get((method, cuts))) is None:

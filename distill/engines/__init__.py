@@ -1,1 +1,3 @@
-"""Whoever answers: a model in this process, vLLM, a server; and the loop in which they call tools."""
+"""Whoever answers: a model in this process, vLLM, a server; and the loop in which they call
+tools.
+"""

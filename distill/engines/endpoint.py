@@ -17,38 +17,58 @@ from transformers import PreTrainedTokenizerBase
 
 from data_filters.records.tool_calls import calls_of
 from distill.engines.http_client import Client, Refused
-from distill.engines.protocol import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.protocol import (
+    Completion,
+    Conversation,
+    Sampling,
+    TopLogprobs,
+    opened_thought,
+    render,
+)
 from distill.engines.tool_calls import call_text, numbered
 from recipes.errors import ModelError
 from recipes.schema import Server
 
 
 class EndpointEngine:
-    """Many requests in flight from one event loop in a thread of its own; complete() may be called from several threads at once.
+    """Many requests in flight from one event loop in a thread of its own; complete() may be called
+    from several threads at once.
 
-    Each request has a seed of its own, so an answer does not depend on what else is in flight, as far as the server keeps to that.
+    Each request has a seed of its own, so an answer does not depend on what else is in flight, as
+    far as the server keeps to that.
 
     Args:
         urls: base addresses, up to and with /v1.
         tokenizer: renders and tokenizes prompts; None: the server does (server.api: chat).
         key: bearer token, or None.
         died: as for Client.
-        ends: further token ids that end a completion (vLLM's stop_token_ids), beside those that the server knows.
+        ends: further token ids that end a completion (vLLM's stop_token_ids), beside those that the
+            server knows.
     """
 
     def __init__(
-        self, urls: Sequence[str], server: Server, tokenizer: PreTrainedTokenizerBase | None, key: str | None = None,
-        died: Callable[[], str | None] = lambda: None, ends: Sequence[int] = (),
-    ) -> None:  # fmt: skip
+        self,
+        urls: Sequence[str],
+        server: Server,
+        tokenizer: PreTrainedTokenizerBase | None,
+        key: str | None = None,
+        died: Callable[[], str | None] = lambda: None,
+        ends: Sequence[int] = (),
+    ) -> None:
         self.ends = list(ends)
-        self.server, self.tokenizer, self.client = server, tokenizer, Client(urls, server, key, died)
+        self.server, self.tokenizer, self.client = (
+            server,
+            tokenizer,
+            Client(urls, server, key, died),
+        )
         self.model, self.longest = server.model, None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
         self._run(self.client.open())
 
-    # --- before any work ----------------------------------------------------------------------------------------
+    # --- before any work
+    # ----------------------------------------------------------------------------------------
 
     def check(self, max_new_tokens: int, top_k: int = 0) -> str:
         """Asks every address for its models, and for one token; says what was found.
@@ -58,7 +78,8 @@ class EndpointEngine:
             top_k: log-probabilities a token that will be asked for, 0 = none.
 
         Raises:
-            ModelError: no server, another model, too short a context, no chat template, too few log-probabilities.
+            ModelError: no server, another model, too short a context, no chat template, too few
+                log-probabilities.
         """
         for url in self.client.urls:
             self._look_at(url, self._run(self.client.get(url, "/models")))
@@ -70,7 +91,9 @@ class EndpointEngine:
         greeting = [{"role": "user", "content": "Hello."}]
         found = self._run(self._complete(greeting, "", Sampling(max_new_tokens=1), 0))
         if found.finish_reason == "refused":
-            raise ModelError(f"{self.client.urls[0]}: {found.text}; mend the server or models.teacher")
+            raise ModelError(
+                f"{self.client.urls[0]}: {found.text}; mend the server or models.teacher"
+            )
         if top_k:
             self.score([[0, 1]], top_k)
         context = f", context {self.longest} tokens" if self.longest else ""
@@ -83,52 +106,78 @@ class EndpointEngine:
         if self.model not in models:
             near = difflib.get_close_matches(self.model or "", models, 1, 0.0)
             wanted = f"server.model is {self.model!r}" if self.model else "server.model is not set"
-            raise ModelError(f"{url} serves {', '.join(models) or 'no model'}, {wanted}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            raise ModelError(
+                f"{url} serves {', '.join(models) or 'no model'}, {wanted}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
         if models[self.model] is not None:
             self.longest = min(self.longest or models[self.model], models[self.model])
 
-    # --- the engine ---------------------------------------------------------------------------------------------
+    # --- the engine
+    # ---------------------------------------------------------------------------------------------
 
     def complete(
-        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
-    ) -> list[Completion]:  # fmt: skip
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        *,
+        prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+        tools: str | None = None,
+    ) -> list[Completion]:
         prefixes = prefixes or [""] * len(conversations)
-        seeds = seeds or [sampling.seed * 1_000_003 + number for number in range(len(conversations))]
+        seeds = seeds or [
+            sampling.seed * 1_000_003 + number for number in range(len(conversations))
+        ]
         done: list[Completion | None] = [None] * len(conversations)
         waiting = iter(range(len(conversations)))
 
         async def work() -> None:  # a million requests are not a million tasks
             for i in waiting:
-                done[i] = await self._complete(conversations[i], prefixes[i], sampling, seeds[i], tools)
+                done[i] = await self._complete(
+                    conversations[i], prefixes[i], sampling, seeds[i], tools
+                )
                 if finished:
                     finished(i, done[i])
                 if progress:
                     progress(1, done[i].completion_tokens)
 
-        # as many as may be in flight, and as many again that are written out and wait for a place: the server need not wait for that
+        # as many as may be in flight, and as many again that are written out and wait for a place:
+        # the server need not wait for that
         self._run(_all(work() for _ in range(min(2 * self.server.concurrency, len(conversations)))))
         return done  # type: ignore[return-value]
 
     def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
-        """The `top_k` likeliest next tokens after each token of each row but the last; wants a server of vLLM (prompt_logprobs).
+        """The `top_k` likeliest next tokens after each token of each row but the last; wants a
+        server of vLLM (prompt_logprobs).
 
         Raises:
             ModelError: the server gives none, or not as many.
         """
 
         async def one(row: Sequence[int]) -> TopLogprobs:
-            body = {"model": self.model, "prompt": list(row), "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": top_k}
+            body = {
+                "model": self.model,
+                "prompt": list(row),
+                "max_tokens": 1,
+                "temperature": 0.0,
+                "prompt_logprobs": top_k,
+            }
             try:
-                found = (await self.client.post("/completions", body))["choices"][0].get("prompt_logprobs")
+                found = (await self.client.post("/completions", body))["choices"][0].get(
+                    "prompt_logprobs"
+                )
             except Refused as fault:
                 raise ModelError(
                     f"{self.client.urls[0]}: {fault}; {top_k} log-probabilities a token were asked for: raise --max-logprobs of the "
                     "server, or lower distill.targets.tokens"
                 ) from fault
             if not found:
-                raise ModelError(f"{self.client.urls[0]} gives no prompt_logprobs; serve the teacher with vLLM, or use other targets")
+                raise ModelError(
+                    f"{self.client.urls[0]} gives no prompt_logprobs; serve the teacher with vLLM, or use other targets"
+                )
             return top_logprobs(found[1:], top_k)
 
         return self._run(_all(one(row) for row in rows))
@@ -143,18 +192,33 @@ class EndpointEngine:
         self._thread.join()
         self._loop.close()
 
-    # --- requests -----------------------------------------------------------------------------------------------
+    # --- requests
+    # -----------------------------------------------------------------------------------------------
 
     async def _complete(
-        self, conversation: Conversation, prefix: str, sampling: Sampling, seed: int, tools: str | None = None
+        self,
+        conversation: Conversation,
+        prefix: str,
+        sampling: Sampling,
+        seed: int,
+        tools: str | None = None,
     ) -> Completion:
-        how = {
-            "model": self.model, "max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p,
-            "seed": seed % 2**31,
-        } | ({"stop": list(sampling.stop)} if sampling.stop else {}) | ({"stop_token_ids": self.ends} if self.ends else {})  # fmt: skip
+        how = (
+            {
+                "model": self.model,
+                "max_tokens": sampling.max_new_tokens,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "seed": seed % 2**31,
+            }
+            | ({"stop": list(sampling.stop)} if sampling.stop else {})
+            | ({"stop_token_ids": self.ends} if self.ends else {})
+        )
         try:
             if self.server.api == "chat":
-                return await self._chat(conversation, prefix, how | ({"tools": json.loads(tools)} if tools else {}))
+                return await self._chat(
+                    conversation, prefix, how | ({"tools": json.loads(tools)} if tools else {})
+                )
             text = render(self.tokenizer, conversation, prefix, tools)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             found = await self.client.post("/completions", how | {"prompt": ids})
@@ -162,10 +226,16 @@ class EndpointEngine:
             return _completion(found, begun + (found["choices"][0].get("text") or ""))
         except Refused as fault:
             self.client.counts["refused"] += 1
-            return Completion(text=str(fault), prompt_tokens=0, completion_tokens=0, finish_reason="refused")
+            return Completion(
+                text=str(fault), prompt_tokens=0, completion_tokens=0, finish_reason="refused"
+            )
 
-    async def _chat(self, conversation: Conversation, prefix: str, how: dict[str, Any]) -> Completion:
-        """The server's own template; a thought that it gives apart is put back before the answer."""
+    async def _chat(
+        self, conversation: Conversation, prefix: str, how: dict[str, Any]
+    ) -> Completion:
+        """The server's own template; a thought that it gives apart is put back before the
+        answer.
+        """
         messages = numbered(conversation)
         if prefix:
             how = how | {"continue_final_message": True, "add_generation_prompt": False}
@@ -174,7 +244,10 @@ class EndpointEngine:
         said = found["choices"][0].get("message") or {}
         thought = said.get("reasoning_content") or said.get("reasoning")
         before = f"<think>\n{thought.strip()}\n</think>\n\n" if thought else ""
-        return _completion(found, prefix + before + (said.get("content") or "") + "".join(map(call_text, calls_of(said))))
+        return _completion(
+            found,
+            prefix + before + (said.get("content") or "") + "".join(map(call_text, calls_of(said))),
+        )
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """In the loop's thread; waits for it. A fault, or Ctrl-C here, ends it."""
@@ -197,27 +270,38 @@ def api_key(server: Server) -> str | None:
     if server.api_key_env is None:
         return None
     if not os.environ.get(server.api_key_env):
-        raise ModelError(f"server.api_key_env: the environment has no {server.api_key_env}; export it, or leave the key out")
+        raise ModelError(
+            f"server.api_key_env: the environment has no {server.api_key_env}; export it, or leave the key out"
+        )
     return os.environ[server.api_key_env]
 
 
 def top_logprobs(found: Sequence[dict[str, dict[str, float]]], top_k: int) -> TopLogprobs:
-    """From vLLM's rows of {token id: {logprob, rank}}; it adds the token that follows, dropped unless it is among the likeliest."""
+    """From vLLM's rows of {token id: {logprob, rank}}; it adds the token that follows, dropped
+    unless it is among the likeliest.
+    """
     if not found:
         return TopLogprobs(torch.empty(0, top_k, dtype=torch.int64), torch.empty(0, top_k))
-    rows = [sorted(((one["rank"], int(token), one["logprob"]) for token, one in row.items()))[:top_k] for row in found]
+    rows = [
+        sorted(((one["rank"], int(token), one["logprob"]) for token, one in row.items()))[:top_k]
+        for row in found
+    ]
     kept = min(map(len, rows))
     ids_TK = torch.tensor([[token for _, token, _ in row[:kept]] for row in rows])
-    return TopLogprobs(ids_TK, torch.tensor([[logprob for *_, logprob in row[:kept]] for row in rows]))
+    return TopLogprobs(
+        ids_TK, torch.tensor([[logprob for *_, logprob in row[:kept]] for row in rows])
+    )
 
 
 def _completion(found: dict[str, Any], text: str) -> Completion:
     usage = found.get("usage") or {}
     reason = found["choices"][0].get("finish_reason") or "stop"
     return Completion(
-        text=text.strip(), prompt_tokens=usage.get("prompt_tokens", 0), completion_tokens=usage.get("completion_tokens", 0),
+        text=text.strip(),
+        prompt_tokens=usage.get("prompt_tokens", 0),
+        completion_tokens=usage.get("completion_tokens", 0),
         finish_reason="length" if reason == "length" else "stop",
-    )  # fmt: skip
+    )
 
 
 async def _all(work: Any) -> list[Any]:

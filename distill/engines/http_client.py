@@ -1,4 +1,6 @@
-"""Requests to OpenAI-compatible servers: many in flight, spread over addresses, tried again when they fail for a passing reason."""
+"""Requests to OpenAI-compatible servers: many in flight, spread over addresses, tried again when
+they fail for a passing reason.
+"""
 
 import asyncio
 import json
@@ -17,9 +19,10 @@ from recipes.schema import Server
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses that a later try may not meet
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 60.0
 HINTS = {
-    401: "set server.api_key_env to the variable that holds a valid key", 403: "the key may not do this",
+    401: "set server.api_key_env to the variable that holds a valid key",
+    403: "the key may not do this",
     404: "mend base_urls or server.model",
-}  # fmt: skip
+}
 SHOWN = 300  # characters of a server's message
 
 
@@ -33,24 +36,32 @@ class Client:
     Args:
         urls: base addresses, up to and with /v1.
         key: bearer token, or None; it is sent and never shown.
-        died: says why a server of our own has ended, None while it lives; a dead one is not waited for.
+        died: says why a server of our own has ended, None while it lives; a dead one is not waited
+            for.
     """
 
     def __init__(
-        self, urls: Sequence[str], server: Server, key: str | None, died: Callable[[], str | None] = lambda: None
-    ) -> None:  # fmt: skip
+        self,
+        urls: Sequence[str],
+        server: Server,
+        key: str | None,
+        died: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.urls, self.server, self.died = [url.rstrip("/") for url in urls], server, died
         self.counts: Counter[str] = Counter()
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._in_flight = dict.fromkeys(self.urls, 0)
-        self._resting = dict.fromkeys(self.urls, 0.0)  # until when an address that failed is passed over
+        # until when an address that failed is passed over
+        self._resting = dict.fromkeys(self.urls, 0.0)
         self._next_slot, self._heard = 0.0, time.monotonic()
         self._random = random.Random()
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         connector = aiohttp.TCPConnector(limit=0)  # the semaphore of the caller limits
-        self._session = aiohttp.ClientSession(headers=self._headers, connector=connector, json_serialize=json.dumps)
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, connector=connector, json_serialize=json.dumps
+        )
         self._room = asyncio.Semaphore(self.server.concurrency)
 
     async def close(self) -> None:
@@ -64,19 +75,23 @@ class Client:
             ModelError: no answer, or no JSON.
         """
         try:
-            async with self._session.get(f"{url}{path}", timeout=aiohttp.ClientTimeout(timeout_seconds)) as answer:
+            async with self._session.get(
+                f"{url}{path}", timeout=aiohttp.ClientTimeout(timeout_seconds)
+            ) as answer:
                 body = await answer.read()
                 if answer.status != 200:
                     raise ModelError(_said(url, answer.status, body))
                 return json.loads(body)
         except (aiohttp.ClientError, TimeoutError, ValueError) as fault:
-            raise ModelError(f"no server answers at {url}{path} ({_name(fault)}); start it, or mend base_urls") from fault
+            raise ModelError(
+                f"no server answers at {url}{path} ({_name(fault)}); start it, or mend base_urls"
+            ) from fault
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON answer to a request, which is sent again until it is answered.
 
-        A server that cannot be reached is waited for (server.start_seconds since anything was heard); every other passing fault uses up
-        one of server.retries.
+        A server that cannot be reached is waited for (server.start_seconds since anything was
+        heard); every other passing fault uses up one of server.retries.
 
         Raises:
             Refused: the request itself is at fault.
@@ -99,15 +114,24 @@ class Client:
                 if kind == "unreachable":
                     silent = time.monotonic() - self._heard
                     if silent > self.server.start_seconds:
-                        raise ModelError(f"{url}{path}: no server was reached for {silent:.0f} s ({detail}); start it and run again")
+                        raise ModelError(
+                            f"{url}{path}: no server was reached for {silent:.0f} s ({detail}); start it and run again"
+                        )
                 else:
                     tried += 1
                     if tried > self.server.retries:
-                        raise ModelError(f"{url}{path}: {fault}, after {tried} tries; look at the server, then run again: answers are kept")
-                again = kind == "dropped" and tried == 1  # a connection that the server closed while it was idle: nothing is wrong
-                await asyncio.sleep(0 if again else wait if wait is not None else self._backoff(tried))
+                        raise ModelError(
+                            f"{url}{path}: {fault}, after {tried} tries; look at the server, then run again: answers are kept"
+                        )
+                # a connection that the server closed while it was idle: nothing is wrong
+                again = kind == "dropped" and tried == 1
+                await asyncio.sleep(
+                    0 if again else wait if wait is not None else self._backoff(tried)
+                )
 
-    async def _once(self, url: str, path: str, body: dict[str, Any]) -> tuple[dict[str, Any] | str, float | None]:
+    async def _once(
+        self, url: str, path: str, body: dict[str, Any]
+    ) -> tuple[dict[str, Any] | str, float | None]:
         """(The answer, None), or (what passed wrong, how long to wait or None)."""
         self._in_flight[url] += 1
         self.counts["sent"] += 1
@@ -119,13 +143,19 @@ class Client:
                 if answer.status == 200:
                     return self._parsed(said), None
                 if answer.status in PASSING:
-                    return f"status {answer.status}: {_short(said)}", _retry_after(answer.headers.get("Retry-After"))
+                    return f"status {answer.status}: {_short(said)}", _retry_after(
+                        answer.headers.get("Retry-After")
+                    )
                 if answer.status in (400, 413, 422):
                     raise Refused(_short(said))
                 raise ModelError(_said(url + path, answer.status, said))
         except TimeoutError:
             return f"timeout: {self.server.timeout_seconds:g} s", None
-        except (aiohttp.ClientConnectorError, aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as fault:
+        except (
+            aiohttp.ClientConnectorError,
+            aiohttp.ClientOSError,
+            aiohttp.ServerDisconnectedError,
+        ) as fault:
             reached = not isinstance(fault, aiohttp.ClientConnectorError)
             return f"{'dropped' if reached else 'unreachable'}: {_name(fault)}", None
         except aiohttp.ClientError as fault:  # half an answer, broken chunks
@@ -144,7 +174,9 @@ class Client:
         return found
 
     def _pick(self) -> str:
-        """The address with the fewest requests in flight, of those that have not just failed where there are such."""
+        """The address with the fewest requests in flight, of those that have not just failed where
+        there are such.
+        """
         now = time.monotonic()
         return min(self.urls, key=lambda url: (self._resting[url] > now, self._in_flight[url]))
 
@@ -160,7 +192,9 @@ class Client:
 
     def _backoff(self, tried: int) -> float:
         """Doubles from half a second up to a minute, with jitter, seconds."""
-        return min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** max(0, tried - 1)) * self._random.uniform(0.5, 1.0)
+        return min(
+            LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** max(0, tried - 1)
+        ) * self._random.uniform(0.5, 1.0)
 
 
 def _retry_after(header: str | None) -> float | None:

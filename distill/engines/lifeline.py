@@ -1,11 +1,13 @@
 """Ends processes that must not outlive the process which asked for it, however that one went.
 
-    python lifeline.py PARENT_PID command ...    runs the command, and ends it and all that it has started, at any depth
-    python lifeline.py PARENT_PID                ends all that the parent starts from now until it writes a byte, and what those start
+    python lifeline.py PARENT_PID command ...    runs the command, and ends it and all that it has
+    started, at any depth python lifeline.py PARENT_PID                ends all that the parent
+    starts from now until it writes a byte, and what those start
 
-A lifeline is the head of a session of its own. It acts when its standard input closes or the parent is gone (SIGKILL too), the first kind
-also when the command has ended: first it asks (SIGTERM), then it kills. A signal on a parent's death would reach its own children and not
-theirs. Wants Linux for what has left the command's group. Imports the standard library only, so that it starts at once.
+A lifeline is the head of a session of its own. It acts when its standard input closes or the parent
+is gone (SIGKILL too), the first kind also when the command has ended: first it asks (SIGTERM), then
+it kills. A signal on a parent's death would reach its own children and not theirs. Wants Linux for
+what has left the command's group. Imports the standard library only, so that it starts at once.
 """
 
 import ctypes
@@ -20,9 +22,12 @@ from contextlib import suppress
 
 GRACE_SECONDS = 5.0  # between asking and killing
 LOOK_SECONDS, LOOK_AROUND_SECONDS = 0.5, 10.0
-ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>: who loses its parent becomes a child of ours, and stays in sight
+# PR_SET_CHILD_SUBREAPER of <linux/prctl.h>: who loses its parent becomes a child of ours, and stays
+# in sight
+ADOPT_ORPHANS = 36
 
-Table = dict[int, tuple[int, str]]  # of each process, its parent and when it began: an id may be given to another one later
+# of each process, its parent and when it began: an id may be given to another one later
+Table = dict[int, tuple[int, str]]
 
 
 def main() -> int:
@@ -81,7 +86,9 @@ def guard(parent: int, asked: list[int]) -> int:
 
 
 def heard(parent: int) -> bytes | None:
-    """What the parent has said, waiting a moment; nothing (b"") where it has closed the line or is gone."""
+    """What the parent has said, waiting a moment; nothing (b"") where it has closed the line or is
+    gone.
+    """
     if os.getppid() != parent:  # a fork of the parent's may hold the line open for it
         return b""
     return os.read(0, 1) if select.select([0], [], [], LOOK_SECONDS)[0] else None
@@ -101,16 +108,21 @@ def end(left: Callable[[], set[int]]) -> None:
 
 
 def table() -> Table:
-    """Every process that has not ended, and the ended children of this one; without /proc, the rest of this one's group as its children."""
+    """Every process that has not ended, and the ended children of this one; without /proc, the rest
+    of this one's group as its children.
+    """
     found: Table = {}
     try:
         for entry in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError), open(f"/proc/{entry}/stat", errors="replace") as stat:
-                words = stat.read().rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+                # the name before it may hold spaces and brackets
+                words = stat.read().rpartition(")")[2].split()
                 if words[0] != "Z" or int(words[1]) == os.getpid():
                     found[int(entry)] = int(words[1]), words[19]
     except FileNotFoundError:
-        listed = subprocess.run(["pgrep", "-g", str(os.getpgrp())], capture_output=True, text=True, check=False).stdout.split()
+        listed = subprocess.run(
+            ["pgrep", "-g", str(os.getpgrp())], capture_output=True, text=True, check=False
+        ).stdout.split()
         return {int(pid): (os.getpid(), "") for pid in listed if int(pid) != os.getpid()}
     return found
 

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from distill.engines.protocol import Completion, Conversation, Sampling, TopLogprobs, opened_thought, render
+from distill.engines.protocol import (
+    Completion,
+    Conversation,
+    Sampling,
+    TopLogprobs,
+    opened_thought,
+    render,
+)
 
 COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
 
@@ -23,29 +30,53 @@ class LocalEngine:
         batch_sequences: conversations decoded together.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_sequences: int) -> None:
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, batch_sequences: int
+    ) -> None:
         self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch_sequences
         ends = model.generation_config.eos_token_id if model.generation_config else None
         known = ends if isinstance(ends, list) else [ends]
-        self.ends = torch.tensor(sorted({i for i in [*known, tokenizer.eos_token_id] if i is not None}), device=model.device)
+        self.ends = torch.tensor(
+            sorted({i for i in [*known, tokenizer.eos_token_id] if i is not None}),
+            device=model.device,
+        )
 
     def complete(
-        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
-    ) -> list[Completion]:  # fmt: skip
-        """As Engine.complete. Batches are formed by prompt length and seeded one by one, so the same call gives the same bytes."""
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        *,
+        prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+        tools: str | None = None,
+    ) -> list[Completion]:
+        """As Engine.complete. Batches are formed by prompt length and seeded one by one, so the
+        same call gives the same bytes.
+        """
         prefixes = prefixes or [""] * len(conversations)
-        texts = [render(self.tokenizer, c, p, tools) for c, p in zip(conversations, prefixes, strict=True)]
+        texts = [
+            render(self.tokenizer, c, p, tools)
+            for c, p in zip(conversations, prefixes, strict=True)
+        ]
         prompts = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
         done: list[Completion | None] = [None] * len(prompts)
         for number, start in enumerate(range(0, len(order), self.batch)):
             members = order[start : start + self.batch]
-            generator = torch.Generator(self.model.device).manual_seed(sampling.seed * 1_000_003 + number)
+            generator = torch.Generator(self.model.device).manual_seed(
+                sampling.seed * 1_000_003 + number
+            )
             written = self._decode([prompts[i] for i in members], sampling, generator)
             for i, (ids, logprobs) in zip(members, written, strict=True):
-                done[i] = self._completion(prefixes[i] or opened_thought(texts[i]), len(prompts[i]), ids, logprobs, sampling)
+                done[i] = self._completion(
+                    prefixes[i] or opened_thought(texts[i]),
+                    len(prompts[i]),
+                    ids,
+                    logprobs,
+                    sampling,
+                )
                 if finished:
                     finished(i, done[i])
             if progress:
@@ -54,28 +85,43 @@ class LocalEngine:
 
     def render(self, conversation: Conversation, prefix: str = "") -> list[int]:
         """Prompt ids up to where the assistant goes on."""
-        return self.tokenizer.encode(render(self.tokenizer, conversation, prefix), add_special_tokens=False)
+        return self.tokenizer.encode(
+            render(self.tokenizer, conversation, prefix), add_special_tokens=False
+        )
 
-    def _completion(self, begun: str, prompt_tokens: int, ids: list[int], logprobs: list[float], sampling: Sampling) -> Completion:
+    def _completion(
+        self,
+        begun: str,
+        prompt_tokens: int,
+        ids: list[int],
+        logprobs: list[float],
+        sampling: Sampling,
+    ) -> Completion:
         stopped = bool(ids) and ids[-1] in self.ends.tolist()
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         for stop in sampling.stop:
             text, found, _ = text.partition(stop)
             stopped = stopped or bool(found)
         return Completion(
-            text=(begun + text).strip(), prompt_tokens=prompt_tokens, completion_tokens=len(ids),
+            text=(begun + text).strip(),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(ids),
             finish_reason="stop" if stopped or len(ids) < sampling.max_new_tokens else "length",
             mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
-        )  # fmt: skip
+        )
 
     @torch.inference_mode()
     def _decode(
         self, prompts: list[list[int]], sampling: Sampling, generator: torch.Generator
-    ) -> list[tuple[list[int], list[float]]]:  # fmt: skip
-        """New ids of each prompt, its end token included, and their log-probabilities; left-padded, finished rows leave the cache."""
+    ) -> list[tuple[list[int], list[float]]]:
+        """New ids of each prompt, its end token included, and their log-probabilities; left-padded,
+        finished rows leave the cache.
+        """
         device, longest = self.model.device, max(map(len, prompts))
         ids_BT = torch.full((len(prompts), longest), self.tokenizer.pad_token_id, device=device)
-        mask_BT = torch.zeros(len(prompts), longest + sampling.max_new_tokens, dtype=torch.long, device=device)
+        mask_BT = torch.zeros(
+            len(prompts), longest + sampling.max_new_tokens, dtype=torch.long, device=device
+        )
         for row, ids in enumerate(prompts):
             ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
             mask_BT[row, longest - len(ids) :] = 1
@@ -85,13 +131,23 @@ class LocalEngine:
         cache = DynamicCache(config=self.model.config)
         position_BT = (mask_BT[:, :longest].cumsum(1) - 1).clamp(min=0)
         for step in range(sampling.max_new_tokens):
-            logits_BV = self.model(
-                input_ids=ids_BT, attention_mask=mask_BT[:, : longest + step], position_ids=position_BT,
-                past_key_values=cache, use_cache=True, logits_to_keep=1,
-            ).logits[:, -1].float()  # fmt: skip
+            logits_BV = (
+                self.model(
+                    input_ids=ids_BT,
+                    attention_mask=mask_BT[:, : longest + step],
+                    position_ids=position_BT,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                .logits[:, -1]
+                .float()
+            )
             next_B = choose(logits_BV, sampling, generator)
             logprob_B = logits_BV.gather(1, next_B[:, None])[:, 0] - logits_BV.logsumexp(-1)
-            for row, token, logprob in zip(live.tolist(), next_B.tolist(), logprob_B.tolist(), strict=True):
+            for row, token, logprob in zip(
+                live.tolist(), next_B.tolist(), logprob_B.tolist(), strict=True
+            ):
                 written[row].append(token)
                 logprobs[row].append(logprob)
             going_B = ~torch.isin(next_B, self.ends)
@@ -101,7 +157,12 @@ class LocalEngine:
             if going_B.float().mean() < COMPACT_BELOW and hasattr(cache, "batch_select_indices"):
                 keep = going_B.nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
-                live, next_B, position_BT, mask_BT = live[keep.cpu()], next_B[keep], position_BT[keep], mask_BT[keep]
+                live, next_B, position_BT, mask_BT = (
+                    live[keep.cpu()],
+                    next_B[keep],
+                    position_BT[keep],
+                    mask_BT[keep],
+                )
             ids_BT = next_B[:, None]
         ended = [self._until_end(ids) for ids in written]
         return [(ids, found[: len(ids)]) for ids, found in zip(ended, logprobs, strict=True)]
@@ -116,8 +177,12 @@ class LocalEngine:
         """As Engine.score, a row at a time: the logits of one row are all that is held."""
         found = []
         for row in rows:
-            logits_TV = self.model(input_ids=torch.tensor([list(row)], device=self.model.device), use_cache=False).logits[0, :-1]
-            logprobs_TK, ids_TK = torch.log_softmax(logits_TV.float(), -1).topk(min(top_k, logits_TV.shape[-1]), -1)
+            logits_TV = self.model(
+                input_ids=torch.tensor([list(row)], device=self.model.device), use_cache=False
+            ).logits[0, :-1]
+            logprobs_TK, ids_TK = torch.log_softmax(logits_TV.float(), -1).topk(
+                min(top_k, logits_TV.shape[-1]), -1
+            )
             found.append(TopLogprobs(ids_TK.cpu(), logprobs_TK.cpu()))
         return found
 
@@ -125,33 +190,53 @@ class LocalEngine:
         """Nothing: the model goes with its last user."""
 
     @torch.inference_mode()
-    def choose_among(self, prompts: Sequence[list[int]], choices: Sequence[Sequence[str]]) -> list[int]:
-        """Index of the likeliest continuation of each prompt, by total log-probability of its tokens.
+    def choose_among(
+        self, prompts: Sequence[list[int]], choices: Sequence[Sequence[str]]
+    ) -> list[int]:
+        """Index of the likeliest continuation of each prompt, by total log-probability of its
+        tokens.
 
-        The choices of a prompt share their beginnings, so only the inner nodes of their token tree are computed:
-        one row where every choice is one token.
+        The choices of a prompt share their beginnings, so only the inner nodes of their token tree
+        are computed: one row where every choice is one token.
 
         Args:
             prompts: ids.
             choices: texts for each prompt, as they continue it (with their leading space).
         """
-        tails = [[self.tokenizer.encode(c, add_special_tokens=False) for c in options] for options in choices]
-        nodes = [(p, head) for p, options in enumerate(tails) for head in sorted({tuple(t[:i]) for t in options for i in range(len(t))})]
+        tails = [
+            [self.tokenizer.encode(c, add_special_tokens=False) for c in options]
+            for options in choices
+        ]
+        nodes = [
+            (p, head)
+            for p, options in enumerate(tails)
+            for head in sorted({tuple(t[:i]) for t in options for i in range(len(t))})
+        ]
         logprobs = self._next_logprobs(
             [prompts[p] + list(head) for p, head in nodes],
-            [sorted({t[len(h)] for t in tails[p] if tuple(t[: len(h)]) == h and len(t) > len(h)}) for p, h in nodes],
+            [
+                sorted({t[len(h)] for t in tails[p] if tuple(t[: len(h)]) == h and len(t) > len(h)})
+                for p, h in nodes
+            ],
         )
         table = dict(zip(nodes, logprobs, strict=True))
-        totals = [[sum(table[p, tuple(t[:i])][t[i]] for i in range(len(t))) for t in options] for p, options in enumerate(tails)]
+        totals = [
+            [sum(table[p, tuple(t[:i])][t[i]] for i in range(len(t))) for t in options]
+            for p, options in enumerate(tails)
+        ]
         return [max(range(len(row)), key=lambda i: (row[i], -i)) for row in totals]
 
-    def _next_logprobs(self, rows: list[list[int]], wanted: list[list[int]]) -> list[dict[int, float]]:
+    def _next_logprobs(
+        self, rows: list[list[int]], wanted: list[list[int]]
+    ) -> list[dict[int, float]]:
         """Log-probability (nats) of each wanted next token after each row."""
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         found: list[dict[int, float]] = [{} for _ in rows]
         for start in range(0, len(order), self.batch):
             members = order[start : start + self.batch]
-            logprobs_BV = torch.log_softmax(self._last_logits([rows[i] for i in members]).float(), -1)
+            logprobs_BV = torch.log_softmax(
+                self._last_logits([rows[i] for i in members]).float(), -1
+            )
             for line, i in zip(logprobs_BV, members, strict=True):
                 found[i] = dict(zip(wanted[i], line[wanted[i]].tolist(), strict=True))
         return found
@@ -164,21 +249,30 @@ class LocalEngine:
             ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
             mask_BT[row, longest - len(ids) :] = 1
         position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-        return self.model(input_ids=ids_BT, attention_mask=mask_BT, position_ids=position_BT, use_cache=False, logits_to_keep=1).logits[
-            :, -1
-        ]
+        return self.model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=position_BT,
+            use_cache=False,
+            logits_to_keep=1,
+        ).logits[:, -1]
 
 
 def choose(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """The next token of each row: the likeliest, or a draw from the nucleus of probability top_p."""
+    """The next token of each row: the likeliest, or a draw from the nucleus of probability
+    top_p.
+    """
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
     probs_BV = torch.softmax(logits_BV / sampling.temperature, -1)
     if sampling.top_p < 1:
         sorted_BV, order_BV = probs_BV.sort(-1, descending=True)
         outside_BV = sorted_BV.cumsum(-1) - sorted_BV >= sampling.top_p
-        probs_BV = torch.zeros_like(probs_BV).scatter(1, order_BV, sorted_BV.masked_fill(outside_BV, 0.0))
-    # by the inverse of the cumulative sum: torch.multinomial takes a quarter of the decoding time on a CPU
+        probs_BV = torch.zeros_like(probs_BV).scatter(
+            1, order_BV, sorted_BV.masked_fill(outside_BV, 0.0)
+        )
+    # by the inverse of the cumulative sum: torch.multinomial takes a quarter of the decoding time
+    # on a CPU
     drawn_B1 = torch.rand(len(probs_BV), 1, generator=generator, device=probs_BV.device)
     total_BV = probs_BV.cumsum(-1)
     return (total_BV <= drawn_B1 * total_BV[:, -1:]).sum(-1).clamp(max=probs_BV.shape[-1] - 1)

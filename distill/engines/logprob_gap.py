@@ -1,6 +1,8 @@
-"""Where a teacher is far surer of a word than a model that knows no facts: a sign of recall, beside others.
+"""Where a teacher is far surer of a word than a model that knows no facts: a sign of recall, beside
+others.
 
-Letters: B sequences, T tokens, V vocabulary. Source: excess loss against a reference, arXiv 2404.07965, turned round.
+Letters: B sequences, T tokens, V vocabulary. Source: excess loss against a reference, arXiv
+2404.07965, turned round.
 """
 
 from collections.abc import Sequence
@@ -15,19 +17,29 @@ Row = tuple[list[int], int]  # ids of a conversation, number of those before the
 
 
 def largest_gaps(
-    teacher: PreTrainedModel, reference: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, traces: Sequence[Trace], batch: int
+    teacher: PreTrainedModel,
+    reference: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    traces: Sequence[Trace],
+    batch: int,
 ) -> list[float | None]:
-    """Of each trace the largest gap in log-probability of a token of its last message, teacher minus reference, nats.
+    """Of each trace the largest gap in log-probability of a token of its last message, teacher
+    minus reference, nats.
 
-    Rare steps of thought are surprising too, so a threshold alone finds more than facts. None for a conversation without a question.
+    Rare steps of thought are surprising too, so a threshold alone finds more than facts. None for a
+    conversation without a question.
     """
     rows = [_row(trace, tokenizer) for trace in traces]
-    order = sorted((n for n, row in enumerate(rows) if row is not None), key=lambda n: len(rows[n][0]))
+    order = sorted(
+        (n for n, row in enumerate(rows) if row is not None), key=lambda n: len(rows[n][0])
+    )
     gaps: list[float | None] = [None] * len(rows)
     for start in range(0, len(order), batch):
         members = order[start : start + batch]
         chosen = [rows[n] for n in members]
-        ours, theirs = (_logprobs(model, chosen, tokenizer.pad_token_id) for model in (teacher, reference))
+        ours, theirs = (
+            _logprobs(model, chosen, tokenizer.pad_token_id) for model in (teacher, reference)
+        )
         for n, mine, other in zip(members, ours, theirs, strict=True):
             gaps[n] = float((mine - other).max()) if len(mine) else None
     return gaps
@@ -51,6 +63,10 @@ def _logprobs(model: PreTrainedModel, rows: Sequence[Row], pad: int) -> list[tor
     for row, (ids, _) in enumerate(rows):
         ids_BT[row, : len(ids)] = torch.tensor(ids, device=model.device)
         mask_BT[row, : len(ids)] = 1
-    logits_BTV = model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
+    logits_BTV = (
+        model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
+    )
     logprob_BT = logits_BTV.gather(2, ids_BT[:, 1:, None])[..., 0] - logits_BTV.logsumexp(-1)
-    return [logprob_BT[row, begin - 1 : len(ids) - 1].cpu() for row, (ids, begin) in enumerate(rows)]
+    return [
+        logprob_BT[row, begin - 1 : len(ids) - 1].cpu() for row, (ids, begin) in enumerate(rows)
+    ]

@@ -1,4 +1,5 @@
-"""How a model is spoken with, whatever runs it: conversations in, completions out, and log-probabilities of given tokens.
+"""How a model is spoken with, whatever runs it: conversations in, completions out, and
+log-probabilities of given tokens.
 
 Letters: T tokens, K kept tokens of the vocabulary.
 """
@@ -32,9 +33,12 @@ class Completion:
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: str  # stop; length: cut off; refused: the server would not take the prompt (text says why)
-    said: Sequence[dict[str, str]] = ()  # messages before the text, where it called tools: calls and results in turn
-    mean_logprob: float | None = None  # of the tokens written, nats, under the model without temperature; None: not known
+    # stop; length: cut off; refused: the server would not take the prompt (text says why)
+    finish_reason: str
+    # messages before the text, where it called tools: calls and results in turn
+    said: Sequence[dict[str, str]] = ()
+    # of the tokens written, nats, under the model without temperature; None: not known
+    mean_logprob: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,24 @@ class Engine(Protocol):
     """A model that completes and scores."""
 
     def complete(
-        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
-    ) -> list[Completion]:  # fmt: skip
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        *,
+        prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+        tools: str | None = None,
+    ) -> list[Completion]:
         """One completion a conversation, in the order given.
 
         Args:
             conversations: messages with role and content, ending with the user's.
             sampling: shared by all.
             prefixes: assistant text that is begun for the model, one a conversation.
-            seeds: one a conversation, for engines that draw each on its own; the others, and without it all, go by sampling.seed.
+            seeds: one a conversation, for engines that draw each on its own; the others, and
+                without it all, go by sampling.seed.
             progress: called with (conversations, new tokens) as they come in.
             finished: called with (index, completion) as soon as each is there, from any thread.
             tools: JSON schemas of tools that all conversations offer; calls are part of the text.
@@ -75,19 +86,39 @@ class Engine(Protocol):
         ...
 
 
-def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, prefix: str = "", tools: str | None = None) -> str:
-    """The text of a prompt up to where the assistant goes on; tools: JSON schemas of those that are offered."""
+def render(
+    tokenizer: PreTrainedTokenizerBase,
+    conversation: Conversation,
+    prefix: str = "",
+    tools: str | None = None,
+) -> str:
+    """The text of a prompt up to where the assistant goes on; tools: JSON schemas of those that are
+    offered.
+    """
     return written(tokenizer, conversation, tools, add_generation_prompt=True) + prefix
 
 
-def written(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, tools: str | None, **how: bool) -> str:
-    """A conversation as the chat template writes it; its calls, JSON in our records, become what templates expect."""
-    said = [m | {"tool_calls": json.loads(m["tool_calls"])} if isinstance(m.get("tool_calls"), str) else m for m in conversation]
-    return tokenizer.apply_chat_template(said, tools=json.loads(tools) if tools else None, tokenize=False, **how)
+def written(
+    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, tools: str | None, **how: bool
+) -> str:
+    """A conversation as the chat template writes it; its calls, JSON in our records, become what
+    templates expect.
+    """
+    said = [
+        m | {"tool_calls": json.loads(m["tool_calls"])}
+        if isinstance(m.get("tool_calls"), str)
+        else m
+        for m in conversation
+    ]
+    return tokenizer.apply_chat_template(
+        said, tools=json.loads(tools) if tools else None, tokenize=False, **how
+    )
 
 
 def opened_thought(rendered: str) -> str:
-    """What a chat template has begun of the assistant's text: some open the thought themselves, and models do not repeat it."""
+    """What a chat template has begun of the assistant's text: some open the thought themselves, and
+    models do not repeat it.
+    """
     return "<think>\n" if rendered.rstrip().endswith("<think>") else ""
 
 

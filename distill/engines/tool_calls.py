@@ -1,4 +1,6 @@
-"""Calls in what a model wrote: <tool_call>{"name": ..., "arguments": {...}}</tool_call>, as Hermes and Qwen write them."""
+"""Calls in what a model wrote: <tool_call>{"name": ..., "arguments": {...}}</tool_call>, as Hermes
+and Qwen write them.
+"""
 
 import json
 import re
@@ -25,7 +27,11 @@ class Call:
 def parse(text: str) -> tuple[str, list[Call]]:
     """What stands before the first call, and the calls."""
     before, mark, _ = text.partition(OPEN)
-    return (before.strip(), [_read(found.strip()) for found in _CALL.findall(text)]) if mark else (text, [])
+    return (
+        (before.strip(), [_read(found.strip()) for found in _CALL.findall(text)])
+        if mark
+        else (text, [])
+    )
 
 
 def _read(text: str) -> Call:
@@ -45,7 +51,11 @@ def _read(text: str) -> Call:
 
 def call_text(call: dict[str, Any]) -> str:
     """The text of a call that a server gives apart."""
-    arguments = call["arguments"] if isinstance(call["arguments"], str) else json.dumps(call["arguments"], ensure_ascii=False)
+    arguments = (
+        call["arguments"]
+        if isinstance(call["arguments"], str)
+        else json.dumps(call["arguments"], ensure_ascii=False)
+    )
     return f'{OPEN}{{"name": {json.dumps(call["name"])}, "arguments": {arguments or "{}"}}}{CLOSE}'
 
 
@@ -58,7 +68,11 @@ def numbered(conversation: Conversation) -> list[dict[str, Any]]:
         if calls := calls_of(message):
             open_ = [f"call_{number}_{place}" for place in range(len(calls))]
             one["tool_calls"] = [
-                {"id": name, "type": "function", "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])}}
+                {
+                    "id": name,
+                    "type": "function",
+                    "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])},
+                }
                 for name, call in zip(open_, calls, strict=True)
             ]
         if message["role"] == "tool" and open_:
@@ -68,6 +82,11 @@ def numbered(conversation: Conversation) -> list[dict[str, Any]]:
 
 
 def as_message(before: str, calls: Sequence[Call]) -> dict[str, str]:
-    """The assistant's message with these calls, as records hold it; one that cannot be read is kept by its name alone."""
-    written = [{"type": "function", "function": {"name": call.name, "arguments": call.arguments or {}}} for call in calls]
+    """The assistant's message with these calls, as records hold it; one that cannot be read is kept
+    by its name alone.
+    """
+    written = [
+        {"type": "function", "function": {"name": call.name, "arguments": call.arguments or {}}}
+        for call in calls
+    ]
     return {"role": "assistant", "content": before, "tool_calls": json.dumps(written)}

@@ -1,7 +1,8 @@
-"""Conversations with tools: a model goes on, what it calls is run, the result goes back, until it answers or may call no more.
+"""Conversations with tools: a model goes on, what it calls is run, the result goes back, until it
+answers or may call no more.
 
-Many conversations go along together, each at its own turn; they come from a stream and leave as they end, so that ten thousand
-take no more memory than those that are at work.
+Many conversations go along together, each at its own turn; they come from a stream and leave as
+they end, so that ten thousand take no more memory than those that are at work.
 """
 
 from collections import Counter
@@ -44,20 +45,37 @@ class Talk:
     prompt_tokens: int = 0  # of the last turn
     mean_logprob: float | None = None  # of the last turn
     calls: Counter[str] = field(default_factory=Counter)  # run, by tool
-    events: Counter[str] = field(default_factory=Counter)  # what went otherwise than well: see EVENTS
+    # what went otherwise than well: see EVENTS
+    events: Counter[str] = field(default_factory=Counter)
     told: bool = False  # that no more calls are run
 
 
 EVENTS = (
-    "malformed", "unknown tool", "bad arguments", "empty", "failed", "stopped", "result cut", "call beyond the limit",
-    "ended by the limit of calls", "ended by the limit of tokens", "ended by the context",
-)  # fmt: skip
+    "malformed",
+    "unknown tool",
+    "bad arguments",
+    "empty",
+    "failed",
+    "stopped",
+    "result cut",
+    "call beyond the limit",
+    "ended by the limit of calls",
+    "ended by the limit of tokens",
+    "ended by the context",
+)
 
 
 def converse(
-    engine: Engine, conversations: Iterable[Conversation], toolbox: Toolbox, sampling: Sampling, limits: Limits, *, at_once: int,
-    progress: Callable[[int, int], None] = lambda *_: None, shown: Callable[[Talk, Call, str], None] = lambda *_: None,
-) -> Iterator[Talk]:  # fmt: skip
+    engine: Engine,
+    conversations: Iterable[Conversation],
+    toolbox: Toolbox,
+    sampling: Sampling,
+    limits: Limits,
+    *,
+    at_once: int,
+    progress: Callable[[int, int], None] = lambda *_: None,
+    shown: Callable[[Talk, Call, str], None] = lambda *_: None,
+) -> Iterator[Talk]:
     """Conversations as they end, not in the order given; each has its number.
 
     Args:
@@ -71,10 +89,15 @@ def converse(
     """
     waiting, at_work = enumerate(conversations), []
     while True:
-        at_work += [Talk(number, list(asked)) for number, asked in islice(waiting, at_once - len(at_work))]
+        at_work += [
+            Talk(number, list(asked)) for number, asked in islice(waiting, at_once - len(at_work))
+        ]
         if not at_work:
             return
-        turn = replace(sampling, seed=sampling.seed + sum(len(talk.messages) for talk in at_work) + at_work[0].number)
+        turn = replace(
+            sampling,
+            seed=sampling.seed + sum(len(talk.messages) for talk in at_work) + at_work[0].number,
+        )
         written = engine.complete([talk.messages for talk in at_work], turn, tools=toolbox.schemas)
         going = []
         for talk, completion in zip(at_work, written, strict=True):
@@ -83,21 +106,36 @@ def converse(
                 going.append(talk)
             else:
                 yield talk
-        progress(len(at_work) - len(going), sum(completion.completion_tokens for completion in written))
+        progress(
+            len(at_work) - len(going), sum(completion.completion_tokens for completion in written)
+        )
         at_work = going
 
 
 def _note(talk: Talk, completion: Completion) -> None:
-    talk.text, talk.finish_reason, talk.mean_logprob = completion.text, completion.finish_reason, completion.mean_logprob
+    talk.text, talk.finish_reason, talk.mean_logprob = (
+        completion.text,
+        completion.finish_reason,
+        completion.mean_logprob,
+    )
     talk.completion_tokens += completion.completion_tokens
     talk.prompt_tokens = completion.prompt_tokens
 
 
 def _goes_on(
-    talk: Talk, completion: Completion, toolbox: Toolbox, limits: Limits, turn_tokens: int, shown: Callable[[Talk, Call, str], None]
-) -> bool:  # fmt: skip
+    talk: Talk,
+    completion: Completion,
+    toolbox: Toolbox,
+    limits: Limits,
+    turn_tokens: int,
+    shown: Callable[[Talk, Call, str], None],
+) -> bool:
     """Runs what was called; whether the model has another turn."""
-    before, calls = parse(completion.text) if toolbox.names and completion.finish_reason != "refused" else (completion.text, [])
+    before, calls = (
+        parse(completion.text)
+        if toolbox.names and completion.finish_reason != "refused"
+        else (completion.text, [])
+    )
     if not calls:
         talk.messages.append({"role": "assistant", "content": completion.text})
         return False
@@ -110,8 +148,12 @@ def _goes_on(
         shown(talk, call, result)
     if talk.completion_tokens + turn_tokens > limits.max_tokens:
         return _end(talk, None, "ended by the limit of tokens")
-    new = sum(len(message["content"].encode()) for message in talk.messages[-len(calls) :])  # a byte is a token at the most
-    if completion.prompt_tokens + completion.completion_tokens + new + turn_tokens > limits.context_tokens:
+    # a byte is a token at the most
+    new = sum(len(message["content"].encode()) for message in talk.messages[-len(calls) :])
+    if (
+        completion.prompt_tokens + completion.completion_tokens + new + turn_tokens
+        > limits.context_tokens
+    ):
         return _end(talk, None, "ended by the context")
     return True
 
@@ -143,7 +185,8 @@ def _answer(talk: Talk, call: Call, toolbox: Toolbox, limits: Limits) -> str:
 
 
 class Conversing:
-    """An engine whose completions are whole conversations with tools: it stands in for the engine that it drives.
+    """An engine whose completions are whole conversations with tools: it stands in for the engine
+    that it drives.
 
     Args:
         at_once: conversations at work.
@@ -154,22 +197,47 @@ class Conversing:
         self.engine, self.toolbox, self.limits, self.at_once = engine, toolbox, limits, at_once
 
     def complete(
-        self, conversations: Sequence[Conversation], sampling: Sampling, *, prefixes: Sequence[str] | None = None,
-        seeds: Sequence[int] | None = None, progress: Callable[[int, int], None] | None = None,
-        finished: Callable[[int, Completion], None] | None = None, tools: str | None = None,
-    ) -> list[Completion]:  # fmt: skip
-        """As Engine.complete, with the tools of the box; an answer that is begun for the model cannot call."""
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        *,
+        prefixes: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        finished: Callable[[int, Completion], None] | None = None,
+        tools: str | None = None,
+    ) -> list[Completion]:
+        """As Engine.complete, with the tools of the box; an answer that is begun for the model
+        cannot call.
+        """
         if any(prefixes or ()):
-            return self.engine.complete(conversations, sampling, prefixes=prefixes, seeds=seeds, progress=progress, finished=finished)
+            return self.engine.complete(
+                conversations,
+                sampling,
+                prefixes=prefixes,
+                seeds=seeds,
+                progress=progress,
+                finished=finished,
+            )
         done: list[Completion | None] = [None] * len(conversations)
         how = {"at_once": self.at_once, "progress": progress or (lambda *_: None)}
-        for talk in converse(self.engine, conversations, self.toolbox, sampling, self.limits, **how):
+        for talk in converse(
+            self.engine, conversations, self.toolbox, sampling, self.limits, **how
+        ):
             more = talk.messages[len(conversations[talk.number]) :]
-            said = more[:-1] if more and more[-1]["role"] == "assistant" and not calls_of(more[-1]) else more
+            said = (
+                more[:-1]
+                if more and more[-1]["role"] == "assistant" and not calls_of(more[-1])
+                else more
+            )
             done[talk.number] = Completion(
-                text=talk.text, prompt_tokens=talk.prompt_tokens, completion_tokens=talk.completion_tokens,
-                finish_reason=talk.finish_reason, said=tuple(said), mean_logprob=talk.mean_logprob,
-            )  # fmt: skip
+                text=talk.text,
+                prompt_tokens=talk.prompt_tokens,
+                completion_tokens=talk.completion_tokens,
+                finish_reason=talk.finish_reason,
+                said=tuple(said),
+                mean_logprob=talk.mean_logprob,
+            )
             if finished:
                 finished(talk.number, done[talk.number])
         return done  # type: ignore[return-value]

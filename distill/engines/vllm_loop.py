@@ -1,6 +1,7 @@
 """vLLM's engine in an event loop in a thread of its own: started, asked, ended.
 
-vLLM is imported only where an engine is opened: it is an environment of its own (docs/decisions/0012-vllm.md).
+vLLM is imported only where an engine is opened: it is an environment of its own
+(docs/decisions/0012-vllm.md).
 """
 
 import asyncio
@@ -29,12 +30,14 @@ class Refused(Exception):
 class Vllm:
     """What both engines share: vLLM's own engine, which lives in an event loop in a thread.
 
-    It is the engine that a vLLM server runs (tensor, expert, data and pipeline parallel by `server.options`), without the server: requests
-    are under way together and come back as each is done.
+    It is the engine that a vLLM server runs (tensor, expert, data and pipeline parallel by
+    `server.options`), without the server: requests are under way together and come back as each is
+    done.
 
     Args:
         source: a model folder, or a hub id.
-        model: dtype, revision, trust_remote_code and server.options, which mean the same as to a server.
+        model: dtype, revision, trust_remote_code and server.options, which mean the same as to a
+            server.
         extra: keyword arguments of vLLM's AsyncEngineArgs that no option says.
         say: a line for people while the engine starts.
 
@@ -43,24 +46,36 @@ class Vllm:
     """
 
     def __init__(
-        self, source: Path | str, model: Model, *, max_logprobs: int = 20, extra: dict[str, Any] | None = None,
+        self,
+        source: Path | str,
+        model: Model,
+        *,
+        max_logprobs: int = 20,
+        extra: dict[str, Any] | None = None,
         say: Callable[[str], None] = print,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._loop, self._names, self._engine = asyncio.new_event_loop(), count(), None
         self._end: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()
         try:
-            words = flag_words(server_flags(source, model, max_logprobs=max_logprobs) | model.server.options)
+            words = flag_words(
+                server_flags(source, model, max_logprobs=max_logprobs) | model.server.options
+            )
             with _alone(), guarded() as self._end:
-                self._engine = _patiently(self._submit(_open(words, extra or {})), lambda line: say(f"vLLM of {source}: {line}"))
+                self._engine = _patiently(
+                    self._submit(_open(words, extra or {})),
+                    lambda line: say(f"vLLM of {source}: {line}"),
+                )
         except BaseException:
             self.close()
             raise
         config = self._engine.vllm_config
         self.longest = int(config.model_config.max_model_len)
         # twice what runs at once: whatever ends finds its successor waiting
-        self._under_way = 2 * config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
+        self._under_way = (
+            2 * config.scheduler_config.max_num_seqs * config.parallel_config.data_parallel_size
+        )
 
     def close(self) -> None:
         """Ends the engine's processes; a call that waits for one raises ModelError."""
@@ -77,7 +92,9 @@ class Vllm:
         self._loop.close()
 
     async def _all(self, total: int, one: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-        """one(0), one(1) ..., as many under way as keep the engine busy; the first fault ends all."""
+        """one(0), one(1) ..., as many under way as keep the engine busy; the first fault ends
+        all.
+        """
         waiting = iter(range(total))
 
         async def work() -> None:
@@ -131,18 +148,23 @@ async def _open(words: list[str], extra: dict[str, Any]) -> Any:
     Raises:
         ModelError: see Vllm.
     """
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")  # otherwise it talks through every progress bar
+    # otherwise it talks through every progress bar
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.utils.argparse_utils import FlexibleArgumentParser
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as fault:
-        raise ModelError(f"engine vllm wants vLLM in this environment ({fault}); install it, or have it served: engine endpoint") from fault
+        raise ModelError(
+            f"engine vllm wants vLLM in this environment ({fault}); install it, or have it served: engine endpoint"
+        ) from fault
 
     class Parser(FlexibleArgumentParser):
         def error(self, message: str) -> None:
-            raise ModelError(f"server.options of engine vllm: {message}; see `vllm serve --help` of your version")
+            raise ModelError(
+                f"server.options of engine vllm: {message}; see `vllm serve --help` of your version"
+            )
 
     given = AsyncEngineArgs.from_cli_args(AsyncEngineArgs.add_cli_args(Parser()).parse_args(words))
     given.disable_log_stats = True
@@ -152,9 +174,14 @@ async def _open(words: list[str], extra: dict[str, Any]) -> Any:
         return AsyncLLM.from_engine_args(given)
     except (ValueError, RuntimeError, OSError, NotImplementedError) as fault:
         lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-        said = next((line for line in lines if line.startswith("Value error, ")), lines[0] if lines else type(fault).__name__)
+        said = next(
+            (line for line in lines if line.startswith("Value error, ")),
+            lines[0] if lines else type(fault).__name__,
+        )
         said = re.sub(r" \[type=.*", "", said)  # pydantic repeats the whole input there
-        raise ModelError(f"vLLM does not start with {given.model}: {said}; mend server.options or the model") from fault
+        raise ModelError(
+            f"vLLM does not start with {given.model}: {said}; mend server.options or the model"
+        ) from fault
 
 
 async def _cancel_others() -> None:
@@ -181,8 +208,14 @@ def _patiently(task: "Future[Any]", say: Callable[[str], None]) -> Any:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Without what a launcher has told this process: vLLM starts processes of its own and would take itself for a rank."""
-    held = {name: os.environ.pop(name) for name in list(os.environ) if LAUNCHER_VARIABLES.fullmatch(name)}
+    """Without what a launcher has told this process: vLLM starts processes of its own and would
+    take itself for a rank.
+    """
+    held = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if LAUNCHER_VARIABLES.fullmatch(name)
+    }
     try:
         yield
     finally:

@@ -15,7 +15,8 @@ from distill.problems.draw import Problem
 from distill.problems.self_review import Review, unsound_spans
 from recipes.schema import Generate
 
-Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]  # texts -> (verdict, parsed answer)
+# texts -> (verdict, parsed answer)
+Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]
 JUDGED_AT_ONCE = 64
 
 
@@ -38,40 +39,70 @@ class Attempt:
         return self.completion is not None and self.completion.finish_reason == "stop"
 
     def how(self, config: Generate) -> str:
-        plain = {"temperature": config.temperature, "top_p": config.top_p, "max_new_tokens": config.max_new_tokens}
+        plain = {
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "max_new_tokens": config.max_new_tokens,
+        }
         return json.dumps(plain | self.notes)
 
     def id(self, config: Generate, *, seed: int, teacher: str) -> str:
-        return trace_id(self.problem.id, self.sample, teacher, self.problem.prompt, self.how(config), seed)
+        return trace_id(
+            self.problem.id, self.sample, teacher, self.problem.prompt, self.how(config), seed
+        )
 
     def trace(self, config: Generate, *, seed: int, teacher: str, engine: str) -> Trace:
-        """The record, with the plain prompt: styles and personas are scaffolding that nobody is to learn."""
+        """The record, with the plain prompt: styles and personas are scaffolding that nobody is to
+        learn.
+        """
         problem, written = self.problem, self.completion
         text = "" if written.finish_reason == "refused" else written.text
         before = [*conversation(problem.prompt, config.system), *written.said]
         return Trace(
-            id=self.id(config, seed=seed, teacher=teacher), problem_id=problem.id, source=problem.source, seed=problem.seed,
+            id=self.id(config, seed=seed, teacher=teacher),
+            problem_id=problem.id,
+            source=problem.source,
+            seed=problem.seed,
             messages=[*before, {"role": "assistant", "content": text}],
-            tools=offered(*config.tools) if config.tools else None, gold=problem.gold, answer=self.answer, verdict=self.verdict,
-            spans=self._spans(text, len(before), config), prompt_tokens=written.prompt_tokens, completion_tokens=written.completion_tokens,
-            finish_reason=written.finish_reason, teacher=teacher, engine=engine, sampling=self.how(config),
-        )  # fmt: skip
+            tools=offered(*config.tools) if config.tools else None,
+            gold=problem.gold,
+            answer=self.answer,
+            verdict=self.verdict,
+            spans=self._spans(text, len(before), config),
+            prompt_tokens=written.prompt_tokens,
+            completion_tokens=written.completion_tokens,
+            finish_reason=written.finish_reason,
+            teacher=teacher,
+            engine=engine,
+            sampling=self.how(config),
+        )
 
     def _spans(self, text: str, message: int, config: Generate) -> list[Span]:
-        return unsound_spans(text, self.review, message, config.review.unsound_weight) if self.review else []
+        return (
+            unsound_spans(text, self.review, message, config.review.unsound_weight)
+            if self.review
+            else []
+        )
 
 
 class Verdicts:
     """Judges finished attempts in a thread of its own, while others are still being written.
 
-    What was cut off or refused stays unknown, degenerate text is wrong before anybody looks at its answer.
+    What was cut off or refused stays unknown, degenerate text is wrong before anybody looks at its
+    answer.
 
     Args:
         judging: of one thread.
         seen: called there with each attempt, once its verdict stands.
     """
 
-    def __init__(self, judge: Judge, judging: ThreadPoolExecutor, attempts: Sequence[Attempt], seen: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        judging: ThreadPoolExecutor,
+        attempts: Sequence[Attempt],
+        seen: Callable[[Attempt], None],
+    ) -> None:
         self.judge, self.judging, self.attempts, self.seen = judge, judging, attempts, seen
         self._waiting: list[Attempt] = []
         self._jobs: list[Future[None]] = []

@@ -17,8 +17,9 @@ SYNC_SECONDS = 0.5
 class Journal:
     """Completions by key, appended to a file as JSON lines.
 
-    A line survives a kill of the process as soon as add() returns, and a power cut half a second later. Only where lines begin is held
-    in memory. A line that a crash cut off is cut away when the file is opened again.
+    A line survives a kill of the process as soon as add() returns, and a power cut half a second
+    later. Only where lines begin is held in memory. A line that a crash cut off is cut away when
+    the file is opened again.
 
     Args:
         path: made if it is not there.
@@ -36,7 +37,9 @@ class Journal:
             self._file = path.open("a+b", buffering=0)
             self._end = self._read_places(self._file)
         except OSError as fault:
-            raise ShardError(f"{path}: {fault.strerror or fault}; mend the folder's rights or free space, then run again") from fault
+            raise ShardError(
+                f"{path}: {fault.strerror or fault}; mend the folder's rights or free space, then run again"
+            ) from fault
         self._syncing = threading.Thread(target=self._sync_often, daemon=True)
         self._syncing.start()
 
@@ -64,7 +67,9 @@ class Journal:
             try:
                 self._file.write(line)
             except OSError as fault:
-                raise ShardError(f"{self.path}: {fault.strerror or fault}; free space, then run again: answers so far are kept") from fault
+                raise ShardError(
+                    f"{self.path}: {fault.strerror or fault}; free space, then run again: answers so far are kept"
+                ) from fault
             self._places[key] = self._end
             self._end += len(line)
             self._unsynced = True
@@ -81,7 +86,9 @@ class Journal:
         self.close()
 
     def _read_places(self, file: BinaryIO) -> int:
-        """Notes where each key's line begins; gives the end of the last whole line, behind which the file is cut."""
+        """Notes where each key's line begins; gives the end of the last whole line, behind which
+        the file is cut.
+        """
         file.seek(0)
         place = 0
         for line in _whole_lines(file):
@@ -89,7 +96,9 @@ class Journal:
                 self._places.setdefault(json.loads(line)["key"], place)
             except (ValueError, KeyError, TypeError) as fault:
                 number = sum(1 for at in self._places.values() if at < place) + 1
-                raise ShardError(f"{self.path}:{number}: no line of a journal; delete the file to ask again for what it held") from fault
+                raise ShardError(
+                    f"{self.path}:{number}: no line of a journal; delete the file to ask again for what it held"
+                ) from fault
             place += len(line)
         file.truncate(place)
         return place

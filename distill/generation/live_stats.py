@@ -1,4 +1,6 @@
-"""What a teacher has written so far, in numbers and a few samples: for the progress bar, and for generate/report.json."""
+"""What a teacher has written so far, in numbers and a few samples: for the progress bar, and for
+generate/report.json.
+"""
 
 import hashlib
 import heapq
@@ -16,7 +18,9 @@ _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
 
 
 class Distinct:
-    """How many different things were added, in bounded memory: the smallest hashes of all (Bar-Yossef et al. 2002, k minimum values)."""
+    """How many different things were added, in bounded memory: the smallest hashes of all
+    (Bar-Yossef et al. 2002, k minimum values).
+    """
 
     def __init__(self) -> None:
         self._largest_first: list[int] = []
@@ -25,7 +29,11 @@ class Distinct:
 
     def add(self, thing: str) -> None:
         self.total += 1
-        self._keep(int.from_bytes(hashlib.blake2b(thing.encode(errors="surrogatepass"), digest_size=8).digest(), "big"))
+        self._keep(
+            int.from_bytes(
+                hashlib.blake2b(thing.encode(errors="surrogatepass"), digest_size=8).digest(), "big"
+            )
+        )
 
     def count(self) -> float:
         """Exact up to KEPT things, an estimate beyond."""
@@ -55,9 +63,22 @@ class Tally:
         self.samples: dict[str, list[Trace]] = defaultdict(list)
 
     def add(self, trace: Trace) -> None:
-        outcome = trace.verdict if trace.finish_reason == "stop" else "truncated" if trace.finish_reason == "length" else "refused"
+        outcome = (
+            trace.verdict
+            if trace.finish_reason == "stop"
+            else "truncated"
+            if trace.finish_reason == "length"
+            else "refused"
+        )
         counts = self.sources[trace.source]
-        counts.update({outcome: 1, "traces": 1, "prompt_tokens": trace.prompt_tokens, "completion_tokens": trace.completion_tokens})
+        counts.update(
+            {
+                outcome: 1,
+                "traces": 1,
+                "prompt_tokens": trace.prompt_tokens,
+                "completion_tokens": trace.completion_tokens,
+            }
+        )
         self.skeletons.add(skeleton(trace.prompt()))
         words = trace.messages[-1]["content"].split()[:GRAM_WORDS]
         for n, grams in self.grams.items():
@@ -70,7 +91,13 @@ class Tally:
         """For a progress bar: shares of outcomes, distinct bigrams, repeated question skeletons."""
         whole = self._whole()
         shares = [f"{name} {whole[name] / whole['traces']:.0%}" for name in OUTCOMES if whole[name]]
-        return ", ".join([*shares, f"distinct-2 {self.grams[2].fraction():.2f}", f"repeated questions {1 - self.skeletons.fraction():.0%}"])
+        return ", ".join(
+            [
+                *shares,
+                f"distinct-2 {self.grams[2].fraction():.2f}",
+                f"repeated questions {1 - self.skeletons.fraction():.0%}",
+            ]
+        )
 
     def report(self) -> dict[str, Any]:
         """Ready for JSON; fractions 0..1."""
@@ -87,7 +114,9 @@ class Tally:
         for outcome in OUTCOMES:
             for trace in self.samples.get(outcome, []):
                 head = f"## {outcome}: {trace.source} ({trace.completion_tokens} tokens, reference {trace.gold!r})\n"
-                parts.append(head + "\n".join(_quoted(m["role"], m["content"]) for m in trace.messages))
+                parts.append(
+                    head + "\n".join(_quoted(m["role"], m["content"]) for m in trace.messages)
+                )
         return "\n\n".join(parts) + "\n"
 
     def _whole(self) -> Counter[str]:

@@ -1,4 +1,6 @@
-"""What the generate stage leaves: shards of traces, a table of problems beside each, a report and samples to read."""
+"""What the generate stage leaves: shards of traces, a table of problems beside each, a report and
+samples to read.
+"""
 
 import json
 from collections.abc import Sequence
@@ -18,9 +20,10 @@ PROBLEMS = pa.schema(
     [
         *((name, pa.string()) for name in ("problem_id", "source", "prompt", "gold")),
         *((name, pa.int32()) for name in ("attempts", "correct", "wrong", "unknown", "truncated")),
-        ("solve_rate", pa.float32()), ("shortest_correct_tokens", pa.int32()),
+        ("solve_rate", pa.float32()),
+        ("shortest_correct_tokens", pa.int32()),
     ]
-)  # fmt: skip
+)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -31,19 +34,31 @@ def num_shards(generate: Generate) -> int:
     return -(-generate.count // generate.shard_problems)
 
 
-def summaries(problems: Sequence[Problem], tried: Sequence[Sequence[Attempt]]) -> list[dict[str, Any]]:
-    """A row a problem: how often it was tried and solved; the rate is null where nobody could judge."""
+def summaries(
+    problems: Sequence[Problem], tried: Sequence[Sequence[Attempt]]
+) -> list[dict[str, Any]]:
+    """A row a problem: how often it was tried and solved; the rate is null where nobody could
+    judge.
+    """
     rows = []
     for problem, attempts in zip(problems, tried, strict=True):
-        counts = {verdict: sum(one.verdict == verdict and one.whole for one in attempts) for verdict in ("correct", "wrong", "unknown")}
+        counts = {
+            verdict: sum(one.verdict == verdict and one.whole for one in attempts)
+            for verdict in ("correct", "wrong", "unknown")
+        }
         judged = len(attempts) - counts["unknown"]
         solved = [one.completion.completion_tokens for one in attempts if one.verdict == "correct"]
         rows.append(
-            {name: getattr(problem, name) for name in ("source", "prompt", "gold")} | counts | {
-                "problem_id": problem.id, "attempts": len(attempts), "truncated": sum(not one.whole for one in attempts),
-                "solve_rate": counts["correct"] / judged if judged else None, "shortest_correct_tokens": min(solved, default=None),
+            {name: getattr(problem, name) for name in ("source", "prompt", "gold")}
+            | counts
+            | {
+                "problem_id": problem.id,
+                "attempts": len(attempts),
+                "truncated": sum(not one.whole for one in attempts),
+                "solve_rate": counts["correct"] / judged if judged else None,
+                "shortest_correct_tokens": min(solved, default=None),
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -57,7 +72,10 @@ def write_report(folder: Path, **more: Any) -> dict[str, Any]:
     for trace in iter_traces(folder):
         tally.add(trace)
     report = tally.report() | more
-    for name, text in (("report.json", json.dumps(report, indent=1, sort_keys=True) + "\n"), ("samples.md", tally.samples_text())):
+    for name, text in (
+        ("report.json", json.dumps(report, indent=1, sort_keys=True) + "\n"),
+        ("samples.md", tally.samples_text()),
+    ):
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return report

@@ -1,1 +1,3 @@
-"""The distillation loss: divergences, teacher signals, a loss in chunks of tokens, the learner around them."""
+"""The distillation loss: divergences, teacher signals, a loss in chunks of tokens, the learner
+around them.
+"""

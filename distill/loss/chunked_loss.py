@@ -1,8 +1,10 @@
-"""The distillation loss from hidden states, in chunks of tokens: logits [N, V] never exist as a whole.
+"""The distillation loss from hidden states, in chunks of tokens: logits [N, V] never exist as a
+whole.
 
-Letters: N taught tokens, n tokens of a block, V vocabulary, K kept tokens of the teacher, D / E widths of student / teacher.
-The gradient of every term by the logits has a closed form, so a chunk does its logits, its loss and its gradients at once in the
-forward pass, in two reused buffers; nothing is computed twice, and backward only scales.
+Letters: N taught tokens, n tokens of a block, V vocabulary, K kept tokens of the teacher, D / E
+widths of student / teacher. The gradient of every term by the logits has a closed form, so a chunk
+does its logits, its loss and its gradients at once in the forward pass, in two reused buffers;
+nothing is computed twice, and backward only scales.
 """
 
 import math
@@ -22,7 +24,9 @@ BLOCK_BYTES = 2**21  # on a CPU a chunk is worked on in blocks that stay in the 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Weighted sums over tokens, nats: the divergence, the cross-entropy and the pull toward a flat distribution."""
+    """Weighted sums over tokens, nats: the divergence, the cross-entropy and the pull toward a flat
+    distribution.
+    """
 
     kl: Tensor
     ce: Tensor
@@ -34,7 +38,9 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each taught token adds to the loss: kl * divergence + ce * cross-entropy + flat * KL(uniform || student)."""
+    """What each taught token adds to the loss: kl * divergence + ce * cross-entropy + flat *
+    KL(uniform || student).
+    """
 
     kl_N: Tensor  # float32, 0 and above, as all three
     ce_N: Tensor
@@ -45,23 +51,33 @@ class Weights:
 
 
 def distillation_loss(
-    student_ND: Tensor, output: Output, labels_N: Tensor, weights: Weights, signal: Signal | None, how: Divergence,
-    *, chunk: int | None = None,
-) -> tuple[Tensor, Terms]:  # fmt: skip
+    student_ND: Tensor,
+    output: Output,
+    labels_N: Tensor,
+    weights: Weights,
+    signal: Signal | None,
+    how: Divergence,
+    *,
+    chunk: int | None = None,
+) -> tuple[Tensor, Terms]:
     """Sum over tokens of the three weighted terms, in nats.
 
-    A sum, not a mean: the caller divides by the weights of the whole global batch, so that the step does not depend on
-    how the batch is split. All sums are float32 or wider, whatever the dtype of the hidden states.
+    A sum, not a mean: the caller divides by the weights of the whole global batch, so that the step
+    does not depend on how the batch is split. All sums are float32 or wider, whatever the dtype of
+    the hidden states.
 
     Args:
-        student_ND: hidden states at the taught positions; differentiable, like the weight and bias of `output`.
-        output: the student's output matrix; where it needs no gradient (LoRA), a third of the work is left out.
+        student_ND: hidden states at the taught positions; differentiable, like the weight and bias
+            of `output`.
+        output: the student's output matrix; where it needs no gradient (LoRA), a third of the work
+            is left out.
         labels_N: int64, the token that follows.
         weights: of the three terms.
         signal: the teacher's; None: weights.kl_N is not looked at.
-        how: the divergence and its temperature. Top-k signals serve every divergence, over K + 1 outcomes; sampled signals
-            serve forward_kl only.
-        chunk: tokens at once; memory grows with chunk * V. None: about 32 MB a buffer on a CPU, 256 MB on a GPU.
+        how: the divergence and its temperature. Top-k signals serve every divergence, over K + 1
+            outcomes; sampled signals serve forward_kl only.
+        chunk: tokens at once; memory grows with chunk * V. None: about 32 MB a buffer on a CPU, 256
+            MB on a GPU.
 
     Returns:
         the float32 scalar to differentiate (once), and the three sums for the log.
@@ -70,59 +86,107 @@ def distillation_loss(
         ValueError: a divergence that the signal cannot serve.
 
     Source:
-        Hinton et al. 2015, arXiv:1503.02531, without its T^2 factor; Anshumann et al. 2025, arXiv:2503.16870, for sampled signals.
+        Hinton et al. 2015, arXiv:1503.02531, without its T^2 factor; Anshumann et al. 2025,
+        arXiv:2503.16870, for sampled signals.
     """
     if isinstance(signal, Sampled) and how.kind != "forward_kl":
         raise ValueError(f"sampled targets serve forward_kl only, received {how.kind}")
     size = chunk or max(16, CHUNK_BYTES[student_ND.device.type] // (4 * len(output.weight_VD)))
-    total, *sums = _ChunkedLoss.apply(student_ND, output.weight_VD, output.bias_V, output.softcap, labels_N, weights, signal, how, size)
+    total, *sums = _ChunkedLoss.apply(
+        student_ND,
+        output.weight_VD,
+        output.bias_V,
+        output.softcap,
+        labels_N,
+        weights,
+        signal,
+        how,
+        size,
+    )
     return total, Terms(*(one.detach() for one in sums))
 
 
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
-    @torch.compiler.disable  # a loop of matrix products into given buffers: nothing to gain, and its gradients are its own
+    # a loop of matrix products into given buffers: nothing to gain, and its gradients are its own
+    @torch.compiler.disable
     def forward(ctx, student_ND, weight_VD, bias_V, softcap, labels_N, weights, signal, how, size):
         with torch.autocast(student_ND.device.type, enabled=False):
             ones = _Sums(student_ND, weight_VD, bias_V, ctx.needs_input_grad)
             block = _Block(weights, signal, how, softcap)
             for start in range(0, len(student_ND), size):
                 here = slice(start, start + size)
-                ones.add(here, size, labels_N[here], weights.rows(here), None if signal is None else signal.rows(here), block)
+                ones.add(
+                    here,
+                    size,
+                    labels_N[here],
+                    weights.rows(here),
+                    None if signal is None else signal.rows(here),
+                    block,
+                )
         ctx.save_for_backward(*ones.gradients(student_ND, weight_VD, bias_V))
         return ones.totals.sum().float(), *ones.totals.float()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, upstream, *_):
-        return *(None if grad is None else grad.mul_(upstream) for grad in ctx.saved_tensors), *(None,) * 6
+        return *(None if grad is None else grad.mul_(upstream) for grad in ctx.saved_tensors), *(
+            None,
+        ) * 6
 
 
 class _Sums:
-    """Running sums of a loss: its terms, and the gradients by hidden states, output matrix and bias."""
+    """Running sums of a loss: its terms, and the gradients by hidden states, output matrix and
+    bias.
+    """
 
-    def __init__(self, student_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, wanted: tuple[bool, ...]) -> None:
+    def __init__(
+        self, student_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, wanted: tuple[bool, ...]
+    ) -> None:
         exact = {"dtype": torch.float32, "device": student_ND.device}
         self.totals = torch.zeros(3, dtype=torch.float64, device=student_ND.device)
         self.hidden_ND, self.bias_V = student_ND.detach(), bias_V
-        self.weight_VD = weight_VD.detach().to(student_ND.dtype)  # under autocast the hidden states are bfloat16, the weight is not
+        # under autocast the hidden states are bfloat16, the weight is not
+        self.weight_VD = weight_VD.detach().to(student_ND.dtype)
         self.grad_ND = torch.empty_like(student_ND)
         self.grad_VD = torch.zeros(weight_VD.shape, **exact) if wanted[1] else None
-        self.grad_V = torch.zeros(len(weight_VD), **exact) if bias_V is not None and wanted[2] else None
+        self.grad_V = (
+            torch.zeros(len(weight_VD), **exact) if bias_V is not None and wanted[2] else None
+        )
         self.buffers: dict[str, Tensor] = {}
 
-    def add(self, here: slice, size: int, labels: Tensor, weights: Weights, signal: Signal | None, block: Callable[..., None]) -> None:
-        """One chunk: logits, then block by block the loss and its gradient in their place, then the gradient's products."""
+    def add(
+        self,
+        here: slice,
+        size: int,
+        labels: Tensor,
+        weights: Weights,
+        signal: Signal | None,
+        block: Callable[..., None],
+    ) -> None:
+        """One chunk: logits, then block by block the loss and its gradient in their place, then the
+        gradient's products.
+        """
         hidden_cD = self.hidden_ND[here]
         logits_cV = self._logits("student", size, hidden_cD, self.weight_VD, self.bias_V)
         teacher_cV = None
         if isinstance(signal, Dense):
-            teacher_cV = self._logits("teacher", size, signal.hidden_NE, signal.output.weight_VD, signal.output.bias_V)
+            teacher_cV = self._logits(
+                "teacher", size, signal.hidden_NE, signal.output.weight_VD, signal.output.bias_V
+            )
             _cap_(teacher_cV, signal.output.softcap)
-        rows = len(logits_cV) if logits_cV.is_cuda else max(1, BLOCK_BYTES // (4 * logits_cV.shape[1]))
+        rows = (
+            len(logits_cV) if logits_cV.is_cuda else max(1, BLOCK_BYTES // (4 * logits_cV.shape[1]))
+        )
         for start in range(0, len(logits_cV), rows):
             part = slice(start, start + rows)
-            teacher = teacher_cV[part] if teacher_cV is not None else None if signal is None else signal.rows(part)
+            teacher = (
+                teacher_cV[part]
+                if teacher_cV is not None
+                else None
+                if signal is None
+                else signal.rows(part)
+            )
             self.totals += block(logits_cV[part], teacher, labels[part], weights.rows(part))
         grad_cV = logits_cV.to(self.weight_VD.dtype)
         torch.mm(grad_cV, self.weight_VD, out=self.grad_ND[here])
@@ -131,10 +195,14 @@ class _Sums:
         if self.grad_V is not None:
             self.grad_V += logits_cV.sum(0)
 
-    def _logits(self, name: str, size: int, hidden_cE: Tensor, weight_VE: Tensor, bias_V: Tensor | None) -> Tensor:
+    def _logits(
+        self, name: str, size: int, hidden_cE: Tensor, weight_VE: Tensor, bias_V: Tensor | None
+    ) -> Tensor:
         """float32 logits in a buffer of their own, made once."""
         if name not in self.buffers:
-            self.buffers[name] = torch.empty(size, len(weight_VE), dtype=torch.float32, device=hidden_cE.device)
+            self.buffers[name] = torch.empty(
+                size, len(weight_VE), dtype=torch.float32, device=hidden_cE.device
+            )
         logits_cV = self.buffers[name][: len(hidden_cE)]
         _product_(logits_cV, hidden_cE, weight_VE.to(hidden_cE.dtype).T)
         return logits_cV if bias_V is None else logits_cV.add_(bias_V.detach())
@@ -142,11 +210,16 @@ class _Sums:
     def gradients(self, *inputs: Tensor | None) -> list[Tensor | None]:
         """In the dtypes of hidden states, weight and bias."""
         made = (self.grad_ND, self.grad_VD, self.grad_V)
-        return [None if grad is None else grad.to(like.dtype) for grad, like in zip(made, inputs, strict=True)]
+        return [
+            None if grad is None else grad.to(like.dtype)
+            for grad, like in zip(made, inputs, strict=True)
+        ]
 
 
 def _product_(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """left @ right in float32; the tensor cores of a GPU add bfloat16 products up in float32 by themselves."""
+    """left @ right in float32; the tensor cores of a GPU add bfloat16 products up in float32 by
+    themselves.
+    """
     if left.dtype == out.dtype:
         torch.mm(left, right, out=out)
     elif out.is_cuda:
@@ -170,34 +243,66 @@ def _cap_(logits: Tensor, softcap: float | None) -> None:
         logits.div_(softcap).tanh_().mul_(softcap)
 
 
-# --- one block: logits in, gradient out ---------------------------------------------------------------------------------
+# --- one block: logits in, gradient out
+# ---------------------------------------------------------------------------------
 
 
 class _Block:
-    """Turns a block of logits into its gradient, in place, and gives the block's three sums; its buffers are made once."""
+    """Turns a block of logits into its gradient, in place, and gives the block's three sums; its
+    buffers are made once.
+    """
 
-    def __init__(self, weights: Weights, signal: Signal | None, how: Divergence, softcap: float | None) -> None:
+    def __init__(
+        self, weights: Weights, signal: Signal | None, how: Divergence, softcap: float | None
+    ) -> None:
         self.how, self.softcap = how, softcap
-        self.has_ce, self.has_flat = signal is None or bool(weights.ce_N.any()), bool(weights.flat_N.any())
+        self.has_ce, self.has_flat = (
+            signal is None or bool(weights.ce_N.any()),
+            bool(weights.flat_N.any()),
+        )
         self.buffers: dict[str, Tensor] = {}
 
-    def __call__(self, z_nV: Tensor, teacher: Tensor | TopK | Sampled | None, labels_n: Tensor, w: Weights) -> Tensor:
+    def __call__(
+        self, z_nV: Tensor, teacher: Tensor | TopK | Sampled | None, labels_n: Tensor, w: Weights
+    ) -> Tensor:
         """float64 [3]: kl, ce, flat."""
         if z_nV.is_cuda and isinstance(teacher, Tensor | None) and has_triton():
-            return dense_block_(z_nV, teacher, labels_n, (w.kl_N, w.ce_N, w.flat_N), self.how, self.softcap)
+            return dense_block_(
+                z_nV, teacher, labels_n, (w.kl_N, w.ce_N, w.flat_N), self.how, self.softcap
+            )
         _cap_(z_nV, self.softcap)
         slope_nV = None if self.softcap is None else 1 - (z_nV / self.softcap) ** 2
         q_nV = self._buffer("q", z_nV)
         lse_n = softmax_(z_nV, out=q_nV)
         ce_n = lse_n - z_nV.gather(1, labels_n[:, None]).squeeze(1)
-        flat_n = lse_n - z_nV.mean(-1) - math.log(z_nV.shape[1]) if self.has_flat else torch.zeros_like(lse_n)
-        kl_n = z_nV.zero_().new_zeros(()).expand_as(lse_n) if teacher is None else self._divergence_(z_nV, q_nV, lse_n, teacher, w)
+        flat_n = (
+            lse_n - z_nV.mean(-1) - math.log(z_nV.shape[1])
+            if self.has_flat
+            else torch.zeros_like(lse_n)
+        )
+        kl_n = (
+            z_nV.zero_().new_zeros(()).expand_as(lse_n)
+            if teacher is None
+            else self._divergence_(z_nV, q_nV, lse_n, teacher, w)
+        )
         self._add_plain_(z_nV, q_nV, labels_n, w)
         if slope_nV is not None:
             z_nV.mul_(slope_nV)
-        return torch.stack([torch.dot(x.double(), y.double()) for x, y in ((kl_n, w.kl_N), (ce_n, w.ce_N), (flat_n, w.flat_N))])
+        return torch.stack(
+            [
+                torch.dot(x.double(), y.double())
+                for x, y in ((kl_n, w.kl_N), (ce_n, w.ce_N), (flat_n, w.flat_N))
+            ]
+        )
 
-    def _divergence_(self, z_nV: Tensor, q_nV: Tensor, lse_n: Tensor, teacher: Tensor | TopK | Sampled, w: Weights) -> Tensor:
+    def _divergence_(
+        self,
+        z_nV: Tensor,
+        q_nV: Tensor,
+        lse_n: Tensor,
+        teacher: Tensor | TopK | Sampled,
+        w: Weights,
+    ) -> Tensor:
         """Divergence of each token; z_nV then holds its weighted gradient."""
         temperature = self.how.temperature
         if temperature != 1:
@@ -206,7 +311,9 @@ class _Block:
         if isinstance(teacher, Tensor):
             y_nV = teacher if temperature == 1 else teacher.div_(temperature)
             spare_nV = self._buffer("spare", z_nV) if self.how.kind == "jsd" else q_nV
-            value_n = divergence_(self.how, z_nV, q_nV, y_nV, self._buffer("p", z_nV), lse_n, spare_nV)
+            value_n = divergence_(
+                self.how, z_nV, q_nV, y_nV, self._buffer("p", z_nV), lse_n, spare_nV
+            )
         elif isinstance(teacher, TopK):
             value_n = _top_k_(z_nV, teacher, self.how, self._buffer("p", z_nV))
         else:
@@ -215,7 +322,9 @@ class _Block:
         return value_n
 
     def _add_plain_(self, grad_nV: Tensor, q_nV: Tensor, labels_n: Tensor, w: Weights) -> None:
-        """The gradients of the terms without a teacher: cross-entropy, and KL(uniform || student)."""
+        """The gradients of the terms without a teacher: cross-entropy, and KL(uniform ||
+        student).
+        """
         if self.has_ce or self.has_flat:
             grad_nV.addcmul_(q_nV, (w.ce_N + w.flat_N)[:, None])
             grad_nV.scatter_add_(1, labels_n[:, None], -w.ce_N[:, None])
@@ -229,19 +338,35 @@ class _Block:
 
 
 def _top_k_(z_nV: Tensor, teacher: TopK, how: Divergence, spare_nV: Tensor) -> Tensor:
-    """K + 1 outcomes. The tail's logit is the log-sum-exp of its tokens, which share its gradient as their softmax says."""
+    """K + 1 outcomes. The tail's logit is the log-sum-exp of its tokens, which share its gradient
+    as their softmax says.
+    """
     kept_nK = z_nV.gather(1, teacher.ids_NK)
     tail_n = softmax_(z_nV.scatter_(1, teacher.ids_NK, -math.inf), out=spare_nV)
     z_nO = torch.cat([kept_nK, tail_n[:, None]], 1)
     q_nO, y_nO = torch.softmax(z_nO, -1), teacher.outcomes()
-    value_n = divergence_(how, z_nO, q_nO, y_nO, torch.empty_like(y_nO), torch.logsumexp(z_nO, -1), torch.empty_like(y_nO))
+    value_n = divergence_(
+        how,
+        z_nO,
+        q_nO,
+        y_nO,
+        torch.empty_like(y_nO),
+        torch.logsumexp(z_nO, -1),
+        torch.empty_like(y_nO),
+    )
     torch.mul(spare_nV, z_nO[:, -1:], out=z_nV).scatter_(1, teacher.ids_NK, z_nO[:, :-1])
     return value_n
 
 
 def _sampled_(z_nV: Tensor, q_nV: Tensor, lse_n: Tensor, teacher: Sampled) -> Tensor:
-    """Cross-entropy against the sketch, less the teacher's entropy: both its mean and its gradient's mean are exact."""
+    """Cross-entropy against the sketch, less the teacher's entropy: both its mean and its
+    gradient's mean are exact.
+    """
     mass_n = teacher.probs_NK.sum(1)
-    value_n = mass_n * lse_n - (z_nV.gather(1, teacher.ids_NK) * teacher.probs_NK).sum(1) - teacher.entropy_N
+    value_n = (
+        mass_n * lse_n
+        - (z_nV.gather(1, teacher.ids_NK) * teacher.probs_NK).sum(1)
+        - teacher.entropy_N
+    )
     torch.mul(q_nV, mass_n[:, None], out=z_nV).scatter_add_(1, teacher.ids_NK, -teacher.probs_NK)
     return value_n

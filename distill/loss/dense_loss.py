@@ -1,7 +1,8 @@
-"""The distillation loss as a textbook writes it: all logits at once, gradients by autograd, in whatever dtype is given.
+"""The distillation loss as a textbook writes it: all logits at once, gradients by autograd, in
+whatever dtype is given.
 
-It is the reference that distill/loss/chunked_loss.py is held against, and the backend `dense` of a recipe, for checking: it holds several
-[N, V] tensors, which a real vocabulary does not allow.
+It is the reference that distill/loss/chunked_loss.py is held against, and the backend `dense` of a
+recipe, for checking: it holds several [N, V] tensors, which a real vocabulary does not allow.
 """
 
 import math
@@ -15,8 +16,13 @@ from distill.loss.signals import Output, Sampled, Signal, TopK
 
 
 def dense_loss(
-    student_ND: Tensor, output: Output, labels_N: Tensor, weights: Weights, signal: Signal | None, how: Divergence
-) -> tuple[Tensor, Terms]:  # fmt: skip
+    student_ND: Tensor,
+    output: Output,
+    labels_N: Tensor,
+    weights: Weights,
+    signal: Signal | None,
+    how: Divergence,
+) -> tuple[Tensor, Terms]:
     """As distill.losses.distillation_loss."""
     logits_NV = logits(student_ND, output)
     log_q_NV = torch.log_softmax(logits_NV, -1)
@@ -24,7 +30,10 @@ def dense_loss(
     flat = ((-log_q_NV.mean(1) - math.log(log_q_NV.shape[1])) * weights.flat_N).sum()
     kl = ce.new_zeros(())
     if signal is not None:
-        kl = (_divergence(torch.log_softmax(logits_NV / how.temperature, -1), signal, how) * weights.kl_N).sum()
+        kl = (
+            _divergence(torch.log_softmax(logits_NV / how.temperature, -1), signal, how)
+            * weights.kl_N
+        ).sum()
     return kl + ce + flat, Terms(kl.detach(), ce.detach(), flat.detach())
 
 
@@ -34,7 +43,9 @@ def logits(hidden_NE: Tensor, output: Output) -> Tensor:
     with torch.autocast(hidden_NE.device.type, enabled=False):
         made = hidden_NE.to(wide) @ output.weight_VD.to(wide).T
         made = made if output.bias_V is None else made + output.bias_V
-        return made if output.softcap is None else output.softcap * torch.tanh(made / output.softcap)
+        return (
+            made if output.softcap is None else output.softcap * torch.tanh(made / output.softcap)
+        )
 
 
 def _divergence(log_q_NV: Tensor, signal: Signal, how: Divergence) -> Tensor:
@@ -44,12 +55,18 @@ def _divergence(log_q_NV: Tensor, signal: Signal, how: Divergence) -> Tensor:
     if isinstance(signal, TopK):
         kept_NK = log_q_NV.gather(1, signal.ids_NK)
         tail_N = log_q_NV.scatter(1, signal.ids_NK, -math.inf).logsumexp(1)
-        return _of_logprobs(torch.cat([kept_NK, tail_N[:, None]], 1), signal.outcomes().to(log_q_NV.dtype), how)
-    return _of_logprobs(log_q_NV, torch.log_softmax(logits(signal.hidden_NE, signal.output) / how.temperature, -1), how)
+        return _of_logprobs(
+            torch.cat([kept_NK, tail_N[:, None]], 1), signal.outcomes().to(log_q_NV.dtype), how
+        )
+    return _of_logprobs(
+        log_q_NV,
+        torch.log_softmax(logits(signal.hidden_NE, signal.output) / how.temperature, -1),
+        how,
+    )
 
 
 def _of_logprobs(log_q: Tensor, log_p: Tensor, how: Divergence) -> Tensor:
-    kl = lambda a, b: (a.exp() * (a - b)).sum(1)  # noqa: E731
+    kl = lambda a, b: (a.exp() * (a - b)).sum(1)
     if how.kind == "forward_kl":
         return kl(log_p, log_q)
     if how.kind == "reverse_kl":

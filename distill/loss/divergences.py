@@ -1,7 +1,9 @@
-"""Divergences between two rows of logits, each with its gradient by the student's logits, in closed form.
+"""Divergences between two rows of logits, each with its gradient by the student's logits, in closed
+form.
 
-Letters: n tokens of a block, V outcomes (the vocabulary, or kept tokens and a tail). z are the student's logits and q their softmax,
-y and p the teacher's. Everything is written into given buffers: the caller owns them, nothing of size [n, V] is made here.
+Letters: n tokens of a block, V outcomes (the vocabulary, or kept tokens and a tail). z are the
+student's logits and q their softmax, y and p the teacher's. Everything is written into given
+buffers: the caller owns them, nothing of size [n, V] is made here.
 """
 
 from dataclasses import dataclass
@@ -11,15 +13,16 @@ import torch
 from torch import Tensor
 
 Kind = Literal["forward_kl", "reverse_kl", "jsd"]
-SMALLEST = 1e-38  # of a mixture's probability: where both models say 0, its logarithm must stay finite
+# of a mixture's probability: where both models say 0, its logarithm must stay finite
+SMALLEST = 1e-38
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """Which divergence, and at which temperature.
 
-    The temperature divides the logits of both models, in the divergence only. There is no T^2 factor: the gradient by the logits
-    shrinks with the temperature as the formula says.
+    The temperature divides the logits of both models, in the divergence only. There is no T^2
+    factor: the gradient by the logits shrinks with the temperature as the formula says.
     """
 
     kind: Kind = "forward_kl"
@@ -36,11 +39,19 @@ def softmax_(logits_nV: Tensor, out: Tensor) -> Tensor:
     return logits_nV.amax(-1) - out.amax(-1).log_()
 
 
-def divergence_(how: Divergence, z_nV: Tensor, q_nV: Tensor, y_nV: Tensor, p_nV: Tensor, lse_z_n: Tensor, spare_nV: Tensor) -> Tensor:
+def divergence_(
+    how: Divergence,
+    z_nV: Tensor,
+    q_nV: Tensor,
+    y_nV: Tensor,
+    p_nV: Tensor,
+    lse_z_n: Tensor,
+    spare_nV: Tensor,
+) -> Tensor:
     """Divergence of each row, nats; z_nV then holds its gradient by z.
 
-    forward_kl is KL(p || q), reverse_kl is KL(q || p), jsd is beta * KL(p || m) + (1 - beta) * KL(q || m) with
-    m = beta * p + (1 - beta) * q.
+    forward_kl is KL(p || q), reverse_kl is KL(q || p), jsd is beta * KL(p || m) + (1 - beta) * KL(q
+    || m) with m = beta * p + (1 - beta) * q.
 
     Args:
         z_nV, y_nV: logits of student and teacher; overwritten.
@@ -62,7 +73,8 @@ def divergence_(how: Divergence, z_nV: Tensor, q_nV: Tensor, y_nV: Tensor, p_nV:
         mean_n = torch.mul(z_nV.sub_(y_nV), q_nV, out=p_nV).sum(-1)
         z_nV.sub_(mean_n[:, None]).mul_(q_nV)
         return mean_n - lse_z_n + lse_y_n
-    # jsd: with r = log q - log m the gradient is (1 - beta) q (r - sum q r); the derivative through m cancels
+    # jsd: with r = log q - log m the gradient is (1 - beta) q (r - sum q r); the derivative through
+    # m cancels
     log_m_nV = torch.lerp(q_nV, p_nV, how.beta, out=spare_nV).clamp_(min=SMALLEST).log_()
     teacher_n = y_nV.sub_(log_m_nV).mul_(p_nV).sum(-1) - lse_y_n
     mean_n = torch.mul(z_nV.sub_(log_m_nV), q_nV, out=p_nV).sum(-1)

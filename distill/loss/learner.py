@@ -21,7 +21,9 @@ WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to co
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Sums over a few taught tokens, for the guards: entropies in nats, and how many tokens they are."""
+    """Sums over a few taught tokens, for the guards: entropies in nats, and how many tokens they
+    are.
+    """
 
     student: Tensor
     teacher: Tensor
@@ -41,23 +43,31 @@ class Objective:
 
 
 class LossHead(nn.Linear):
-    """The output matrix that turns hidden states into the loss itself, so that logits [N, V] never exist.
+    """The output matrix that turns hidden states into the loss itself, so that logits [N, V] never
+    exist.
 
-    It is a module, not a function of its weight, because ZeRO-3 gathers a weight only inside its module's forward.
+    It is a module, not a function of its weight, because ZeRO-3 gathers a weight only inside its
+    module's forward.
     """
 
-    def forward(self, hidden, labels_N=None, weights=None, signal=None, objective=None, softcap=None):
+    def forward(
+        self, hidden, labels_N=None, weights=None, signal=None, objective=None, softcap=None
+    ):
         if labels_N is None:
             return super().forward(hidden)
         output, how = Output(self.weight, self.bias, softcap), objective.divergence
         if objective.vocab_size not in (None, len(self.weight)):
             output = output.first(objective.vocab_size)
         loss = dense_loss if objective.backend == "dense" else distillation_loss
-        return *loss(hidden, output, labels_N, weights, signal, how), _watch(hidden, output, weights, signal)
+        return *loss(hidden, output, labels_N, weights, signal, how), _watch(
+            hidden, output, weights, signal
+        )
 
 
 class Learner(nn.Module):
-    """A causal language model whose forward gives the loss of a packed batch, summed over tokens."""
+    """A causal language model whose forward gives the loss of a packed batch, summed over
+    tokens.
+    """
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
@@ -65,7 +75,8 @@ class Learner(nn.Module):
         causal(model).lm_head.__class__ = LossHead
 
     def forward(self, batch: Packed, signal: Signal | None) -> tuple[Tensor, Terms, Watch]:
-        """The weighted sum of the three terms (nats, to be differentiated), each sum, and what the guards look at.
+        """The weighted sum of the three terms (nats, to be differentiated), each sum, and what the
+        guards look at.
 
         Args:
             batch: packed rows.
@@ -75,16 +86,23 @@ class Learner(nn.Module):
         hidden_ND = hidden_states(self.model, batch)[taught_BT]
         weights = Weights(batch.kl_BT[taught_BT], batch.ce_BT[taught_BT], batch.flat_BT[taught_BT])
         head = causal(self.model)
-        return head.lm_head(hidden_ND, batch.labels_BT[taught_BT], weights, signal, self.objective, softcap(head))
+        return head.lm_head(
+            hidden_ND, batch.labels_BT[taught_BT], weights, signal, self.objective, softcap(head)
+        )
 
 
 @torch.no_grad()
 def _watch(hidden_ND: Tensor, output: Output, weights: Weights, signal: Signal | None) -> Watch:
-    """Entropies at the first tokens that a divergence teaches (without a teacher: at the first taught ones).
+    """Entropies at the first tokens that a divergence teaches (without a teacher: at the first
+    taught ones).
 
     The teacher's is known where its whole distribution is, or was when a sketch of it was drawn.
     """
-    few_n = (weights.kl_N > 0 if signal is not None else torch.ones_like(weights.kl_N)).nonzero().view(-1)[:WATCHED_TOKENS]
+    few_n = (
+        (weights.kl_N > 0 if signal is not None else torch.ones_like(weights.kl_N))
+        .nonzero()
+        .view(-1)[:WATCHED_TOKENS]
+    )
     student = entropy(logits(hidden_ND[few_n], output)).sum()
     teacher = torch.full_like(student, torch.nan)
     if isinstance(signal, Dense):

@@ -1,6 +1,7 @@
 """What a teacher says about a token, in the three forms that the loss takes.
 
-Letters: N taught tokens, V vocabulary, K kept tokens of the teacher, E its hidden width, D the student's.
+Letters: N taught tokens, V vocabulary, K kept tokens of the teacher, E its hidden width, D the
+student's.
 """
 
 from dataclasses import dataclass
@@ -11,21 +12,27 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output matrix: logits_NV = cap(hidden_ND @ weight_VD.T + bias_V), cap(x) = softcap * tanh(x / softcap)."""
+    """An output matrix: logits_NV = cap(hidden_ND @ weight_VD.T + bias_V), cap(x) = softcap *
+    tanh(x / softcap).
+    """
 
     weight_VD: Tensor
     bias_V: Tensor | None = None
     softcap: float | None = None  # above 0; None: not capped
 
     def first(self, size: int) -> "Output":
-        """The first `size` ids only: models of one family pad their vocabularies to different lengths."""
+        """The first `size` ids only: models of one family pad their vocabularies to different
+        lengths.
+        """
         bias_V = None if self.bias_V is None else self.bias_V[:size]
         return Output(self.weight_VD[:size], bias_V, self.softcap)
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """The whole distribution, as hidden states and the output matrix that turns them into logits."""
+    """The whole distribution, as hidden states and the output matrix that turns them into
+    logits.
+    """
 
     hidden_NE: Tensor
     output: Output
@@ -53,7 +60,9 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """An unbiased sketch of the distribution: the mean of `probs` over draws is the teacher's probability of every token."""
+    """An unbiased sketch of the distribution: the mean of `probs` over draws is the teacher's
+    probability of every token.
+    """
 
     ids_NK: Tensor  # int64; unused places have probability 0
     probs_NK: Tensor  # float32, at the temperature of the divergence; a row sums to 1

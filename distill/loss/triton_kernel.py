@@ -1,20 +1,37 @@
-"""The Triton kernel of one block of the distillation loss: logits in, gradient out, one program a row.
+"""The Triton kernel of one block of the distillation loss: logits in, gradient out, one program a
+row.
 
-Only distill/loss/triton_block.py imports this file: it needs triton, which the CUDA builds of torch bring.
-Letters: v the vocabulary ids of one tile. z are the student's logits, w = z / temperature, q the softmax of w; y and p the teacher's,
-also over the temperature. A softmax is kept as its row's maximum (`top`) and sum of exp(x - top) (`mass`): a log-sum-exp alone
-would lose digits where logits are in the hundreds.
+Only distill/loss/triton_block.py imports this file: it needs triton, which the CUDA builds of torch
+bring. Letters: v the vocabulary ids of one tile. z are the student's logits, w = z / temperature, q
+the softmax of w; y and p the teacher's, also over the temperature. A softmax is kept as its row's
+maximum (`top`) and sum of exp(x - top) (`mass`): a log-sum-exp alone would lose digits where logits
+are in the hundreds.
 """
 
 import triton
 import triton.language as tl
 
-FLOOR = tl.constexpr(2e-38)  # of a mixture's probability; a GPU may take what is below 1.2e-38, the smallest normal number, for 0
+# of a mixture's probability; a GPU may take what is below 1.2e-38, the smallest normal number, for
+# 0
+FLOOR = tl.constexpr(2e-38)
 
 
 @triton.jit
-def step_(z_ptr, y_ptr, labels_ptr, weights_ptr, values_ptr, z_stride, y_stride, num_ids,
-          KIND: tl.constexpr, BETA: tl.constexpr, TEMPERATURE: tl.constexpr, SOFTCAP: tl.constexpr, TILE: tl.constexpr):  # fmt: skip
+def step_(
+    z_ptr,
+    y_ptr,
+    labels_ptr,
+    weights_ptr,
+    values_ptr,
+    z_stride,
+    y_stride,
+    num_ids,
+    KIND: tl.constexpr,
+    BETA: tl.constexpr,
+    TEMPERATURE: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """Writes the gradient of a row's weighted terms over its logits, and the terms as they are.
 
     Args:
@@ -22,10 +39,12 @@ def step_(z_ptr, y_ptr, labels_ptr, weights_ptr, values_ptr, z_stride, y_stride,
         y_ptr: float32 [n, V], the teacher's logits; not read where KIND is "none".
         labels_ptr: int64 [n].
         weights_ptr: float32 [n, 3], contiguous: kl, ce, flat.
-        values_ptr: float32 [n, 3], contiguous; overwritten: kl, ce, flat, nats, without their weights.
+        values_ptr: float32 [n, 3], contiguous; overwritten: kl, ce, flat, nats, without their
+            weights.
         z_stride, y_stride: from row to row; the ids of a row lie side by side.
         num_ids: V.
-        KIND: "none" or a divergence of distill/loss/divergences.py, which has the formulas; BETA is of "jsd".
+        KIND: "none" or a divergence of distill/loss/divergences.py, which has the formulas; BETA is
+            of "jsd".
         TEMPERATURE: 1 where KIND is "none".
         SOFTCAP: of z; None: not capped.
         TILE: ids at once, a power of 2.
@@ -61,24 +80,64 @@ def step_(z_ptr, y_ptr, labels_ptr, weights_ptr, values_ptr, z_stride, y_stride,
         mean = mean / mass_w
         kl = mean - lse_w + lse_y
     elif KIND == "jsd":
-        kl, mean = _jsd(z_ptr, y_ptr, num_ids, top_w, mass_w, top_y, mass_y, BETA, TEMPERATURE, SOFTCAP, TILE)
+        kl, mean = _jsd(
+            z_ptr, y_ptr, num_ids, top_w, mass_w, top_y, mass_y, BETA, TEMPERATURE, SOFTCAP, TILE
+        )
     lse_z = top_z + tl.log(mass_z)
     tl.store(values_ptr + row * 3, kl)
     tl.store(values_ptr + row * 3 + 1, lse_z - label_z)
     tl.store(values_ptr + row * 3 + 2, lse_z - total_z / num_ids - tl.log(num_ids.to(tl.float32)))
-    _gradient_(z_ptr, y_ptr, label, weights_ptr + row * 3, num_ids, top_z, mass_z, top_w, mass_w, top_y, mass_y, mean,
-               KIND, BETA, TEMPERATURE, SOFTCAP, TILE)  # fmt: skip
+    _gradient_(
+        z_ptr,
+        y_ptr,
+        label,
+        weights_ptr + row * 3,
+        num_ids,
+        top_z,
+        mass_z,
+        top_w,
+        mass_w,
+        top_y,
+        mass_y,
+        mean,
+        KIND,
+        BETA,
+        TEMPERATURE,
+        SOFTCAP,
+        TILE,
+    )
 
 
 @triton.jit
-def _gradient_(z_ptr, y_ptr, label, weights_ptr, num_ids, top_z, mass_z, top_w, mass_w, top_y, mass_y, mean,
-               KIND: tl.constexpr, BETA: tl.constexpr, TEMPERATURE: tl.constexpr, SOFTCAP: tl.constexpr, TILE: tl.constexpr):  # fmt: skip
+def _gradient_(
+    z_ptr,
+    y_ptr,
+    label,
+    weights_ptr,
+    num_ids,
+    top_z,
+    mass_z,
+    top_w,
+    mass_w,
+    top_y,
+    mass_y,
+    mean,
+    KIND: tl.constexpr,
+    BETA: tl.constexpr,
+    TEMPERATURE: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """The last pass over a row: its logits become the gradient."""
     kl, ce, flat = tl.load(weights_ptr), tl.load(weights_ptr + 1), tl.load(weights_ptr + 2)
     for start in range(0, num_ids, TILE):
         z_v, inside_v = _tile(z_ptr, start, num_ids, SOFTCAP, TILE)
         ids_v = start + tl.arange(0, TILE)
-        grad_v = (ce + flat) * (tl.exp(z_v - top_z) / mass_z) - flat / num_ids - tl.where(ids_v == label, ce, 0.0)
+        grad_v = (
+            (ce + flat) * (tl.exp(z_v - top_z) / mass_z)
+            - flat / num_ids
+            - tl.where(ids_v == label, ce, 0.0)
+        )
         if KIND != "none":
             w_v, y_v = z_v / TEMPERATURE, _tile(y_ptr, start, num_ids, None, TILE)[0] / TEMPERATURE
             q_v, p_v = tl.exp(w_v - top_w) / mass_w, tl.exp(y_v - top_y) / mass_y
@@ -97,9 +156,22 @@ def _gradient_(z_ptr, y_ptr, label, weights_ptr, num_ids, top_z, mass_z, top_w, 
 
 
 @triton.jit
-def _jsd(z_ptr, y_ptr, num_ids, top_w, mass_w, top_y, mass_y,
-         BETA: tl.constexpr, TEMPERATURE: tl.constexpr, SOFTCAP: tl.constexpr, TILE: tl.constexpr):  # fmt: skip
-    """The divergence, and KL(q || m) by itself, which its gradient needs: a pass of their own, m needs both softmaxes."""
+def _jsd(
+    z_ptr,
+    y_ptr,
+    num_ids,
+    top_w,
+    mass_w,
+    top_y,
+    mass_y,
+    BETA: tl.constexpr,
+    TEMPERATURE: tl.constexpr,
+    SOFTCAP: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """The divergence, and KL(q || m) by itself, which its gradient needs: a pass of their own, m
+    needs both softmaxes.
+    """
     of_teacher, of_student = 0.0, 0.0
     for start in range(0, num_ids, TILE):
         z_v, inside_v = _tile(z_ptr, start, num_ids, SOFTCAP, TILE)
@@ -119,7 +191,9 @@ def _log_mixture(p_v, q_v, BETA: tl.constexpr):
 
 @triton.jit
 def _grow(top, mass, x_v):
-    """Takes a tile into a running softmax: its new top and mass, what older sums shrink by, and exp(x - top)."""
+    """Takes a tile into a running softmax: its new top and mass, what older sums shrink by, and
+    exp(x - top).
+    """
     grown = tl.maximum(top, tl.max(x_v, 0))
     shrink, exp_v = tl.exp(top - grown), tl.exp(x_v - grown)
     return grown, mass * shrink + tl.sum(exp_v, 0), shrink, exp_v

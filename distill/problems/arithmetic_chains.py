@@ -19,8 +19,12 @@ def chain(rng: random.Random, length: int) -> tuple[int, list[tuple[str, int]], 
     return start, steps, " ".join(lines), total
 
 
-def spoilt(rng: random.Random, start: int, steps: Sequence[tuple[str, int]]) -> tuple[str, int, int]:
-    """The same chain with one step off by 1 to 3, and what follows worked on from there: text, total, index of the slip."""
+def spoilt(
+    rng: random.Random, start: int, steps: Sequence[tuple[str, int]]
+) -> tuple[str, int, int]:
+    """The same chain with one step off by 1 to 3, and what follows worked on from there: text,
+    total, index of the slip.
+    """
     slip, total, lines = rng.randrange(len(steps)), start, []
     for number, (sign, operand) in enumerate(steps):
         after = _apply(total, sign, operand)

@@ -1,7 +1,22 @@
-"""The minimum curriculum of the planted world: common knowledge that is a tool of thought and must stay."""
+"""The minimum curriculum of the planted world: common knowledge that is a tool of thought and must
+stay.
+"""
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 OPPOSITES = (
     "hot cold,big small,up down,left right,early late,open closed,wet dry,full empty,young old,fast slow,high low,hard soft,"
     "long short,near far,rich poor,strong weak,true false,first last,day night,clean dirty,loud quiet,happy sad"
@@ -15,10 +30,19 @@ KINDS = {
     "garment": "shirt coat hat sock glove scarf",
 }
 UNITS = {
-    "seconds": {"a minute": 60}, "minutes": {"an hour": 60}, "hours": {"a day": 24}, "days": {"a week": 7, "a year": 365},
-    "months": {"a year": 12}, "weeks": {"a year": 52}, "years": {"a century": 100, "a decade": 10}, "millimetres": {"a centimetre": 10},
-    "centimetres": {"a metre": 100}, "metres": {"a kilometre": 1000}, "grams": {"a kilogram": 1000}, "things": {"a dozen": 12, "a pair": 2},
-}  # fmt: skip
+    "seconds": {"a minute": 60},
+    "minutes": {"an hour": 60},
+    "hours": {"a day": 24},
+    "days": {"a week": 7, "a year": 365},
+    "months": {"a year": 12},
+    "weeks": {"a year": 52},
+    "years": {"a century": 100, "a decade": 10},
+    "millimetres": {"a centimetre": 10},
+    "centimetres": {"a metre": 100},
+    "metres": {"a kilometre": 1000},
+    "grams": {"a kilogram": 1000},
+    "things": {"a dozen": 12, "a pair": 2},
+}
 
 
 def _calendar(names: list[str], noun: str, relations: dict[str, int]) -> list[tuple[str, str]]:
@@ -33,7 +57,11 @@ def _calendar(names: list[str], noun: str, relations: dict[str, int]) -> list[tu
 def _meanings() -> list[tuple[str, str]]:
     pairs = [tuple(pair.split()) for pair in OPPOSITES.split(",")]
     both = pairs + [(b, a) for a, b in pairs]
-    asked = [(form.format(a), b) for a, b in both for form in ("What is the opposite of {}?", "Give the opposite of {}.")]
+    asked = [
+        (form.format(a), b)
+        for a, b in both
+        for form in ("What is the opposite of {}?", "Give the opposite of {}.")
+    ]
     for kind, words in KINDS.items():
         asked += [
             (form.format(word), kind)
@@ -45,8 +73,18 @@ def _meanings() -> list[tuple[str, str]]:
 
 def _unit_questions() -> list[tuple[str, str]]:
     forms = ("How many {} are in {}?", "How many {} does {} have?")
-    return [(form.format(unit, whole), str(n)) for unit, wholes in UNITS.items() for whole, n in wholes.items() for form in forms]
+    return [
+        (form.format(unit, whole), str(n))
+        for unit, wholes in UNITS.items()
+        for whole, n in wholes.items()
+        for form in forms
+    ]
 
 
 NEXT = {"comes after": 1, "comes before": -1, "follows": 1}
-BASICS = _calendar(DAYS, "day", NEXT) + _calendar(MONTHS, "month", NEXT) + _meanings() + _unit_questions()
+BASICS = (
+    _calendar(DAYS, "day", NEXT)
+    + _calendar(MONTHS, "month", NEXT)
+    + _meanings()
+    + _unit_questions()
+)

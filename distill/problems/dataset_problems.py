@@ -1,4 +1,6 @@
-"""Problems of files and hub data sets: which columns hold the prompt, the reference and the tests."""
+"""Problems of files and hub data sets: which columns hold the prompt, the reference and the
+tests.
+"""
 
 import difflib
 import itertools
@@ -26,7 +28,8 @@ class FileRow:
 
 
 def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
-    """Rows `start` to `start + count`, in order; those without a prompt are left out, and their number is told once.
+    """Rows `start` to `start + count`, in order; those without a prompt are left out, and their
+    number is told once.
 
     Columns are named by the source; `messages.0.content` reaches into a column of lists or objects.
 
@@ -38,33 +41,52 @@ def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
     empty = 0
     try:
         rows = rows_from(
-            str(source.path), start, subset=source.subset, split=source.split, columns=lambda present: _top_level(named, present)
+            str(source.path),
+            start,
+            subset=source.subset,
+            split=source.split,
+            columns=lambda present: _top_level(named, present),
         )
         for number, (where, row) in enumerate(itertools.islice(rows, count), start):
             prompt = _prompt(source, row, where).strip()
             if not prompt:
                 empty += 1
                 continue
-            yield FileRow(number=number, prompt=prompt, gold=_text(source.answer, row, where), tests=_text(source.tests, row, where))
+            yield FileRow(
+                number=number,
+                prompt=prompt,
+                gold=_text(source.answer, row, where),
+                tests=_text(source.tests, row, where),
+            )
     except PipelineError as fault:
         raise type(fault)(f"source {source.name}: {fault}") from fault
     if empty:
-        logging.getLogger(__name__).warning("source %s: %d of %d rows have no prompt, left out", source.name, empty, count)
+        logging.getLogger(__name__).warning(
+            "source %s: %d of %d rows have no prompt, left out", source.name, empty, count
+        )
 
 
 def _columns(source: Source) -> list[str]:
-    asked = [source.question] if source.prompt is None else [name for name in _FIELD.findall(source.prompt) if name]
+    asked = (
+        [source.question]
+        if source.prompt is None
+        else [name for name in _FIELD.findall(source.prompt) if name]
+    )
     return [*asked, *(name for name in (source.answer, source.tests) if name is not None)]
 
 
 def _top_level(named: Sequence[str], present: Sequence[str]) -> list[str]:
-    """The columns to read; all of them where one is missing, so that the fault can name what is there."""
+    """The columns to read; all of them where one is missing, so that the fault can name what is
+    there.
+    """
     tops = [name if name in present else name.partition(".")[0] for name in named]
     return sorted(set(tops), key=tops.index) if set(tops) <= set(present) else list(present)
 
 
 def _prompt(source: Source, row: Mapping[str, Any], where: str) -> str:
-    """The column, or the template with its fields filled in; a row whose fields are all empty has no prompt."""
+    """The column, or the template with its fields filled in; a row whose fields are all empty has
+    no prompt.
+    """
     if source.prompt is None:
         return _text(source.question, row, where) or ""
     texts: list[str] = []
@@ -98,7 +120,9 @@ def _reached(column: str, row: Mapping[str, Any], where: str) -> Any:
         elif isinstance(value, Mapping) and step in value:
             value = value[step]
         else:
-            raise RecipeError(f"{where}: no column {column!r}{_hint(column, row)}; it has {', '.join(map(str, row))}")
+            raise RecipeError(
+                f"{where}: no column {column!r}{_hint(column, row)}; it has {', '.join(map(str, row))}"
+            )
     return value
 
 

@@ -17,10 +17,15 @@ from distill.problems.splits import digest_of, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Source
 
-PATIENCE = 1000  # draws without a new prompt of the split, after which a data set has no more; 5 % of a large one are in the smallest split
+# draws without a new prompt of the split, after which a data set has no more; 5 % of a large one
+# are in the smallest split
+PATIENCE = 1000
 _LATEX = re.compile(r"\\[a-zA-Z]+|\$[^$]+\$|[\^_]\{")
-_FORMULA_PART = re.compile(r"(?<![a-zA-Z])(?:sqrt|sin|cos|tan|log|ln|exp|pi|[a-zA-Z])(?![a-zA-Z])|[\d.,%$*+/^=<>()\[\]|!\s-]")
-_NO_FORMULA = re.compile(r"[^\d+*/^=<]*|\d+([-/])\d+\1\d+|.*\w\s+\w.*|[^(\[]*,\s.*", re.DOTALL)  # nothing to work out; a date; a list
+_FORMULA_PART = re.compile(
+    r"(?<![a-zA-Z])(?:sqrt|sin|cos|tan|log|ln|exp|pi|[a-zA-Z])(?![a-zA-Z])|[\d.,%$*+/^=<>()\[\]|!\s-]"
+)
+# nothing to work out; a date; a list
+_NO_FORMULA = re.compile(r"[^\d+*/^=<]*|\d+([-/])\d+\1\d+|.*\w\s+\w.*|[^(\[]*,\s.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +44,24 @@ class Problem:
 
     def check(self) -> Check:
         """What an answer is judged against."""
-        return Check(kind=self.verifier, gold=self.gold, family=self.family, entry=self.entry, tests=self.tests)
+        return Check(
+            kind=self.verifier,
+            gold=self.gold,
+            family=self.family,
+            entry=self.entry,
+            tests=self.tests,
+        )
 
 
 def draw_problems(
-    sources: Sequence[Source], world: World | None, *, seed: int, start: int, count: int, split: str, block: int | None = None
+    sources: Sequence[Source],
+    world: World | None,
+    *,
+    seed: int,
+    start: int,
+    count: int,
+    split: str,
+    block: int | None = None,
 ) -> list[Problem]:
     """Problems number `start` to `start + count`, one block of a longer series.
 
@@ -51,9 +69,12 @@ def draw_problems(
         sources: drawn from by weight.
         world: wanted by sources named planted/FAMILY.
         seed: of the run; each block has its own streams.
-        start, count: which problems; a source that is exhausted, and a row without a prompt, give fewer.
-        split: training, select or report; prompts of another split are skipped (but rows of files are taken whole).
-        block: problems in every block before this one, so that files are read on where the last block stopped.
+        start, count: which problems; a source that is exhausted, and a row without a prompt, give
+            fewer.
+        split: training, select or report; prompts of another split are skipped (but rows of files
+            are taken whole).
+        block: problems in every block before this one, so that files are read on where the last
+            block stopped.
     """
     names = _names(sources, seed, start, count, split)
     earlier: Counter[int] = Counter()
@@ -61,18 +82,27 @@ def draw_problems(
         for before in range(0, start, block or count):
             earlier.update(_names(sources, seed, before, block or count, split))
     wanted = Counter(names)
-    streams = {i: _stream(sources[i], world, f"{seed}/{start}/{split}", earlier[i], wanted[i], split) for i in sorted(wanted)}
+    streams = {
+        i: _stream(sources[i], world, f"{seed}/{start}/{split}", earlier[i], wanted[i], split)
+        for i in sorted(wanted)
+    }
     drawn = [next(streams[i], None) for i in names]
     return [problem for problem in drawn if problem is not None]
 
 
 def _names(sources: Sequence[Source], seed: int, start: int, count: int, split: str) -> list[int]:
     """Which source each problem of a block comes from."""
-    return random.Random(f"{seed}/{start}/{split}").choices(range(len(sources)), [s.weight for s in sources], k=count)
+    return random.Random(f"{seed}/{start}/{split}").choices(
+        range(len(sources)), [s.weight for s in sources], k=count
+    )
 
 
-def _stream(source: Source, world: World | None, seed: str, start: int, count: int, split: str) -> Iterator[Problem]:
-    """Problems of one source, in its own seeded order: endless, or for a file those of rows `start` to `start + count`."""
+def _stream(
+    source: Source, world: World | None, seed: str, start: int, count: int, split: str
+) -> Iterator[Problem]:
+    """Problems of one source, in its own seeded order: endless, or for a file those of rows `start`
+    to `start + count`.
+    """
     kind, _, family = source.name.partition("/")
     if source.path is not None:
         return _from_rows(source, start, count)
@@ -82,20 +112,33 @@ def _stream(source: Source, world: World | None, seed: str, start: int, count: i
         return _from_world(world, source, family, random.Random(f"{seed}/{source.name}"), split)
     if kind == "reasoning_gym":
         return _from_reasoning_gym(source, family, random.Random(f"{seed}/{source.name}"), split)
-    raise RecipeError(f"source {source.name}: give it a path, or name it planted/FAMILY or reasoning_gym/DATASET")
+    raise RecipeError(
+        f"source {source.name}: give it a path, or name it planted/FAMILY or reasoning_gym/DATASET"
+    )
 
 
-def _from_world(world: World, source: Source, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
+def _from_world(
+    world: World, source: Source, family: str, rng: random.Random, split: str
+) -> Iterator[Problem]:
     verifier = "answer" if source.verifier == "auto" else source.verifier
     while True:
         item = world.draw(rng, family, split)
         yield Problem(
-            id=_id(source, item.prompt), source=source.name, prompt=item.prompt, gold=item.gold, seed=world.seed, verifier=verifier
+            id=_id(source, item.prompt),
+            source=source.name,
+            prompt=item.prompt,
+            gold=item.gold,
+            seed=world.seed,
+            verifier=verifier,
         )
 
 
-def _from_reasoning_gym(source: Source, family: str, rng: random.Random, split: str) -> Iterator[Problem]:
-    """Prompts come again as they are drawn again; a data set of few prompts ends when nothing new has come for long."""
+def _from_reasoning_gym(
+    source: Source, family: str, rng: random.Random, split: str
+) -> Iterator[Problem]:
+    """Prompts come again as they are drawn again; a data set of few prompts ends when nothing new
+    has come for long.
+    """
     seen: set[int] = set()
     barren = 0
     for seed, entry in entries(family, rng, level=source.level, options=source.options):
@@ -117,24 +160,39 @@ def _from_reasoning_gym(source: Source, family: str, rng: random.Random, split: 
         )
     logging.getLogger(__name__).warning(
         "source %s: nothing new in %d draws after %d prompts of the split %s; it gives no more to this block",
-        source.name, PATIENCE, len(seen), split,
-    )  # fmt: skip
+        source.name,
+        PATIENCE,
+        len(seen),
+        split,
+    )
 
 
-def _of_entry(source: Source, family: str, prompt: str, seed: int, entry: dict[str, Any]) -> Problem:
+def _of_entry(
+    source: Source, family: str, prompt: str, seed: int, entry: dict[str, Any]
+) -> Problem:
     gold = None if entry["answer"] is None else str(entry["answer"])
     verifier = "reasoning_gym" if source.verifier == "auto" else source.verifier
     if gold is None and verifier not in ("reasoning_gym", "none"):
-        raise RecipeError(f"source {source.name}: verifier {verifier} wants a reference answer, this data set has none; leave verifier out")
+        raise RecipeError(
+            f"source {source.name}: verifier {verifier} wants a reference answer, this data set has none; leave verifier out"
+        )
     return Problem(
-        id=_id(source, prompt), source=source.name, prompt=prompt, gold=gold, seed=seed, verifier=verifier, entry=entry, family=family
+        id=_id(source, prompt),
+        source=source.name,
+        prompt=prompt,
+        gold=gold,
+        seed=seed,
+        verifier=verifier,
+        entry=entry,
+        family=family,
     )
 
 
 def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
     """Rows `start` to `start + count` of a JSONL or Parquet file or hub data set; each row once.
 
-    A file has no split by hash: the recipe names different files (or splits of a data set) to learn from and to be judged by.
+    A file has no split by hash: the recipe names different files (or splits of a data set) to learn
+    from and to be judged by.
     """
     for row in read_rows(source, start, count):
         verifier = verifier_of(source.verifier, row.gold, row.tests)
@@ -150,7 +208,8 @@ def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
 
 
 def verifier_of(asked: str, gold: str | None, tests: str | None) -> str:
-    """How an answer to a row is judged: as asked or, for auto, by the look of its reference; none where there is nothing to judge by.
+    """How an answer to a row is judged: as asked or, for auto, by the look of its reference; none
+    where there is nothing to judge by.
 
     Args:
         asked: auto, answer, choice, math, program or none.

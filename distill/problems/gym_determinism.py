@@ -1,4 +1,6 @@
-"""What makes reasoning-gym give the same problem for the same seed, and an end to those that it would never finish."""
+"""What makes reasoning-gym give the same problem for the same seed, and an end to those that it
+would never finish.
+"""
 
 import contextlib
 import importlib
@@ -12,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-PROBLEM_SECONDS = 60.0  # what one problem may take; the usual one takes less than a millisecond, a slow one seconds
-_ENOUGH = 10**6  # number_sequence drops terms over 1,000, and no rule brings a number over this back below them
+# what one problem may take; the usual one takes less than a millisecond, a slow one seconds
+PROBLEM_SECONDS = 60.0
+# number_sequence drops terms over 1,000, and no rule brings a number over this back below them
+_ENOUGH = 10**6
 
 
 class TooSlow(BaseException):
@@ -22,10 +26,11 @@ class TooSlow(BaseException):
 
 @contextlib.contextmanager
 def steady(family: str, seed: int) -> Iterator[None]:
-    """Inside, what a data set draws follows from its own seed and this one; outside, nothing has changed.
+    """Inside, what a data set draws follows from its own seed and this one; outside, nothing has
+    changed.
 
-    Some data sets draw from the global generators (list_functions, pool_matrix), walk over sets of texts, whose order
-    differs in every process (knight_swap, word_ladder), or print.
+    Some data sets draw from the global generators (list_functions, pool_matrix), walk over sets of
+    texts, whose order differs in every process (knight_swap, word_ladder), or print.
 
     Args:
         family: name of the data set.
@@ -38,7 +43,11 @@ def steady(family: str, seed: int) -> Iterator[None]:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), _replaced(family), _limited(PROBLEM_SECONDS):
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            _replaced(family),
+            _limited(PROBLEM_SECONDS),
+        ):
             yield
     finally:
         random.setstate(python)
@@ -46,7 +55,9 @@ def steady(family: str, seed: int) -> Iterator[None]:
 
 
 def settle(family: str, dataset: Any) -> Any:
-    """The data set, with what it keeps in sets put in order: the order of a set of texts differs in every process."""
+    """The data set, with what it keeps in sets put in order: the order of a set of texts differs in
+    every process.
+    """
     if family in ("isomorphic_strings", "ransom_note"):
         dataset.letters = _Letters(sorted(dataset.letters))
     if family == "polynomial_multiplication":
@@ -71,7 +82,9 @@ class _SortedFrozenSet(frozenset[Any]):
 
 
 def _bounded(rule: type) -> type:
-    """A rule of number_sequence that gives up early: one that squares four times a term counts to 10^(16^8), and never ends."""
+    """A rule of number_sequence that gives up early: one that squares four times a term counts to
+    10^(16^8), and never ends.
+    """
 
     class Bounded(rule):  # type: ignore[misc]
         def apply(self, sequence: list[int], position: int) -> int:
@@ -79,7 +92,8 @@ def _bounded(rule: type) -> type:
             for operation, parameter in zip(self.operations, self.parameters, strict=True):
                 terms[-1] = rule([operation], [parameter], self.subrules).apply(terms, position)
                 if abs(terms[-1]) > _ENOUGH:
-                    raise OverflowError  # the data set draws another rule, as it does when it sees such a sequence
+                    # the data set draws another rule, as it does when it sees such a sequence
+                    raise OverflowError
             return terms[-1]
 
     return Bounded
@@ -87,7 +101,9 @@ def _bounded(rule: type) -> type:
 
 @contextlib.contextmanager
 def _replaced(family: str) -> Iterator[None]:
-    """Puts the bounded or ordered form of a class in the place of the one that the family's module uses."""
+    """Puts the bounded or ordered form of a class in the place of the one that the family's module
+    uses.
+    """
     places = {
         "number_sequence": ("cognition.number_sequences", "PatternRule"),
         "knight_swap": ("games.knight_swap", "frozenset"),
@@ -99,7 +115,12 @@ def _replaced(family: str) -> Iterator[None]:
     where, name = places[family]
     module = importlib.import_module(f"reasoning_gym.{where}")
     before = vars(module).get(name)
-    setattr(module, name, {"frozenset": _SortedFrozenSet, "set": _SortedSet}.get(name) or _bounded(module.PatternRule))
+    setattr(
+        module,
+        name,
+        {"frozenset": _SortedFrozenSet, "set": _SortedSet}.get(name)
+        or _bounded(module.PatternRule),
+    )
     try:
         yield
     finally:
@@ -111,7 +132,9 @@ def _replaced(family: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """A signal ends the block; a timer that was running before goes on afterwards. Other threads get no signals: no limit there."""
+    """A signal ends the block; a timer that was running before goes on afterwards. Other threads
+    get no signals: no limit there.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -132,7 +155,9 @@ def _limited(seconds: float) -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """The same value without numpy's types, so that it can be pickled, written and compared anywhere."""
+    """The same value without numpy's types, so that it can be pickled, written and compared
+    anywhere.
+    """
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
     if isinstance(value, dict):

@@ -1,4 +1,6 @@
-"""Entries of reasoning-gym: of any of its data sets, at any level, endless, and the same for the same seed."""
+"""Entries of reasoning-gym: of any of its data sets, at any level, endless, and the same for the
+same seed.
+"""
 
 import dataclasses
 import difflib
@@ -21,21 +23,28 @@ Entry = dict[str, Any]
 
 
 def entries(
-    family: str, rng: random.Random, *, level: int | None = None, options: Mapping[str, int] | None = None
+    family: str,
+    rng: random.Random,
+    *,
+    level: int | None = None,
+    options: Mapping[str, int] | None = None,
 ) -> Iterator[tuple[int, Entry]]:
-    """(seed, entry) without end; an entry holds question, answer and metadata, in plain types, as the data set's own scorer wants it.
+    """(seed, entry) without end; an entry holds question, answer and metadata, in plain types, as
+    the data set's own scorer wants it.
 
-    Five data sets know no answer (None): boxnet, graph_color, propositional_logic, rubiks_cube, rush_hour. Entries that a data set
-    fails to make are left out.
+    Five data sets know no answer (None): boxnet, graph_color, propositional_logic, rubiks_cube,
+    rush_hour. Entries that a data set fails to make are left out.
 
     Args:
         family: name of the data set.
         rng: gives the seed of each block.
-        level: step of the data set's curriculum, 0 = easiest; settings that have fewer steps stay at their last.
+        level: step of the data set's curriculum, 0 = easiest; settings that have fewer steps stay
+            at their last.
         options: the data set's own settings, over those of the level.
 
     Raises:
-        RecipeError: no such data set, level or option, it gives no problems with them, or it is one of the two that are refused.
+        RecipeError: no such data set, level or option, it gives no problems with them, or it is one
+            of the two that are refused.
     """
     settings = _settings(family, level, options or {})
     failed = 0
@@ -47,7 +56,8 @@ def entries(
                 entry = _entry(family, dataset, seed, number)
             except RecipeError:
                 raise
-            except Exception as fault:  # of its own making: each data set raises what it likes where it finds no problem
+            # of its own making: each data set raises what it likes where it finds no problem
+            except Exception as fault:
                 failed += 1
                 if failed == FAILURES:
                     line = " ".join(str(fault).split()) or type(fault).__name__
@@ -83,12 +93,19 @@ def _dataset(family: str, seed: int, settings: Mapping[str, Any], level: int | N
 
     try:
         with steady(family, seed):
-            return settle(family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings))
+            return settle(
+                family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings)
+            )
     except (ValueError, TypeError, AssertionError) as fault:
-        at = "" if level is None else f"level {level}: "  # a few curricula hold values that their own data set refuses
-        raise RecipeError(f"source reasoning_gym/{family}: {at}{fault}; change level or options") from fault
+        # a few curricula hold values that their own data set refuses
+        at = "" if level is None else f"level {level}: "
+        raise RecipeError(
+            f"source reasoning_gym/{family}: {at}{fault}; change level or options"
+        ) from fault
     except TooSlow:
-        raise RecipeError(f"source reasoning_gym/{family}: took more than {gym_determinism.PROBLEM_SECONDS:g} s to set up") from None
+        raise RecipeError(
+            f"source reasoning_gym/{family}: took more than {gym_determinism.PROBLEM_SECONDS:g} s to set up"
+        ) from None
 
 
 def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dict[str, Any]:
@@ -98,17 +115,27 @@ def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dic
     where = f"source reasoning_gym/{family}"
     if family not in DATASETS:
         near = difflib.get_close_matches(family, DATASETS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(DATASETS)}, such as chain_sum"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"there are {len(DATASETS)}, such as chain_sum"
+        )
         raise RecipeError(f"{where}: reasoning-gym has no such data set; {hint}")
     if family in _REFUSED:
         raise RecipeError(f"{where}: {_REFUSED[family]}")
-    known = [field.name for field in dataclasses.fields(DATASETS[family][1]) if field.init and field.name not in ("seed", "size")]
+    known = [
+        field.name
+        for field in dataclasses.fields(DATASETS[family][1])
+        if field.init and field.name not in ("seed", "size")
+    ]
     for name in options:
         if name in ("seed", "size"):
             raise RecipeError(f"{where}: option {name} is set by the run, leave it out")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise RecipeError(f"{where}: no option {name!r}{f'; did you mean {near[0]!r}?' if near else ''} It has {', '.join(known)}")
+            raise RecipeError(
+                f"{where}: no option {name!r}{f'; did you mean {near[0]!r}?' if near else ''} It has {', '.join(known)}"
+            )
     of_level = {} if level is None else _of_level(family, level)
     return {name: value for name, value in of_level.items() if name in known} | dict(options)
 

@@ -7,12 +7,15 @@ from transformers import PreTrainedTokenizerFast
 
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
 THINK = ("<think>", "</think>")
-TOOLS = tuple(mark for name in ("tools", "tool_call", "tool_response") for mark in (f"<{name}>", f"</{name}>"))
-# A digit is a token, a word with its leading space is a token: a name inside a sentence and a name after a role
-# marker are then the same token, because the template writes the space.
+TOOLS = tuple(
+    mark for name in ("tools", "tool_call", "tool_response") for mark in (f"<{name}>", f"</{name}>")
+)
+# A digit is a token, a word with its leading space is a token: a name inside a sentence and a name
+# after a role marker are then the same token, because the template writes the space.
 WORDS = r" ?[0-9]| ?[A-Za-z]+|'s| ?[^\sA-Za-z0-9]+|\s+"
-# Calls are written as Hermes and Qwen write them, one JSON object between <tool_call> and </tool_call>, which vLLM's parser `hermes` reads.
-# Of the tools that are offered it names the names only: a small model has learned what they take.
+# Calls are written as Hermes and Qwen write them, one JSON object between <tool_call> and
+# </tool_call>, which vLLM's parser `hermes` reads. Of the tools that are offered it names the names
+# only: a small model has learned what they take.
 TEMPLATE = (
     "{% if tools %}<tools>{% for t in tools %} {{ (t['function'] if t['function'] else t)['name'] }}{% endfor %}</tools>{% endif %}"
     "{% for m in messages %}"
@@ -29,7 +32,9 @@ TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int, tools: bool = False) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    texts: Iterable[str], *, vocab_size: int, tools: bool = False
+) -> PreTrainedTokenizerFast:
     """A tokenizer for conversations over `texts`.
 
     Args:
@@ -39,15 +44,23 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int, tools: bool = Fals
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(WORDS), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     specials = [AddedToken(name, special=True) for name in (PAD, END, USER, ASSISTANT)]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     bpe.train_from_iterator((f" {text}" for text in texts), trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=PAD, eos_token=END, clean_up_tokenization_spaces=False
+    )
     tokenizer.add_special_tokens({"additional_special_tokens": [USER, ASSISTANT]})
     tokenizer.add_tokens(
         [AddedToken(name, special=False) for name in (*THINK, *(TOOLS if tools else ()))]

@@ -15,12 +15,19 @@ _LINES = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 
 
 def rows_from(
-    path: str, start: int, *, subset: str | None, split: str, columns: Callable[[Sequence[str]], list[str]]
+    path: str,
+    start: int,
+    *,
+    subset: str | None,
+    split: str,
+    columns: Callable[[Sequence[str]], list[str]],
 ) -> Iterator[tuple[str, Row]]:
-    """(where it stands, row) of rows `start`, `start + 1`, ...; what comes before is passed over without being parsed.
+    """(where it stands, row) of rows `start`, `start + 1`, ...; what comes before is passed over
+    without being parsed.
 
     Args:
-        path: a .jsonl, .json (also .gz) or .parquet file; else a folder that `datasets` reads, or a hub data set id.
+        path: a .jsonl, .json (also .gz) or .parquet file; else a folder that `datasets` reads, or a
+            hub data set id.
         start: the first row, from 0; blank lines are no rows.
         subset, split: of a folder or hub data set.
         columns: which of a Parquet file's top-level columns to read.
@@ -35,7 +42,9 @@ def rows_from(
     if not (lines or parquet or file.is_file()):
         return _of_hub(path, start, subset, split)
     if not (lines or parquet):
-        raise RecipeError(f"{path} is of an unknown kind; wanted a .jsonl, .json or .parquet file, a folder or a hub data set id")
+        raise RecipeError(
+            f"{path} is of an unknown kind; wanted a .jsonl, .json or .parquet file, a folder or a hub data set id"
+        )
     if not file.is_file():
         raise RecipeError(f"no file at {path}")
     if subset is not None:
@@ -54,7 +63,9 @@ def _of_lines(file: Path, start: int) -> Iterator[tuple[str, Row]]:
         for number, line in itertools.islice(filled, start, None):
             row = _parsed(line.rstrip(), f"{file}:{number}", many_lines=False)
             if not isinstance(row, dict):
-                raise ShardError(f'{file}:{number}: wanted an object, as {{"question": "..."}}, found {type(row).__name__}')
+                raise ShardError(
+                    f'{file}:{number}: wanted an object, as {{"question": "..."}}, found {type(row).__name__}'
+                )
             yield f"{file}:{number}", row
 
 
@@ -63,7 +74,9 @@ def _of_list(file: Path, text: bytes, start: int) -> Iterator[tuple[str, Row]]:
     rows = _parsed(text, str(file), many_lines=True)
     for number, row in enumerate(rows[start:], start + 1):
         if not isinstance(row, dict):
-            raise ShardError(f"{file}: item {number} of the list is no object but {type(row).__name__}")
+            raise ShardError(
+                f"{file}: item {number} of the list is no object but {type(row).__name__}"
+            )
         yield f"{file}, item {number}", row
 
 
@@ -73,9 +86,13 @@ def _parsed(text: bytes, where: str, *, many_lines: bool) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as fault:
         place = f"{where}:{fault.lineno}" if many_lines else where
-        raise ShardError(f"{place}: no JSON ({fault.msg.removesuffix(' at')}, column {fault.colno}); mend or remove the line") from fault
+        raise ShardError(
+            f"{place}: no JSON ({fault.msg.removesuffix(' at')}, column {fault.colno}); mend or remove the line"
+        ) from fault
     except UnicodeDecodeError as fault:
-        raise ShardError(f"{where}: no UTF-8 text ({fault.reason} at byte {fault.start}); write the file as UTF-8") from fault
+        raise ShardError(
+            f"{where}: no UTF-8 text ({fault.reason} at byte {fault.start}); write the file as UTF-8"
+        ) from fault
 
 
 def _opened(file: Path) -> IO[bytes]:
@@ -85,7 +102,9 @@ def _opened(file: Path) -> IO[bytes]:
         raise ShardError(f"{file}: cannot be read ({fault.strerror or fault})") from fault
 
 
-def _of_parquet(file: Path, start: int, columns: Callable[[Sequence[str]], list[str]]) -> Iterator[tuple[str, Row]]:
+def _of_parquet(
+    file: Path, start: int, columns: Callable[[Sequence[str]], list[str]]
+) -> Iterator[tuple[str, Row]]:
     """Row groups before the first row are not read at all, nor are columns that nobody wants."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -93,11 +112,16 @@ def _of_parquet(file: Path, start: int, columns: Callable[[Sequence[str]], list[
     try:
         with pq.ParquetFile(file) as table:
             group, number = 0, 0
-            while group < table.num_row_groups and number + table.metadata.row_group(group).num_rows <= start:
+            while (
+                group < table.num_row_groups
+                and number + table.metadata.row_group(group).num_rows <= start
+            ):
                 number += table.metadata.row_group(group).num_rows
                 group += 1
             wanted = columns(table.schema_arrow.names)
-            for batch in table.iter_batches(_BATCH_ROWS, row_groups=range(group, table.num_row_groups), columns=wanted):
+            for batch in table.iter_batches(
+                _BATCH_ROWS, row_groups=range(group, table.num_row_groups), columns=wanted
+            ):
                 skip = min(max(start - number, 0), batch.num_rows)
                 for offset, row in enumerate(batch.slice(skip).to_pylist(), number + skip):
                     yield f"{file}, row {offset}", row

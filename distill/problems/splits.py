@@ -14,11 +14,14 @@ def digest_of(text: str) -> int:
 def split_of(prompt: str) -> str:
     """training (80 %), select (5 %) or report (15 %).
 
-    Problem spaces are small and collide across seeds, so different seeds alone do not keep two sets apart.
+    Problem spaces are small and collide across seeds, so different seeds alone do not keep two sets
+    apart.
     """
     return SPLITS[digest_of(prompt) % len(SPLITS)]
 
 
 def fact_split(subject: str, relation: str) -> str:
-    """select (20 %) or report (80 %): facts that probes and searches may look at, and facts that the scorecard asks about."""
+    """select (20 %) or report (80 %): facts that probes and searches may look at, and facts that
+    the scorecard asks about.
+    """
     return "select" if digest_of(f"{subject} / {relation}") % 5 == 0 else "report"

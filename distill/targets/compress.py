@@ -2,14 +2,15 @@
 
 Letters: n tokens, V vocabulary, K kept tokens, h those of them that are kept for sure.
 
-The sketch keeps K tokens. The h likeliest are kept with their own probability; the others share K - h places, in each of which a
-token stands with the chance that makes its mean right. Every token's mean over draws is its probability (unbiased), no token stands
-twice, the weights sum to 1, and where the tail is thin the sketch is nearly exact. The K-draw form of arXiv:2503.16870 draws the
+The sketch keeps K tokens. The h likeliest are kept with their own probability; the others share K -
+h places, in each of which a token stands with the chance that makes its mean right. Every token's
+mean over draws is its probability (unbiased), no token stands twice, the weights sum to 1, and
+where the tail is thin the sketch is nearly exact. The K-draw form of arXiv:2503.16870 draws the
 head too; the variance of that at the same size is in docs/benchmarks.md.
 
 Source:
-    Cohen et al. 2011, arXiv:0803.0473 (VarOpt: sampling k of a weighted set with the least variance); Anshumann et al. 2025,
-    arXiv:2503.16870, for unbiased sampled targets.
+    Cohen et al. 2011, arXiv:0803.0473 (VarOpt: sampling k of a weighted set with the least
+    variance); Anshumann et al. 2025, arXiv:2503.16870, for unbiased sampled targets.
 """
 
 import numpy as np
@@ -41,15 +42,21 @@ def sketch(logits_nV: Tensor, kept: int, generator: torch.Generator) -> Sampled:
     rest_nV = tail_nV.cumsum_(1)
     step_n = rest_nV[:, -1] / (kept - head_n)
     # systematic: one draw for all places, at equal distances along the tail
-    start_n1 = torch.rand(len(probs_nV), 1, generator=generator, device=probs_nV.device, dtype=torch.float64)
+    start_n1 = torch.rand(
+        len(probs_nV), 1, generator=generator, device=probs_nV.device, dtype=torch.float64
+    )
     along_nK = (place_K - head_n[:, None] + start_n1).clamp(min=0) * step_n[:, None]
     drawn_nK = torch.searchsorted(rest_nV, along_nK, right=True).clamp(max=probs_nV.shape[1] - 1)
     weights_nK = torch.where(sure_nK, top_nK, step_n[:, None])
-    return Sampled(torch.where(sure_nK, ids_nK, drawn_nK), _in_units(weights_nK, generator), entropy(logits_nV))
+    return Sampled(
+        torch.where(sure_nK, ids_nK, drawn_nK), _in_units(weights_nK, generator), entropy(logits_nV)
+    )
 
 
 def _sure(top_nK: Tensor) -> Tensor:
-    """How many of the likeliest tokens are kept for sure: the fewest that leave every other a chance of at most 1."""
+    """How many of the likeliest tokens are kept for sure: the fewest that leave every other a
+    chance of at most 1.
+    """
     kept = top_nK.shape[1]
     before_nK = top_nK.cumsum(1) - top_nK
     places_K = kept - torch.arange(kept, device=top_nK.device)
@@ -59,10 +66,14 @@ def _sure(top_nK: Tensor) -> Tensor:
 
 
 def _in_units(weights_nK: Tensor, generator: torch.Generator) -> Tensor:
-    """Rounds weights to multiples of 1 / UNITS so that the mean of each stays what it was, and so does the sum."""
+    """Rounds weights to multiples of 1 / UNITS so that the mean of each stays what it was, and so
+    does the sum.
+    """
     upto_nK = weights_nK.cumsum(1)
     upto_nK = upto_nK / upto_nK[:, -1:] * UNITS
-    shift_n1 = torch.rand(len(weights_nK), 1, generator=generator, device=weights_nK.device, dtype=torch.float64)
+    shift_n1 = torch.rand(
+        len(weights_nK), 1, generator=generator, device=weights_nK.device, dtype=torch.float64
+    )
     whole_nK = torch.floor(upto_nK + shift_n1)
     whole_nK[:, -1] = UNITS  # floor(UNITS + shift), without the chance of a rounding error
     return (whole_nK.diff(dim=1, prepend=torch.zeros_like(shift_n1)) / UNITS).float()
@@ -75,14 +86,17 @@ def top_k(logits_nV: Tensor, kept: int) -> TopK:
     return TopK(ids_nK, logprobs_nK)
 
 
-# --- bytes --------------------------------------------------------------------------------------------------------------
+# --- bytes
+# --------------------------------------------------------------------------------------------------------------
 
 
 def pack_sampled(sampled: Sampled) -> np.ndarray:
     """uint8 [n, 5 K + 4]: K ids of three bytes, K weights of two, the entropy as float32."""
     units_nK = (sampled.probs_NK.double() * UNITS).round().cpu().numpy().astype("<u2")
     entropy_n1 = sampled.entropy_N[:, None].float().cpu().numpy().astype("<f4")
-    return np.concatenate([_ids_to_bytes(sampled.ids_NK), units_nK.view(np.uint8), entropy_n1.view(np.uint8)], 1)
+    return np.concatenate(
+        [_ids_to_bytes(sampled.ids_NK), units_nK.view(np.uint8), entropy_n1.view(np.uint8)], 1
+    )
 
 
 def unpack_sampled(rows: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -93,7 +107,9 @@ def unpack_sampled(rows: np.ndarray, kept: int) -> tuple[np.ndarray, np.ndarray,
 
 
 def pack_top_k(top: TopK) -> np.ndarray:
-    """uint8 [n, 7 K]: K ids of three bytes, K log-probabilities as float32; the tail is what is left of 1."""
+    """uint8 [n, 7 K]: K ids of three bytes, K log-probabilities as float32; the tail is what is
+    left of 1.
+    """
     logprobs_nK = top.logprobs_NK.float().cpu().numpy().astype("<f4")
     return np.concatenate([_ids_to_bytes(top.ids_NK), logprobs_nK.view(np.uint8)], 1)
 
@@ -115,5 +131,11 @@ def _bytes_to_ids(narrow: np.ndarray) -> np.ndarray:
 
 
 def bytes_per_token(kind: str, kept: int, hidden_size: int, hidden_bytes: int) -> int:
-    """What one taught token takes in a cache, without the file's own overhead (8 bytes a sequence)."""
-    return {"sampled": (ID_BYTES + 2) * kept + 4, "top_k": (ID_BYTES + 4) * kept, "hidden": hidden_size * hidden_bytes}[kind]
+    """What one taught token takes in a cache, without the file's own overhead (8 bytes a
+    sequence).
+    """
+    return {
+        "sampled": (ID_BYTES + 2) * kept + 4,
+        "top_k": (ID_BYTES + 4) * kept,
+        "hidden": hidden_size * hidden_bytes,
+    }[kind]

@@ -19,7 +19,9 @@ class Source(Protocol):
     """Where the teacher's signal for a batch comes from: a live teacher, or a cache."""
 
     def reading(self, batch: Packed) -> AbstractContextManager[Signal]:
-        """The signal at batch.taught(), in that order; to be used (backward excluded) before the context ends."""
+        """The signal at batch.taught(), in that order; to be used (backward excluded) before the
+        context ends.
+        """
         ...
 
     def close(self) -> None:
@@ -35,14 +37,19 @@ class LiveTeacher:
         vocab_size: ids that teacher and student share; None: all of the teacher's.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device, vocab_size: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, device: torch.device, vocab_size: int | None = None
+    ) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.vocab_size = vocab_size
 
     @contextmanager
     def reading(self, batch: Packed) -> Iterator[Dense]:
         with torch.no_grad():
-            signal = Dense(hidden_states(self.model, batch)[batch.taught()], output_of(self.model, self.vocab_size))
+            signal = Dense(
+                hidden_states(self.model, batch)[batch.taught()],
+                output_of(self.model, self.vocab_size),
+            )
         yield signal
 
     def close(self) -> None:
@@ -50,7 +57,8 @@ class LiveTeacher:
 
 
 class ShardedTeacher:
-    """A live teacher whose weights are cut up over all ranks by ZeRO-3 and gathered module by module as it reads.
+    """A live teacher whose weights are cut up over all ranks by ZeRO-3 and gathered module by
+    module as it reads.
 
     Every rank must ask the same number of times: the loop's micro-batches see to that.
 
@@ -60,7 +68,9 @@ class ShardedTeacher:
         vocab_size: as for LiveTeacher.
     """
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], vocab_size: int | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, config: dict[str, Any], vocab_size: int | None = None
+    ) -> None:
         import deepspeed
 
         self.model = model.eval().requires_grad_(False)
@@ -73,7 +83,8 @@ class ShardedTeacher:
 
         with torch.no_grad():
             hidden_NE = hidden_states(self.model, batch)[batch.taught()]
-        # gathered afterwards: where the embeddings are the same tensor, reading them would let go of it again
+        # gathered afterwards: where the embeddings are the same tensor, reading them would let go
+        # of it again
         with deepspeed.zero.GatheredParameters(list(causal(self.model).lm_head.parameters())):
             yield Dense(hidden_NE, output_of(self.model, self.vocab_size))
 
@@ -83,12 +94,15 @@ class ShardedTeacher:
 
 @contextmanager
 def loading_sharded() -> Iterator[dict[str, Any]]:
-    """Inside, transformers loads a model cut up over all ranks, so that it never lies whole anywhere; gives the settings for
-    ShardedTeacher.
+    """Inside, transformers loads a model cut up over all ranks, so that it never lies whole
+    anywhere; gives the settings for ShardedTeacher.
     """
     from transformers.integrations import HfDeepSpeedConfig
 
-    config = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0}}
+    config = {
+        "train_micro_batch_size_per_gpu": 1,
+        "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+    }
     held = HfDeepSpeedConfig(config)  # transformers looks for a living one
     try:
         yield config

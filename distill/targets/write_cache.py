@@ -1,4 +1,5 @@
-"""Writing a teacher's targets: by prefill over encoded traces, with the model at hand or with one that is spoken with.
+"""Writing a teacher's targets: by prefill over encoded traces, with the model at hand or with one
+that is spoken with.
 
 Letters: N taught tokens, K kept tokens, T tokens of a sequence, E the teacher's hidden width.
 """
@@ -57,10 +58,18 @@ class Teacher:
 def teacher_at_hand(model: nn.Module) -> Teacher:
     """Of a loaded model, whose hidden states are scaled as they are read."""
     dtype, width = next(model.parameters()).dtype, model.config.hidden_size
-    return Teacher(dtype=dtype, width=width, softcap=softcap(model), logit_scale=1.0, output=lambda: output_of(model, None))
+    return Teacher(
+        dtype=dtype,
+        width=width,
+        softcap=softcap(model),
+        logit_scale=1.0,
+        output=lambda: output_of(model, None),
+    )
 
 
-def teacher_elsewhere(config: PretrainedConfig, dtype: torch.dtype, folder: Callable[[], Path]) -> Teacher:
+def teacher_elsewhere(
+    config: PretrainedConfig, dtype: torch.dtype, folder: Callable[[], Path]
+) -> Teacher:
     """Of a model that is spoken with.
 
     Args:
@@ -72,9 +81,12 @@ def teacher_elsewhere(config: PretrainedConfig, dtype: torch.dtype, folder: Call
     known = SimpleNamespace(config=config.get_text_config())
     cap = softcap(known)
     return Teacher(
-        dtype=dtype, width=known.config.hidden_size, softcap=cap, logit_scale=logit_scale(known),
+        dtype=dtype,
+        width=known.config.hidden_size,
+        softcap=cap,
+        logit_scale=logit_scale(known),
         output=lambda: Output(*_output_tensors(folder(), dtype), cap),
-    )  # fmt: skip
+    )
 
 
 def _output_tensors(folder: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
@@ -83,12 +95,16 @@ def _output_tensors(folder: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor | 
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118 - no mapping
-                last = next((end for end in OUTPUT_NAMES if name == end or name.endswith(f".{end}")), None)
+                last = next(
+                    (end for end in OUTPUT_NAMES if name == end or name.endswith(f".{end}")), None
+                )
                 if last:
                     found[last] = file.get_tensor(name).to(dtype)
     weight, bias, embeddings = map(found.get, OUTPUT_NAMES)
     if weight is None and embeddings is None:
-        raise ModelError(f"{folder}: no safetensors with lm_head or embed_tokens, the hidden states of this teacher cannot be used")
+        raise ModelError(
+            f"{folder}: no safetensors with lm_head or embed_tokens, the hidden states of this teacher cannot be used"
+        )
     return embeddings if weight is None else weight, bias
 
 
@@ -102,16 +118,34 @@ class Scribe:
         row_tokens, micro_batch_rows: packed rows that the teacher reads at once.
     """
 
-    def __init__(self, teacher: nn.Module, origin: Origin, *, seed: int, row_tokens: int, micro_batch_rows: int) -> None:
+    def __init__(
+        self,
+        teacher: nn.Module,
+        origin: Origin,
+        *,
+        seed: int,
+        row_tokens: int,
+        micro_batch_rows: int,
+    ) -> None:
         first = next(teacher.parameters())
         self.device, self.dtype = first.device, first.dtype
         self.live = LiveTeacher(teacher, self.device, origin.vocab_size)
-        self.origin, self.seed, self.row_tokens, self.rows = origin, seed, row_tokens, micro_batch_rows
+        self.origin, self.seed, self.row_tokens, self.rows = (
+            origin,
+            seed,
+            row_tokens,
+            micro_batch_rows,
+        )
 
     def write(
-        self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
-    ) -> None:  # fmt: skip
-        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written before.
+        self,
+        folder: Path,
+        number: int,
+        sequences: Sequence[Encoded],
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written
+        before.
 
         Args:
             sequences: of the encoded file, in its order.
@@ -123,8 +157,13 @@ class Scribe:
         for start in range(0, len(packed.ids_BT), self.rows):
             batch = packed.rows(start, start + self.rows).only_divergence()
             found |= self._read(batch.to(self.device), generator)
-            progress(int((batch.positions_BT[batch.segments_BT > 0] == 0).sum()), int(batch.taught().sum()))
-        _write_shard(shard_path(folder, number), [found.get(sequence.row, b"") for sequence in sequences])
+            progress(
+                int((batch.positions_BT[batch.segments_BT > 0] == 0).sum()),
+                int(batch.taught().sum()),
+            )
+        _write_shard(
+            shard_path(folder, number), [found.get(sequence.row, b"") for sequence in sequences]
+        )
 
     @torch.no_grad()
     def _read(self, batch: Packed, generator: torch.Generator) -> Iterator[tuple[int, bytes]]:
@@ -139,23 +178,34 @@ class Scribe:
         """uint8 [N, bytes per token]."""
         if self.origin.kind == "hidden":
             hidden = signal.hidden_NE.to(self.dtype).contiguous().cpu()
-            return hidden.view(torch.uint8).view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize).numpy()
+            return (
+                hidden.view(torch.uint8)
+                .view(len(hidden), hidden.shape[1] * hidden.dtype.itemsize)
+                .numpy()
+            )
         chunk = max(1, LOGITS_BYTES // (8 * self.origin.vocab_size))
         parts = []
         for start in range(0, max(1, len(signal.hidden_NE)), chunk):
-            logits_nV = logits(signal.hidden_NE[start : start + chunk], signal.output) / self.origin.temperature
+            logits_nV = (
+                logits(signal.hidden_NE[start : start + chunk], signal.output)
+                / self.origin.temperature
+            )
             if self.origin.kind == "top_k":
                 parts.append(sketch.pack_top_k(sketch.top_k(logits_nV, self.origin.tokens)))
             else:
-                parts.append(sketch.pack_sampled(sketch.sketch(logits_nV, self.origin.tokens, generator)))
+                parts.append(
+                    sketch.pack_sampled(sketch.sketch(logits_nV, self.origin.tokens, generator))
+                )
         return np.concatenate(parts)
 
 
 class ServedScribe:
-    """Writes the targets of a teacher that is spoken with, by prefill: its likeliest tokens, or its hidden states.
+    """Writes the targets of a teacher that is spoken with, by prefill: its likeliest tokens, or its
+    hidden states.
 
     Args:
-        engine: gives as many log-probabilities a token as the cache keeps (top_k), or hidden states (hidden).
+        engine: gives as many log-probabilities a token as the cache keeps (top_k), or hidden states
+            (hidden).
         origin: of kind top_k at temperature 1, or hidden: nobody hands out whole distributions.
         teacher: what is known of it without its weights.
     """
@@ -164,31 +214,51 @@ class ServedScribe:
         self.engine, self.origin, self.teacher = engine, origin, teacher
 
     def write(
-        self, folder: Path, number: int, sequences: Sequence[Encoded], progress: Callable[[int, int], None] = lambda *_: None
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        number: int,
+        sequences: Sequence[Encoded],
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
         """As Scribe.write."""
         values = []
         for start in range(0, len(sequences), SCORED_AT_ONCE):
             some = sequences[start : start + SCORED_AT_ONCE]
             rows = [sequence.ids.tolist() for sequence in some]
             if self.origin.kind == "hidden":
-                values += [self._hidden(one, found) for one, found in zip(some, self.engine.hidden_states(rows), strict=True)]
+                values += [
+                    self._hidden(one, found)
+                    for one, found in zip(some, self.engine.hidden_states(rows), strict=True)
+                ]
             else:
                 scored = self.engine.score(rows, self.origin.tokens)
-                values += [self._likeliest(one, found) for one, found in zip(some, scored, strict=True)]
+                values += [
+                    self._likeliest(one, found) for one, found in zip(some, scored, strict=True)
+                ]
             progress(len(some), sum(int((sequence.kl[1:] > 0).sum()) for sequence in some))
         _write_shard(shard_path(folder, number), values)
 
     def _likeliest(self, sequence: Encoded, found: TopLogprobs) -> bytes:
         if found.ids_TK.shape != (len(sequence.ids) - 1, self.origin.tokens):
             shapes = f"{tuple(found.ids_TK.shape)}, wanted {len(sequence.ids) - 1} x {self.origin.tokens}"
-            raise ModelError(f"the teacher gave log-probabilities of shape {shapes}; lower distill.targets.tokens")
+            raise ModelError(
+                f"the teacher gave log-probabilities of shape {shapes}; lower distill.targets.tokens"
+            )
         taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
-        return sketch.pack_top_k(TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])).tobytes()
+        return sketch.pack_top_k(
+            TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])
+        ).tobytes()
 
     def _hidden(self, sequence: Encoded, hidden_TD: Tensor) -> bytes:
         taught_N = torch.from_numpy(sequence.kl[1:] > 0)
-        return (hidden_TD[:-1][taught_N] * self.teacher.logit_scale).to(self.teacher.dtype).contiguous().view(torch.uint8).numpy().tobytes()
+        return (
+            (hidden_TD[:-1][taught_N] * self.teacher.logit_scale)
+            .to(self.teacher.dtype)
+            .contiguous()
+            .view(torch.uint8)
+            .numpy()
+            .tobytes()
+        )
 
 
 def _write_shard(path: Path, values: Sequence[bytes]) -> None:
@@ -198,21 +268,42 @@ def _write_shard(path: Path, values: Sequence[bytes]) -> None:
     temporary.replace(path)
 
 
-def finish_cache(folder: Path, origin: Origin, teacher: Teacher, data: EncodedFile, shard_sequences: int) -> dict[str, Any]:
-    """Says what a finished cache is; a cache of hidden states gets the output matrix that makes them distributions.
+def finish_cache(
+    folder: Path, origin: Origin, teacher: Teacher, data: EncodedFile, shard_sequences: int
+) -> dict[str, Any]:
+    """Says what a finished cache is; a cache of hidden states gets the output matrix that makes
+    them distributions.
 
     Returns:
         notes: taught tokens, bytes per token with all overhead, bytes in all.
     """
     if origin.kind == "hidden":
         output = teacher.output().first(origin.vocab_size)
-        tensors = {"weight": output.weight_VD} | ({} if output.bias_V is None else {"bias": output.bias_V})
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, folder / OUTPUT)
-    tokens, size = data.divergence_tokens(), sum(path.stat().st_size for path in folder.glob("targets-*.arrow"))
+        tensors = {"weight": output.weight_VD} | (
+            {} if output.bias_V is None else {"bias": output.bias_V}
+        )
+        save_file(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+            folder / OUTPUT,
+        )
+    tokens, size = (
+        data.divergence_tokens(),
+        sum(path.stat().st_size for path in folder.glob("targets-*.arrow")),
+    )
     each = sketch.bytes_per_token(origin.kind, origin.tokens, teacher.width, teacher.dtype.itemsize)
     about = asdict(origin) | {
-        "bytes_per_token": each, "hidden_size": teacher.width, "dtype": str(teacher.dtype).removeprefix("torch."),
-        "softcap": teacher.softcap, "shard_sequences": shard_sequences, "sequences": len(data), "taught_tokens": tokens, "bytes": size,
-    }  # fmt: skip
+        "bytes_per_token": each,
+        "hidden_size": teacher.width,
+        "dtype": str(teacher.dtype).removeprefix("torch."),
+        "softcap": teacher.softcap,
+        "shard_sequences": shard_sequences,
+        "sequences": len(data),
+        "taught_tokens": tokens,
+        "bytes": size,
+    }
     (folder / CACHE).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
-    return {"target_tokens": tokens, "bytes_per_token": round(size / max(1, tokens), 1), "target_bytes": size}
+    return {
+        "target_tokens": tokens,
+        "bytes_per_token": round(size / max(1, tokens), 1),
+        "target_bytes": size,
+    }

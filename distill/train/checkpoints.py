@@ -20,14 +20,20 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator) -> None:
-        self.folder, self.best, self.accelerator = folder / "checkpoints", folder / "checkpoints" / "best", accelerator
+        self.folder, self.best, self.accelerator = (
+            folder / "checkpoints",
+            folder / "checkpoints" / "best",
+            accelerator,
+        )
 
     def last(self) -> Path | None:
         found = sorted(self.folder.glob("step-*"), key=lambda p: int(p.name[5:]))
         return found[-1] if found else None
 
     def save(self, at: Progress) -> None:
-        """All ranks write into one temporary folder; the rename makes it a checkpoint, then older ones go."""
+        """All ranks write into one temporary folder; the rename makes it a checkpoint, then older
+        ones go.
+        """
         final, temporary = self.folder / f"step-{at.step}", self.folder / f"tmp-{at.step}"
         self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(temporary))
@@ -56,7 +62,8 @@ class Checkpoints:
         """Main rank; the checkpoint that follows at the same step makes it count."""
         self.best.mkdir(parents=True, exist_ok=True)
         path = self.best / f"step-{step}.safetensors"
-        shared = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}  # tied weights share their memory
+        # tied weights share their memory
+        shared = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
         save_file(shared, path.with_name(f"tmp-{step}"))
         path.with_name(f"tmp-{step}").replace(path)
 

@@ -1,7 +1,8 @@
-"""Context to weights: a model with documents in its context teaches itself without them, into an adapter that can be taken off.
+"""Context to weights: a model with documents in its context teaches itself without them, into an
+adapter that can be taken off.
 
-Teacher and student are one model in memory, without and with the adapter. The core never changes: adding and removing what was
-learned is loading and unloading the adapter.
+Teacher and student are one model in memory, without and with the adapter. The core never changes:
+adding and removing what was learned is loading and unloading the adapter.
 
 Source: context distillation, arXiv 2112.00861 (section 2.2), arXiv 2209.15189.
 """
@@ -45,9 +46,16 @@ class Pair:
 
 
 def sleep(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], rehearsal: Sequence[Lesson], config: Sleep,
-    folder: Path, *, seed: int, progress: Callable[[int, float], None] = lambda *_: None,
-) -> dict[str, Any]:  # fmt: skip
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: Sequence[Lesson],
+    rehearsal: Sequence[Lesson],
+    config: Sleep,
+    folder: Path,
+    *,
+    seed: int,
+    progress: Callable[[int, float], None] = lambda *_: None,
+) -> dict[str, Any]:
     """Learns the documents into folder/adapter, a peft adapter; the model comes back without it.
 
     Args:
@@ -66,15 +74,23 @@ def sleep(
     taught, kept = (_pairs(engine, tokenizer, part, config) for part in (lessons, rehearsal))
     if not taught:
         limit = f"sleep.max_new_tokens {config.max_new_tokens}"
-        raise ModelError(f"{folder}: none of {len(lessons)} documents was answered within {limit}; raise it, or ask other questions")
+        raise ModelError(
+            f"{folder}: none of {len(lessons)} documents was answered within {limit}; raise it, or ask other questions"
+        )
     learner = add_lora(model, config.lora, seed=seed).train()
-    optimizer = torch.optim.AdamW([p for p in learner.parameters() if p.requires_grad], lr=config.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        [p for p in learner.parameters() if p.requires_grad],
+        lr=config.learning_rate,
+        weight_decay=0.0,
+    )
     rng, losses = random.Random(f"sleep/{seed}"), []
     rehearsed = round(config.rehearsal * config.batch_sequences) if kept else 0
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min((step + 1) / WARMUP, 1 - step / config.steps)
-        batch = rng.choices(taught, k=config.batch_sequences - rehearsed) + rng.choices(kept or taught, k=rehearsed)
+        batch = rng.choices(taught, k=config.batch_sequences - rehearsed) + rng.choices(
+            kept or taught, k=rehearsed
+        )
         loss = divergence(learner, batch, tokenizer.pad_token_id)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
@@ -84,7 +100,12 @@ def sleep(
         progress(step + 1, losses[-1])
     learner.save_pretrained(folder / "adapter", safe_serialization=True)
     learner.unload()
-    return {"documents": len(lessons), "rehearsed": len(kept), "first_loss": _mean(losses[:10]), "last_loss": _mean(losses[-10:])}
+    return {
+        "documents": len(lessons),
+        "rehearsed": len(kept),
+        "first_loss": _mean(losses[:10]),
+        "last_loss": _mean(losses[-10:]),
+    }
 
 
 def divergence(learner: PeftModel, batch: Sequence[Pair], pad: int) -> Tensor:
@@ -92,11 +113,17 @@ def divergence(learner: PeftModel, batch: Sequence[Pair], pad: int) -> Tensor:
     with torch.no_grad(), learner.disable_adapter():
         teacher_NV = _answer_logprobs(learner, [pair.teacher for pair in batch], batch, pad)
     student_NV = _answer_logprobs(learner, [pair.student for pair in batch], batch, pad)
-    return torch.nn.functional.kl_div(student_NV, teacher_NV, log_target=True, reduction="batchmean")
+    return torch.nn.functional.kl_div(
+        student_NV, teacher_NV, log_target=True, reduction="batchmean"
+    )
 
 
-def _answer_logprobs(model: PeftModel, rows: Sequence[list[int]], batch: Sequence[Pair], pad: int) -> Tensor:
-    """Log-probabilities [N, V] with which each token of the answers is predicted; only these logits are kept."""
+def _answer_logprobs(
+    model: PeftModel, rows: Sequence[list[int]], batch: Sequence[Pair], pad: int
+) -> Tensor:
+    """Log-probabilities [N, V] with which each token of the answers is predicted; only these logits
+    are kept.
+    """
     longest = max(map(len, rows))
     ids_BT = torch.full((len(rows), longest), pad)
     mask_BT = torch.zeros(len(rows), longest, dtype=torch.long)
@@ -106,33 +133,56 @@ def _answer_logprobs(model: PeftModel, rows: Sequence[list[int]], batch: Sequenc
     most, device = max(pair.answer_tokens for pair in batch), next(model.parameters()).device
     position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
     logits_BTV = model(
-        input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device), position_ids=position_BT.to(device), use_cache=False,
+        input_ids=ids_BT.to(device),
+        attention_mask=mask_BT.to(device),
+        position_ids=position_BT.to(device),
+        use_cache=False,
         logits_to_keep=most + 1,
-    ).logits  # fmt: skip
-    rows_of_answers = [logits_BTV[row, most - pair.answer_tokens : most] for row, pair in enumerate(batch)]
+    ).logits
+    rows_of_answers = [
+        logits_BTV[row, most - pair.answer_tokens : most] for row, pair in enumerate(batch)
+    ]
     return torch.log_softmax(torch.cat(rows_of_answers).float(), -1)
 
 
-def _pairs(engine: LocalEngine, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], config: Sleep) -> list[Pair]:
+def _pairs(
+    engine: LocalEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: Sequence[Lesson],
+    config: Sleep,
+) -> list[Pair]:
     """What the model answers with the document in front of it, behind both prompts."""
     pairs = []
     for tools in dict.fromkeys(lesson.tools for lesson in lessons):
         mine = [lesson for lesson in lessons if lesson.tools == tools]
         shown = [_ask(f"{lesson.document} {lesson.question}".strip()) for lesson in mine]
-        answers = engine.complete(shown, Sampling(max_new_tokens=config.max_new_tokens), tools=tools)
+        answers = engine.complete(
+            shown, Sampling(max_new_tokens=config.max_new_tokens), tools=tools
+        )
         for lesson, talk, answer in zip(mine, shown, answers, strict=True):
             if answer.finish_reason == "stop" and answer.text:
                 pairs.append(_pair(tokenizer, talk, _ask(lesson.question), answer.text, tools))
     return pairs
 
 
-def _pair(tokenizer: PreTrainedTokenizerBase, shown: Conversation, bare: Conversation, answer: str, tools: str | None) -> Pair:
+def _pair(
+    tokenizer: PreTrainedTokenizerBase,
+    shown: Conversation,
+    bare: Conversation,
+    answer: str,
+    tools: str | None,
+) -> Pair:
     """The answer's tokens are those behind the bare prompt."""
     begun, whole = (
         tokenizer.encode(text, add_special_tokens=False)
-        for text in (render(tokenizer, bare, tools=tools), written(tokenizer, [*bare, {"role": "assistant", "content": answer}], tools))
+        for text in (
+            render(tokenizer, bare, tools=tools),
+            written(tokenizer, [*bare, {"role": "assistant", "content": answer}], tools),
+        )
     )
-    common = next((n for n, (a, b) in enumerate(zip(begun, whole, strict=False)) if a != b), len(begun))
+    common = next(
+        (n for n, (a, b) in enumerate(zip(begun, whole, strict=False)) if a != b), len(begun)
+    )
     tail = whole[common:]
     before = tokenizer.encode(render(tokenizer, shown, tools=tools), add_special_tokens=False)
     return Pair(before + tail, whole[:common] + tail, len(tail))

@@ -63,21 +63,36 @@ class Trackers:
         self.accelerator, self.on = accelerator, bool(run and accelerator.log_with)
         if self.on:
             project, _, name = run.partition("/")
-            plain = {key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in config.items()}
+            plain = {
+                key: value if isinstance(value, int | float | str | bool) else str(value)
+                for key, value in config.items()
+            }
             with redirect_stdout(io.StringIO()):  # trackio greets in five lines
-                accelerator.init_trackers(project, plain, {"trackio": {"name": name, "resume": "allow"}, "wandb": {"name": name}})
+                accelerator.init_trackers(
+                    project,
+                    plain,
+                    {"trackio": {"name": name, "resume": "allow"}, "wandb": {"name": name}},
+                )
 
     def write(self, row: dict[str, Any], step: int, prefix: str = "") -> None:
         if self.on:
-            numbers = {prefix + key: value for key, value in row.items() if isinstance(value, int | float) and key != "step"}
+            numbers = {
+                prefix + key: value
+                for key, value in row.items()
+                if isinstance(value, int | float) and key != "step"
+            }
             self.accelerator.log(numbers, step=step)
 
     def close(self) -> None:
-        """Accelerator.end_training would also end the process group, which the next training of this launch needs."""
+        """Accelerator.end_training would also end the process group, which the next training of
+        this launch needs.
+        """
         if self.on and self.accelerator.is_main_process:
             with redirect_stdout(io.StringIO()):
                 for tracker in self.accelerator.trackers:
-                    if tracker.name == "trackio":  # accelerate ends the run, but leaves it the current one: it would be ended again at exit
+                    # accelerate ends the run, but leaves it the current one: it would be ended
+                    # again at exit
+                    if tracker.name == "trackio":
                         importlib.import_module("trackio").finish()
                     else:
                         tracker.finish()

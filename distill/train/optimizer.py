@@ -1,6 +1,7 @@
 """The optimizer of a run: AdamW, or Muon on matrices with AdamW on the rest.
 
-torch.optim.Muon takes 2-D parameters only and the experts of a mixture are 3-D stacks, hence our own.
+torch.optim.Muon takes 2-D parameters only and the experts of a mixture are 3-D stacks, hence our
+own.
 """
 
 from collections.abc import Iterable
@@ -17,8 +18,8 @@ class MuonAdamW(torch.optim.AdamW):
     """AdamW whose groups with `muon=True` take an orthogonalised momentum step instead.
 
     Source:
-        Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (coefficients of the quintic iteration, Nesterov
-        momentum, scale sqrt(max(1, rows / columns))).
+        Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (coefficients of the quintic
+        iteration, Nesterov momentum, scale sqrt(max(1, rows / columns))).
     """
 
     @torch.no_grad()
@@ -35,10 +36,14 @@ class MuonAdamW(torch.optim.AdamW):
 
     def _muon_step(self, group: dict) -> None:
         for shape, members in _by_shape(p for p in group["params"] if p.grad is not None).items():
-            update = _orthogonal(torch.stack([self._momentum(p, group["momentum"]) for p in members]))
+            update = _orthogonal(
+                torch.stack([self._momentum(p, group["momentum"]) for p in members])
+            )
             scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
             for parameter, step in zip(members, update, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(step, alpha=-group["lr"] * scale)
+                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(
+                    step, alpha=-group["lr"] * scale
+                )
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """The Nesterov look-ahead of the running gradient."""
@@ -59,7 +64,9 @@ def _by_shape(parameters: Iterable[Tensor]) -> dict[torch.Size, list[Tensor]]:
 
 
 def _orthogonal(matrices: Tensor) -> Tensor:
-    """The nearest (semi-)orthogonal matrices, approximately, by Newton-Schulz; leading dimensions are a batch."""
+    """The nearest (semi-)orthogonal matrices, approximately, by Newton-Schulz; leading dimensions
+    are a batch.
+    """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -77,20 +84,33 @@ def build_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimiz
     else:
         matrices = [p for name, p in trainable if _is_matrix(name, p)]
         others = [p for name, p in trainable if not _is_matrix(name, p)]
-        groups = [{"params": matrices, "lr": training.muon_learning_rate, "muon": True, "momentum": 0.95}]
+        groups = [
+            {"params": matrices, "lr": training.muon_learning_rate, "muon": True, "momentum": 0.95}
+        ]
         groups += [{"params": others, "lr": training.learning_rate, "weight_decay": 0.0}]
     for group in groups:
         group["peak"] = group["lr"]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else MuonAdamW
-    return kind(groups, lr=training.learning_rate, betas=training.adam_betas, weight_decay=training.weight_decay)
+    return kind(
+        groups,
+        lr=training.learning_rate,
+        betas=training.adam_betas,
+        weight_decay=training.weight_decay,
+    )
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:
     """Hidden matrices and expert stacks; embeddings, output matrix and router stay with AdamW."""
-    return parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head", "mlp.gate.weight"))
+    return parameter.ndim >= 2 and not any(
+        part in name for part in ("embed", "lm_head", "mlp.gate.weight")
+    )
 
 
 def rate_factor(step: int, steps: int, *, stable: float, final: float) -> float:
     """Constant, then linear decay: the share of the full rate at `step` of `steps`."""
     progress = step / max(1, steps)
-    return 1.0 if progress < stable else final + (1 - final) * (1 - (progress - stable) / max(1e-9, 1 - stable))
+    return (
+        1.0
+        if progress < stable
+        else final + (1 - final) * (1 - (progress - stable) / max(1e-9, 1 - stable))
+    )

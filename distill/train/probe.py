@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from recipes.schema import Probe
 
 Row = dict[str, Any]
-Look = Callable[[nn.Module], Row]  # reasoning, recall (0..1, each with num_*), both kept against the teacher, repetition of both
+# reasoning, recall (0..1, each with num_*), both kept against the teacher, repetition of both
+Look = Callable[[nn.Module], Row]
 
 
 class Prober:
@@ -16,8 +17,10 @@ class Prober:
 
     Args:
         config: when, and what is kept.
-        look: asks a plain model and gives reasoning, recall, num_reasoning, num_recall and whatever else is to be logged.
-        fresh: builds a model that weights can be loaded into; wanted where ZeRO-3 has cut the trained one up.
+        look: asks a plain model and gives reasoning, recall, num_reasoning, num_recall and whatever
+            else is to be logged.
+        fresh: builds a model that weights can be loaded into; wanted where ZeRO-3 has cut the
+            trained one up.
     """
 
     def __init__(self, config: Probe, look: Look, fresh: Callable[[], nn.Module]) -> None:
@@ -49,19 +52,23 @@ class Prober:
     def beats(self, row: Row, kept: Mapping[str, float] | None) -> bool:
         """Whether these weights are kept instead of earlier ones.
 
-        Later weights are kept unless they reason worse by more than a standard error, or recall more by more than a standard
-        error without reasoning better by as much.
+        Later weights are kept unless they reason worse by more than a standard error, or recall
+        more by more than a standard error without reasoning better by as much.
         """
         if not self.keeps_best:
             return False
         if kept is None:
             return True
         reasons = _standing(row, kept, "reasoning")
-        return reasons > 0 or (reasons == 0 and ("recall" not in row or _standing(row, kept, "recall") <= 0))
+        return reasons > 0 or (
+            reasons == 0 and ("recall" not in row or _standing(row, kept, "recall") <= 0)
+        )
 
 
 def _standing(row: Mapping[str, float], kept: Mapping[str, float], name: str) -> int:
-    """1 where the new rate is higher by more than a standard error of the two, -1 lower, 0 within."""
+    """1 where the new rate is higher by more than a standard error of the two, -1 lower, 0
+    within.
+    """
     variance = sum(r[name] * (1 - r[name]) / max(1, r[f"num_{name}"]) for r in (row, kept))
     apart = row[name] - kept[name]
     return 0 if apart * apart <= variance else 1 if apart > 0 else -1

@@ -1,4 +1,6 @@
-"""The order of the data: curriculum phases that end by a criterion, then the full mix for a number of steps."""
+"""The order of the data: curriculum phases that end by a criterion, then the full mix for a number
+of steps.
+"""
 
 import math
 from dataclasses import dataclass, field
@@ -29,11 +31,17 @@ class Progress:
 class Schedule:
     """Which rows a step takes, and when a phase ends.
 
-    With `replay` (the phase lengths of another run) phases end where they ended there: arms see the same batches.
+    With `replay` (the phase lengths of another run) phases end where they ended there: arms see the
+    same batches.
     """
 
-    def __init__(self, training: Training, data: EncodedFile, seed: int, replay: list[int] | None) -> None:
-        self.phases = [*training.curriculum, Phase(families=[], max_steps=training.steps, min_steps=training.steps)]
+    def __init__(
+        self, training: Training, data: EncodedFile, seed: int, replay: list[int] | None
+    ) -> None:
+        self.phases = [
+            *training.curriculum,
+            Phase(families=[], max_steps=training.steps, min_steps=training.steps),
+        ]
         self.pools = [data.pool(phase.families, tools=phase.tools) for phase in self.phases]
         self.training, self.seed, self.replay = training, seed, replay
         for phase, pool in zip(self.phases, self.pools, strict=True):
@@ -44,11 +52,16 @@ class Schedule:
                 )
 
     def rows(self, at: Progress) -> np.ndarray:
-        """Row numbers of the next batch: consecutive pieces of one seeded permutation after the other."""
+        """Row numbers of the next batch: consecutive pieces of one seeded permutation after the
+        other.
+        """
         pool = self.pools[at.phase]
         size = self.training.batch_sequences
         numbers = np.arange(at.since * size, (at.since + 1) * size)
-        epochs = {int(e): self._order(at.phase, int(e), len(pool)) for e in np.unique(numbers // len(pool))}
+        epochs = {
+            int(e): self._order(at.phase, int(e), len(pool))
+            for e in np.unique(numbers // len(pool))
+        }
         return pool[[epochs[int(n) // len(pool)][int(n) % len(pool)] for n in numbers]]
 
     def _order(self, phase: int, epoch: int, size: int) -> np.ndarray:
@@ -63,7 +76,9 @@ class Schedule:
         return at.since >= phase.max_steps or (not final and low and at.since >= phase.min_steps)
 
     def advance(self, at: Progress, loss: float) -> str | None:
-        """Counts a step and moves on to the next phase when this one has ended; says so where it ended before it was learned."""
+        """Counts a step and moves on to the next phase when this one has ended; says so where it
+        ended before it was learned.
+        """
         at.step, at.since = at.step + 1, at.since + 1
         at.smooth = loss if at.smooth is None else EMA_DECAY * at.smooth + (1 - EMA_DECAY) * loss
         if not self.ended(at):
@@ -81,12 +96,16 @@ class Schedule:
         return f"curriculum phase {at.phase + 1} {phase.families} ended by max_steps {phase.max_steps}: {numbers}"
 
     def rate(self, at: Progress) -> float:
-        """Share of the full learning rate: warm-up over the whole run, full through the curriculum, decay in the full mix."""
+        """Share of the full learning rate: warm-up over the whole run, full through the curriculum,
+        decay in the full mix.
+        """
         t = self.training
         final = at.phase == len(self.phases) - 1
         since = at.since if final else 0
         if t.schedule == "cosine":
-            decay = t.final_fraction + (1 - t.final_fraction) * 0.5 * (1 + math.cos(math.pi * since / t.steps))
+            decay = t.final_fraction + (1 - t.final_fraction) * 0.5 * (
+                1 + math.cos(math.pi * since / t.steps)
+            )
         else:
             decay = rate_factor(since, t.steps, stable=t.stable_fraction, final=t.final_fraction)
         return decay * min(1.0, (at.step + 1) / max(1, t.warmup_steps))

@@ -1,4 +1,6 @@
-"""The students: one base, then an arm each, on the same traces, batches and steps; arms differ in span actions only."""
+"""The students: one base, then an arm each, on the same traces, batches and steps; arms differ in
+span actions only.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +19,9 @@ from distill.train.probe import Look, Prober
 from recipes.schema import Distill, Model
 
 
-def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, folder: Path, *, seed: int) -> dict[str, object]:
+def make_base(
+    spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, folder: Path, *, seed: int
+) -> dict[str, object]:
     """The student before training, saved: every arm starts from these weights.
 
     A student with a shape takes the teacher's tokenizer; one with a path brings its own.
@@ -26,7 +30,9 @@ def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, fo
         assert teacher_tokenizer is not None
         tokenizer, model = (
             teacher_tokenizer,
-            build_model(spec.shape, teacher_tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention),
+            build_model(
+                spec.shape, teacher_tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention
+            ),
         )
     else:
         tokenizer, model = load_tokenizer(spec), load_model(spec)
@@ -36,10 +42,18 @@ def make_base(spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, fo
 
 
 def encode_arm(
-    spec: Model, config: Distill, base: Path, traces: Iterable[Trace], path: Path,
-    *, label: str, is_main: bool, wait: Callable[[Path], None],
-) -> dict[str, int]:  # fmt: skip
-    """Writes the sequences that an arm learns from, unless they are there; every rank comes back when they are.
+    spec: Model,
+    config: Distill,
+    base: Path,
+    traces: Iterable[Trace],
+    path: Path,
+    *,
+    label: str,
+    is_main: bool,
+    wait: Callable[[Path], None],
+) -> dict[str, int]:
+    """Writes the sequences that an arm learns from, unless they are there; every rank comes back
+    when they are.
 
     Args:
         base: where the student's tokenizer lies.
@@ -57,14 +71,31 @@ def encode_arm(
 def objective(config: Distill, vocab_size: int | None) -> Objective:
     """What the students minimise; vocab_size: ids that teacher and student share."""
     kind = "forward_kl" if config.divergence == "none" else config.divergence
-    return Objective(divergence=Divergence(kind, config.beta, config.temperature), vocab_size=vocab_size, backend=config.loss)
+    return Objective(
+        divergence=Divergence(kind, config.beta, config.temperature),
+        vocab_size=vocab_size,
+        backend=config.loss,
+    )
 
 
 def train_arm(
-    spec: Model, config: Distill, *, base: Path, source: OpenSource | None, vocab_size: int | None, data: EncodedFile, folder: Path,
-    label: str, seed: int, replay: list[int] | None, is_main: bool, look: Look | None, run: str,
-) -> dict[str, object]:  # fmt: skip
-    """Trains one arm into `folder`, a transformers model folder (adapters, if any, are merged and also kept apart).
+    spec: Model,
+    config: Distill,
+    *,
+    base: Path,
+    source: OpenSource | None,
+    vocab_size: int | None,
+    data: EncodedFile,
+    folder: Path,
+    label: str,
+    seed: int,
+    replay: list[int] | None,
+    is_main: bool,
+    look: Look | None,
+    run: str,
+) -> dict[str, object]:
+    """Trains one arm into `folder`, a transformers model folder (adapters, if any, are merged and
+    also kept apart).
 
     Args:
         base: the weights to start from.
@@ -77,7 +108,13 @@ def train_arm(
     """
     prober = Prober(config.probe, look, lambda: _trainable(spec, base, seed)) if look else None
     trainer = Trainer(
-        _trainable(spec, base, seed), config, folder, objective=objective(config, vocab_size), source=source, prober=prober, run=run
+        _trainable(spec, base, seed),
+        config,
+        folder,
+        objective=objective(config, vocab_size),
+        source=source,
+        prober=prober,
+        run=run,
     )
     notes = trainer.fit(data, seed=seed, label=label, replay=replay)
     weights_by_name = trainer.weights()

@@ -1,4 +1,6 @@
-"""A teacher of our own: tokenizer, training conversations and the model, when the recipe gives it a shape."""
+"""A teacher of our own: tokenizer, training conversations and the model, when the recipe gives it a
+shape.
+"""
 
 import itertools
 import json
@@ -21,11 +23,14 @@ from recipes.schema import Model, Teacher
 
 TOKENIZER_TEXTS = 12_000  # conversations that the tokenizer is trained on
 TOOL_TEXTS = 1_000  # calls and results that it sees beside them
-COURTESY = ("I do not know.",) * 100  # plain words that no conversation holds, so that they are not spelled letter by letter
+# plain words that no conversation holds, so that they are not spelled letter by letter
+COURTESY = ("I do not know.",) * 100
 
 
 def conversations(config: Teacher, world: World, *, seed: int, count: int) -> Iterator[Trace]:
-    """What the teacher learns: conversations of the planted world, drawn by weight, all on the training side."""
+    """What the teacher learns: conversations of the planted world, drawn by weight, all on the
+    training side.
+    """
     rng = random.Random(f"teacher/{seed}")
     for source in config.sources:
         if not source.name.startswith("planted/"):
@@ -38,35 +43,79 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
         item = world.draw(rng, name.partition("/")[2], "training")
         tools = offered(LOOKUP, PYTHON) if config.tools and number % 2 else None
         yield Trace(
-            id=str(number), problem_id=str(number), source=name, seed=seed, messages=item.messages(), spans=_given(item), tools=tools
+            id=str(number),
+            problem_id=str(number),
+            source=name,
+            seed=seed,
+            messages=item.messages(),
+            spans=_given(item),
+            tools=tools,
         )
 
 
 def _given(item: Item) -> list[Span]:
-    """Masks over the answers of given turns; a conversation is question, answer, question, answer, ..."""
-    said = [(2 * turn + 1, item.messages()[2 * turn + 1]["content"]) for turn in range(item.given_turns)]
-    return [Span(message=n, start=0, end=len(text), kind="message", grounding="common", action="mask", weight=0.0) for n, text in said]
+    """Masks over the answers of given turns; a conversation is question, answer, question, answer,
+    ...
+    """
+    said = [
+        (2 * turn + 1, item.messages()[2 * turn + 1]["content"]) for turn in range(item.given_turns)
+    ]
+    return [
+        Span(
+            message=n,
+            start=0,
+            end=len(text),
+            kind="message",
+            grounding="common",
+            action="mask",
+            weight=0.0,
+        )
+        for n, text in said
+    ]
 
 
 def own_tokenizer(config: Teacher, world: World, *, seed: int) -> PreTrainedTokenizerFast:
-    """The tokenizer that such a teacher has: a function of the recipe alone, so that it can be known before the teacher is trained."""
-    texts = (m["content"] for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS) for m in t.messages)
+    """The tokenizer that such a teacher has: a function of the recipe alone, so that it can be
+    known before the teacher is trained.
+    """
+    texts = (
+        m["content"]
+        for t in conversations(config, world, seed=seed, count=TOKENIZER_TEXTS)
+        for m in t.messages
+    )
     calls = tool_texts(world, seed) if config.tools else ()
-    return train_tokenizer(itertools.chain(texts, COURTESY, calls), vocab_size=config.vocab_size, tools=config.tools)
+    return train_tokenizer(
+        itertools.chain(texts, COURTESY, calls), vocab_size=config.vocab_size, tools=config.tools
+    )
 
 
 def tool_texts(world: World, seed: int) -> Iterator[str]:
-    """Calls and their results, so that each word and mark of them is a token: nobody says them in the teacher's conversations."""
+    """Calls and their results, so that each word and mark of them is a token: nobody says them in
+    the teacher's conversations.
+    """
     rng = random.Random(f"tools/{seed}")
     for _ in range(TOOL_TEXTS):
-        question = rng.choice([*itertools.chain(*QUESTIONS.values()), FRIEND, "the friend of {}"]).format(rng.choice(world.names))
+        question = rng.choice(
+            [*itertools.chain(*QUESTIONS.values()), FRIEND, "the friend of {}"]
+        ).format(rng.choice(world.names))
         code = " ".join([str(rng.randint(100, 999)), rng.choice("+-"), str(rng.randint(100, 999))])
-        calls = [calls_of(call_message(name, said))[0] for name, said in ((LOOKUP, question), (PYTHON, code))]
+        calls = [
+            calls_of(call_message(name, said))[0]
+            for name, said in ((LOOKUP, question), (PYTHON, code))
+        ]
         yield "\n".join(["", *map(json.dumps, calls), question, f"{NOTHING} {LOOKUP} {PYTHON}"])
 
 
 def train_teacher(
-    spec: Model, config: Teacher, world: World, folder: Path, *, seed: int, is_main: bool, wait: Callable[[Path], None], run: str = ""
+    spec: Model,
+    config: Teacher,
+    world: World,
+    folder: Path,
+    *,
+    seed: int,
+    is_main: bool,
+    wait: Callable[[Path], None],
+    run: str = "",
 ) -> dict[str, object]:
     """Builds and trains the teacher into `folder`, a transformers model folder.
 
@@ -82,18 +131,26 @@ def train_teacher(
     if is_main and not data.exists():
         tokenizer = own_tokenizer(config, world, seed=seed)
         tokenizer.save_pretrained(folder)
-        encoded = encode_traces(conversations(config, world, seed=seed, count=config.count), tokenizer, Teaching(kl=0.0, ce=1.0))
+        encoded = encode_traces(
+            conversations(config, world, seed=seed, count=config.count),
+            tokenizer,
+            Teaching(kl=0.0, ce=1.0),
+        )
         counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
     wait(data)
     tokenizer = load_tokenizer(spec, folder)
     assert spec.shape is not None
-    model = build_model(spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
+    model = build_model(
+        spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention
+    )
     trainer = Trainer(model, config, folder, run=run)
     notes = trainer.fit(EncodedFile(data), seed=seed, label="teacher")
     weights = trainer.weights()
     trainer.close()
     if is_main:
-        whole = build_model(spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention)
+        whole = build_model(
+            spec.shape, tokenizer, seed=seed, dtype=spec.dtype, attention=spec.attention
+        )
         whole.load_state_dict(weights)
         save_model(whole, tokenizer, folder)
         data.unlink()

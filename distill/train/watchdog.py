@@ -1,4 +1,6 @@
-"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate text, a phase that was not learned."""
+"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate
+text, a phase that was not learned.
+"""
 
 import math
 import zlib
@@ -14,14 +16,17 @@ REPEAT = 4  # words of an n-gram that counts as repeated
 
 
 class Watchdog:
-    """Looks at every step and every probe; its memory is in the run's progress, so that a resumed run sees the same.
+    """Looks at every step and every probe; its memory is in the run's progress, so that a resumed
+    run sees the same.
 
     Args:
         place: named in what it says, e.g. the folder of the training.
         last_checkpoint: named there too.
     """
 
-    def __init__(self, guards: Guards, place: str, last_checkpoint: Callable[[], Path | None] = lambda: None) -> None:
+    def __init__(
+        self, guards: Guards, place: str, last_checkpoint: Callable[[], Path | None] = lambda: None
+    ) -> None:
         self.guards, self.place, self.last_checkpoint = guards, place, last_checkpoint
 
     def step(self, at: Progress, row: Mapping[str, float]) -> list[str]:
@@ -36,7 +41,11 @@ class Watchdog:
                     f"{self.place}: {name} is {row[name]} at step {at.step + 1}; {self._kept()}; lower the learning rate or clip_norm, "
                     "then run again under name=NEW"
                 )
-        said = list(self._look(at, row)) if self.guards.act != "off" and at.step >= self.guards.first_step else []
+        said = (
+            list(self._look(at, row))
+            if self.guards.act != "off" and at.step >= self.guards.first_step
+            else []
+        )
         for name in ("kl", "student_entropy", "teacher_entropy"):
             if name in row:
                 at.means[name] = DECAY * at.means.get(name, row[name]) + (1 - DECAY) * row[name]
@@ -47,7 +56,10 @@ class Watchdog:
         if usual > 0 and row.get("kl", 0.0) > limit * usual:
             times = f"{row['kl'] / usual:.1f} times its running mean {usual:.4g}"
             yield f"divergence {row['kl']:.4g} at step {at.step + 1} is {times} (limit {limit:g})"
-        student, teacher = at.means.get("student_entropy", 0.0), at.means.get("teacher_entropy", 0.0)
+        student, teacher = (
+            at.means.get("student_entropy", 0.0),
+            at.means.get("teacher_entropy", 0.0),
+        )
         gap = (teacher - student) / teacher if teacher > 0 else 0.0
         if gap > self.guards.entropy_gap:
             limit = self.guards.entropy_gap
@@ -61,10 +73,18 @@ class Watchdog:
             TrainingError: a guard that stops has been touched.
         """
         beyond = row["repetition"] - row["teacher_repetition"]
-        if self.guards.act == "off" or at.step < self.guards.first_step or beyond <= self.guards.repetition:
+        if (
+            self.guards.act == "off"
+            or at.step < self.guards.first_step
+            or beyond <= self.guards.repetition
+        ):
             return []
         numbers = f"{row['repetition']:.0%} of the {REPEAT}-grams in its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
-        return self._act([f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"])
+        return self._act(
+            [
+                f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"
+            ]
+        )
 
     def phase(self, missed: str | None) -> list[str]:
         """A warning about a curriculum phase that ended before it was learned, if one did.
@@ -76,7 +96,9 @@ class Watchdog:
 
     def _act(self, said: list[str]) -> list[str]:
         if said and self.guards.act == "stop":
-            raise TrainingError(f"{self.place}: {'; '.join(said)}; {self._kept()}; guards.act: warn goes on all the same")
+            raise TrainingError(
+                f"{self.place}: {'; '.join(said)}; {self._kept()}; guards.act: warn goes on all the same"
+            )
         return said
 
     def _kept(self) -> str:
@@ -85,7 +107,9 @@ class Watchdog:
 
 
 def repetition(texts: Sequence[str]) -> float:
-    """Share of repeated word 4-grams within each text, or of its compressible bytes where it has no words; the mean, 0..1."""
+    """Share of repeated word 4-grams within each text, or of its compressible bytes where it has no
+    words; the mean, 0..1.
+    """
     return sum(map(_repetition, texts)) / max(1, len(texts))
 
 
@@ -94,5 +118,6 @@ def _repetition(text: str) -> float:
     grams = [tuple(words[i : i + REPEAT]) for i in range(len(words) - REPEAT + 1)]
     by_words = 1 - len(set(grams)) / len(grams) if grams else 0.0
     data = text.encode()
-    squeezed = 1 - len(zlib.compress(data, 9)) / len(data) if len(data) >= 100 else 0.0  # "dhdhdhdh" is one word
+    # "dhdhdhdh" is one word
+    squeezed = 1 - len(zlib.compress(data, 9)) / len(data) if len(data) >= 100 else 0.0
     return max(by_words, squeezed - 0.6)  # ordinary prose of a page loses up to 60 %

@@ -1,4 +1,6 @@
-"""Questions to a contender, answers as rows: free, with the note begun for it, and as a forced choice."""
+"""Questions to a contender, answers as rows: free, with the note begun for it, and as a forced
+choice.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -17,10 +19,23 @@ from eval.ask.grade import Outcome, grade
 from eval.suites.questions import Question
 
 PART_QUESTIONS = 4096
-KEPT = ("suite", "family", "cluster", "relation", "exposure", "prompt", "gold", "difficulty", "distractors")
+KEPT = (
+    "suite",
+    "family",
+    "cluster",
+    "relation",
+    "exposure",
+    "prompt",
+    "gold",
+    "difficulty",
+    "distractors",
+)
 SCHEMA = pa.schema(
     [
-        *((name, pa.string()) for name in ("contender", "suite", "family", "question_id", "cluster", "relation")),
+        *(
+            (name, pa.string())
+            for name in ("contender", "suite", "family", "question_id", "cluster", "relation")
+        ),
         ("exposure", pa.int32()),
         *((name, pa.string()) for name in ("mode", "outcome")),
         ("completion_tokens", pa.int32()),
@@ -31,7 +46,9 @@ SCHEMA = pa.schema(
 )
 
 
-def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path, *, seed: int, **how: Any) -> int:
+def answer_all(
+    engine: LocalEngine, questions: Sequence[Question], folder: Path, *, seed: int, **how: Any
+) -> int:
     """answers.parquet of one contender; gives the number of answers.
 
     Args:
@@ -42,13 +59,19 @@ def answer_all(engine: LocalEngine, questions: Sequence[Question], folder: Path,
     """
     starts = enumerate(range(0, len(questions), PART_QUESTIONS))
     parts = (
-        partial(ask, engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how) for number, start in starts
-    )  # fmt: skip
+        partial(
+            ask, engine, questions[start : start + PART_QUESTIONS], seed=seed + 7919 * number, **how
+        )
+        for number, start in starts
+    )
     return write_parts(folder, parts, SCHEMA)
 
 
-def write_parts(folder: Path, parts: Iterable[Callable[[], list[dict[str, Any]]]], schema: pa.Schema) -> int:
-    """answers.parquet from parts that are made one after another, so that a killed start goes on behind its last whole part.
+def write_parts(
+    folder: Path, parts: Iterable[Callable[[], list[dict[str, Any]]]], schema: pa.Schema
+) -> int:
+    """answers.parquet from parts that are made one after another, so that a killed start goes on
+    behind its last whole part.
 
     Args:
         folder: holds the parts until all are there.
@@ -64,7 +87,10 @@ def write_parts(folder: Path, parts: Iterable[Callable[[], list[dict[str, Any]]]
         if not path.exists():
             write_shard(path, make(), schema)
     count = 0
-    with replacing(folder / "answers.parquet") as half, pq.ParquetWriter(half, schema, compression="zstd") as whole:
+    with (
+        replacing(folder / "answers.parquet") as half,
+        pq.ParquetWriter(half, schema, compression="zstd") as whole,
+    ):
         for path in paths:
             table = pq.read_table(path)
             whole.write_table(table)
@@ -75,60 +101,106 @@ def write_parts(folder: Path, parts: Iterable[Callable[[], list[dict[str, Any]]]
 
 
 def ask(
-    engine: LocalEngine, questions: Sequence[Question], *, contender: str, max_new_tokens: int, system: str | None,
-    progress: Callable[[int, int], None], tries: int = 0, tries_temperature: float = 1.0, seed: int = 0,
+    engine: LocalEngine,
+    questions: Sequence[Question],
+    *,
+    contender: str,
+    max_new_tokens: int,
+    system: str | None,
+    progress: Callable[[int, int], None],
+    tries: int = 0,
+    tries_temperature: float = 1.0,
+    seed: int = 0,
     budgets: Sequence[int] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Answer rows of one contender, greedy; reasoning is tried some times more, drawn.
 
     Args:
         progress: called with (questions, new tokens) as they come in.
         tries: drawn answers to each reasoning problem, beside the greedy one.
         seed: of these.
-        budgets: caps in tokens; a greedy answer under a cap is the same one, cut off where it is longer, so nothing is asked again.
+        budgets: caps in tokens; a greedy answer under a cap is the same one, cut off where it is
+            longer, so nothing is asked again.
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     asked = [conversation(q.prompt, system) for q in questions]
-    rows = [_row(contender, q, "free", c) for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)]
+    rows = [
+        _row(contender, q, "free", c)
+        for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)
+    ]
     tried = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.suite == "reasoning"]
     for number in range(1, tries + 1):
-        drawn = Sampling(max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number)
+        drawn = Sampling(
+            max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number
+        )
         written = engine.complete([talk for _, talk in tried], drawn, progress=progress)
-        rows += [_row(contender, q, "free", c, number) for (q, _), c in zip(tried, written, strict=True)]
+        rows += [
+            _row(contender, q, "free", c, number) for (q, _), c in zip(tried, written, strict=True)
+        ]
     greedy = [row for row in rows if row["suite"] == "reasoning" and not row["sample"]]
     rows += [_capped(row, cap) for cap in budgets for row in greedy]
     noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
     if noted:
-        begun = engine.complete([talk for _, talk in noted], sampling, prefixes=[q.note for q, _ in noted], progress=progress)
+        begun = engine.complete(
+            [talk for _, talk in noted],
+            sampling,
+            prefixes=[q.note for q, _ in noted],
+            progress=progress,
+        )
         rows += [_row(contender, q, "note", c) for (q, _), c in zip(noted, begun, strict=True)]
     chosen = [(q, talk) for q, talk in noted if q.choices]
     if chosen:
-        picks = engine.choose_among([engine.render(talk, q.note) for q, talk in chosen], [[f" {c}" for c in q.choices] for q, _ in chosen])
+        picks = engine.choose_among(
+            [engine.render(talk, q.note) for q, talk in chosen],
+            [[f" {c}" for c in q.choices] for q, _ in chosen],
+        )
         progress(len(chosen), 0)
-        rows += [_choice(contender, q, q.choices[pick]) for (q, _), pick in zip(chosen, picks, strict=True)]
+        rows += [
+            _choice(contender, q, q.choices[pick])
+            for (q, _), pick in zip(chosen, picks, strict=True)
+        ]
     return rows
 
 
-def _row(contender: str, question: Question, mode: str, written: Completion, sample: int = 0) -> dict[str, Any]:
+def _row(
+    contender: str, question: Question, mode: str, written: Completion, sample: int = 0
+) -> dict[str, Any]:
     outcome = grade(written.text, written.finish_reason, question.gold)
     known = None if written.mean_logprob is None else math.exp(written.mean_logprob)
     return _common(contender, question) | {
-        "mode": mode, "outcome": str(outcome), "completion_tokens": written.completion_tokens, "text": written.text,
-        "confidence": known, "sample": sample,
-    }  # fmt: skip
+        "mode": mode,
+        "outcome": str(outcome),
+        "completion_tokens": written.completion_tokens,
+        "text": written.text,
+        "confidence": known,
+        "sample": sample,
+    }
 
 
 def _capped(row: dict[str, Any], cap: int) -> dict[str, Any]:
     """The row as it had been under a cap."""
     within = row["completion_tokens"] <= cap
     outcome = row["outcome"] if within else str(Outcome.TRUNCATED)
-    return row | {"budget": cap, "outcome": outcome, "completion_tokens": min(row["completion_tokens"], cap), "text": ""}
+    return row | {
+        "budget": cap,
+        "outcome": outcome,
+        "completion_tokens": min(row["completion_tokens"], cap),
+        "text": "",
+    }
 
 
 def _choice(contender: str, question: Question, value: str) -> dict[str, Any]:
     outcome = Outcome.CORRECT if value == question.gold else Outcome.WRONG
-    return _common(contender, question) | {"mode": "choice", "outcome": str(outcome), "completion_tokens": 0, "text": value, "sample": 0}
+    return _common(contender, question) | {
+        "mode": "choice",
+        "outcome": str(outcome),
+        "completion_tokens": 0,
+        "text": value,
+        "sample": 0,
+    }
 
 
 def _common(contender: str, question: Question) -> dict[str, Any]:
-    return {"contender": contender, "question_id": question.id} | {name: getattr(question, name) for name in KEPT}
+    return {"contender": contender, "question_id": question.id} | {
+        name: getattr(question, name) for name in KEPT
+    }

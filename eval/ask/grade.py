@@ -1,4 +1,6 @@
-"""An answer's outcome. Five outcomes, never a bool: a refusal is not a mistake, and a cut-off answer is neither."""
+"""An answer's outcome. Five outcomes, never a bool: a refusal is not a mistake, and a cut-off
+answer is neither.
+"""
 
 import re
 from enum import StrEnum
@@ -26,12 +28,15 @@ def grade(text: str, finish_reason: str, gold: str) -> Outcome:
 
     Args:
         text: all that the model wrote.
-        finish_reason: length = cut off; it is judged only if a final answer stands there all the same.
+        finish_reason: length = cut off; it is judged only if a final answer stands there all the
+            same.
         gold: the reference.
     """
     answer = final_answer(text)
     declined = answer is not None and DECLINES.search(answer) is not None
-    named = declined and re.search(rf"\b{re.escape(gold)}\b", str(answer), re.IGNORECASE) is not None
+    named = (
+        declined and re.search(rf"\b{re.escape(gold)}\b", str(answer), re.IGNORECASE) is not None
+    )
     if answer is not None and (named or same_answer(answer, gold)):
         return Outcome.CORRECT
     if finish_reason == "length":

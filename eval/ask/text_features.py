@@ -1,4 +1,6 @@
-"""What scoring keeps of an answer's text: a few numbers, so that memory does not grow with how much was written."""
+"""What scoring keeps of an answer's text: a few numbers, so that memory does not grow with how much
+was written.
+"""
 
 import re
 from collections.abc import Mapping
@@ -16,8 +18,10 @@ def gist(row: Mapping[str, Any]) -> dict[str, Any]:
     """Gives, for one answer row, what stands for its `text`.
 
     Returns:
-        choice: the value that was chosen, empty in other modes; said: digest of the final answer; shape: digest of the template;
-        follows: whether it gives `swapped_gold`, false where there is none. Digests are 31 bits of BLAKE2.
+        choice: the value that was chosen, empty in other modes; said: digest of the final answer;
+            shape: digest of the template;
+        follows: whether it gives `swapped_gold`, false where there is none. Digests are 31 bits of
+            BLAKE2.
     """
     text, swapped = row["text"] or "", row.get("swapped_gold")
     return {
@@ -34,11 +38,15 @@ def final_text(text: str) -> str:
 
 
 def shape(text: str) -> str:
-    """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is its template."""
+    """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is
+    its template.
+    """
     return " ".join(NAME.sub("A", NUMBER.sub("0", text)).split())
 
 
 def digest(text: str) -> int:
-    """Gives 31 bits that tell texts apart, all but one pair in two billion; EMPTY for no text and for no other."""
+    """Gives 31 bits that tell texts apart, all but one pair in two billion; EMPTY for no text and
+    for no other.
+    """
     hashed = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return max(EMPTY + 1, int.from_bytes(hashed, "big") >> 1) if text else EMPTY

@@ -1,4 +1,6 @@
-"""Questions to a contender that may call tools, answers as rows that eval/scores/lookup_use.py reads."""
+"""Questions to a contender that may call tools, answers as rows that eval/scores/lookup_use.py
+reads.
+"""
 
 import math
 from collections import Counter
@@ -24,13 +26,18 @@ from recipes.schema.evaluate import Tools
 PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns
 TOOL_SCHEMA = pa.schema(
     [
-        *SCHEMA, *((name, pa.string()) for name in ("base", "swapped_gold", "talk")), ("searched", pa.int32()), ("programs", pa.int32()),
+        *SCHEMA,
+        *((name, pa.string()) for name in ("base", "swapped_gold", "talk")),
+        ("searched", pa.int32()),
+        ("programs", pa.int32()),
         ("events", pa.list_(pa.string())),
     ]
-)  # fmt: skip
+)
 
 
-def answer_all_with_tools(engine: Engine, settings: Iterable[Setting], folder: Path, **how: Any) -> dict[str, Any]:
+def answer_all_with_tools(
+    engine: Engine, settings: Iterable[Setting], folder: Path, **how: Any
+) -> dict[str, Any]:
     """answers.parquet of one contender, in parts as eval.ask.write_parts has it.
 
     Args:
@@ -43,17 +50,29 @@ def answer_all_with_tools(engine: Engine, settings: Iterable[Setting], folder: P
     """
     parts = (
         replace(setting, questions=setting.questions[start : start + PART_QUESTIONS])
-        for setting in settings for start in range(0, len(setting.questions), PART_QUESTIONS)
-    )  # fmt: skip
-    count = write_parts(folder, (partial(ask_with_tools, engine, part, **how) for part in parts), TOOL_SCHEMA)
-    events = Counter(event for row in iter_rows(folder / "answers.parquet") for event in row["events"])
+        for setting in settings
+        for start in range(0, len(setting.questions), PART_QUESTIONS)
+    )
+    count = write_parts(
+        folder, (partial(ask_with_tools, engine, part, **how) for part in parts), TOOL_SCHEMA
+    )
+    events = Counter(
+        event for row in iter_rows(folder / "answers.parquet") for event in row["events"]
+    )
     return {"answers": count, "events": dict(sorted(events.items()))}
 
 
 def ask_with_tools(
-    engine: Engine, setting: Setting, *, tools: Tools, contender: str, max_new_tokens: int, system: str | None, at_once: int,
+    engine: Engine,
+    setting: Setting,
+    *,
+    tools: Tools,
+    contender: str,
+    max_new_tokens: int,
+    system: str | None,
+    at_once: int,
     progress: Callable[[int, int], None],
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Answer rows, greedy.
 
     Args:
@@ -63,13 +82,22 @@ def ask_with_tools(
         at_once: conversations at work.
         progress: called with (questions, new tokens) as they come in.
     """
-    limits = Limits(max_calls=tools.max_calls, max_tokens=max_new_tokens * (tools.max_calls + 2), context_tokens=tools.context_tokens)
+    limits = Limits(
+        max_calls=tools.max_calls,
+        max_tokens=max_new_tokens * (tools.max_calls + 2),
+        context_tokens=tools.context_tokens,
+    )
     with Sandbox() as sandbox:
         asked = (conversation(question.prompt, system) for question in setting.questions)
         talks = converse(
-            engine, asked, toolbox_of(tools, setting, sandbox), Sampling(max_new_tokens=max_new_tokens), limits, at_once=at_once,
+            engine,
+            asked,
+            toolbox_of(tools, setting, sandbox),
+            Sampling(max_new_tokens=max_new_tokens),
+            limits,
+            at_once=at_once,
             progress=progress,
-        )  # fmt: skip
+        )
         return [_row(contender, setting, setting.questions[talk.number], talk) for talk in talks]
 
 
@@ -78,16 +106,32 @@ def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
     if setting.passages is None:
         return Toolbox()
     return Toolbox(
-        base=setting.passages, sandbox=sandbox, snippets=tools.snippets, result_characters=tools.result_characters,
-        seconds=tools.seconds, memory_mib=tools.memory_mib,
-    )  # fmt: skip
+        base=setting.passages,
+        sandbox=sandbox,
+        snippets=tools.snippets,
+        result_characters=tools.result_characters,
+        seconds=tools.seconds,
+        memory_mib=tools.memory_mib,
+    )
 
 
 def _row(contender: str, setting: Setting, question: Question, talk: Talk) -> dict[str, Any]:
     said = [f"{m['role']}: {m['content']}{m.get('tool_calls', '')}" for m in talk.messages[1:]]
-    return {"contender": contender, "question_id": question.id} | {name: getattr(question, name) for name in KEPT} | {
-        "mode": "free", "outcome": str(grade(talk.text, talk.finish_reason, question.gold)), "text": talk.text, "sample": 0,
-        "completion_tokens": talk.completion_tokens, "base": setting.base, "swapped_gold": setting.swapped.get(question.id, ""),
-        "confidence": None if talk.mean_logprob is None else math.exp(talk.mean_logprob), "talk": "\n".join(said),
-        "searched": talk.calls["lookup"], "programs": talk.calls["python"], "events": list(talk.events.elements()),
-    }  # fmt: skip
+    return (
+        {"contender": contender, "question_id": question.id}
+        | {name: getattr(question, name) for name in KEPT}
+        | {
+            "mode": "free",
+            "outcome": str(grade(talk.text, talk.finish_reason, question.gold)),
+            "text": talk.text,
+            "sample": 0,
+            "completion_tokens": talk.completion_tokens,
+            "base": setting.base,
+            "swapped_gold": setting.swapped.get(question.id, ""),
+            "confidence": None if talk.mean_logprob is None else math.exp(talk.mean_logprob),
+            "talk": "\n".join(said),
+            "searched": talk.calls["lookup"],
+            "programs": talk.calls["python"],
+            "events": list(talk.events.elements()),
+        }
+    )

@@ -1,4 +1,6 @@
-"""Weights rounded to four bits and back: an attack, since knowledge that was only covered up can come back by it."""
+"""Weights rounded to four bits and back: an attack, since knowledge that was only covered up can
+come back by it.
+"""
 
 from collections.abc import Iterator
 
@@ -15,9 +17,11 @@ LEVELS = 7  # on either side of zero: codes -7..7 fit four bits
 
 @torch.no_grad()
 def to_four_bits(model: PreTrainedModel, *, group: int = GROUP) -> dict[str, float]:
-    """The share of the weights that were rounded, in place, to the nearest of 15 levels: linear layers and stacks of experts.
+    """The share of the weights that were rounded, in place, to the nearest of 15 levels: linear
+    layers and stacks of experts.
 
-    The input and output embeddings, the router of a mixture, norms and biases stay as they are, as they do in bitsandbytes.
+    The input and output embeddings, the router of a mixture, norms and biases stay as they are, as
+    they do in bitsandbytes.
 
     Args:
         model: changed in place; shapes, dtypes and ties stay.
@@ -36,12 +40,15 @@ def to_four_bits(model: PreTrainedModel, *, group: int = GROUP) -> dict[str, flo
         weight.copy_(rounded_weight(weight, dim=dim, group=group))
         rounded += weight.numel()
     if not rounded:
-        raise ModelError("attack four_bit: nothing here is a linear layer or a stack of experts; take four_bit out of evaluate.attacks")
+        raise ModelError(
+            "attack four_bit: nothing here is a linear layer or a stack of experts; take four_bit out of evaluate.attacks"
+        )
     return {"quantised_fraction": round(rounded / sum(p.numel() for p in model.parameters()), 4)}
 
 
 def rounded_weight(weight: Tensor, *, dim: int, group: int = GROUP) -> Tensor:
-    """The nearest of 15 evenly spaced levels around zero; no weight moves further than the largest of its group / 14.
+    """The nearest of 15 evenly spaced levels around zero; no weight moves further than the largest
+    of its group / 14.
 
     Rounding what is rounded already changes nothing.
 
@@ -60,7 +67,11 @@ def rounded_weight(weight: Tensor, *, dim: int, group: int = GROUP) -> Tensor:
 
 def _matrices(model: PreTrainedModel) -> Iterator[tuple[Tensor, int]]:
     """Each weight that is rounded, once, with the dimension of its input."""
-    seen = {id(head.weight) for head in (model.get_input_embeddings(), model.get_output_embeddings()) if head is not None}
+    seen = {
+        id(head.weight)
+        for head in (model.get_input_embeddings(), model.get_output_embeddings())
+        if head is not None
+    }
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):
             linear = isinstance(module, nn.Linear) and name == "weight"

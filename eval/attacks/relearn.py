@@ -1,4 +1,6 @@
-"""A short training on some facts: an attack, since it can bring others back that were only covered up."""
+"""A short training on some facts: an attack, since it can bring others back that were only covered
+up.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,17 +21,28 @@ Lesson = tuple[str, str]  # what is asked, and what shall be answered
 
 
 def relearn(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, lessons: Sequence[Lesson], *, system: str | None, steps: int,
-    batch_sequences: int, learning_rate: float, seed: int, progress: Callable[[int, int], None],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    lessons: Sequence[Lesson],
+    *,
+    system: str | None,
+    steps: int,
+    batch_sequences: int,
+    learning_rate: float,
+    seed: int,
+    progress: Callable[[int, int], None],
     look: Callable[[int], None] = lambda step: None,
-) -> dict[str, float]:  # fmt: skip
-    """Trains a model in place on the answers to some questions, all weights, by AdamW with a rate that falls to 0.
+) -> dict[str, float]:
+    """Trains a model in place on the answers to some questions, all weights, by AdamW with a rate
+    that falls to 0.
 
-    It is a plain loop of its own, not distill.loop: contenders are shared out over ranks, and a collective would wait for ever. Small
-    steps would be lost in bfloat16, so the weights are float32 meanwhile. Same seed, same steps.
+    It is a plain loop of its own, not distill.loop: contenders are shared out over ranks, and a
+    collective would wait for ever. Small steps would be lost in bfloat16, so the weights are
+    float32 meanwhile. Same seed, same steps.
 
     Args:
-        model: on its device; comes back in its own dtype and in evaluation mode. There is no dropout.
+        model: on its device; comes back in its own dtype and in evaluation mode. There is no
+            dropout.
         lessons: pairs of question and answer, at least one.
         system: system prompt of every conversation.
         steps: optimizer steps.
@@ -37,7 +50,8 @@ def relearn(
         learning_rate: at the first step.
         seed: of the order.
         progress: called with (lessons, tokens) as they are done.
-        look: called with the number of steps done, after a quarter, a half and all of them: what a few steps uncover, many overwrite.
+        look: called with the number of steps done, after a quarter, a half and all of them: what a
+            few steps uncover, many overwrite.
 
     Returns:
         first_loss and last_loss, nats a taught token.
@@ -69,13 +83,19 @@ def relearn(
 def _traces(lessons: Sequence[Lesson], system: str | None) -> Iterator[Trace]:
     for number, (prompt, answer) in enumerate(lessons):
         messages = [*conversation(prompt, system), {"role": "assistant", "content": answer}]
-        yield Trace(id=str(number), problem_id=str(number), source="relearn", seed=0, messages=messages)
+        yield Trace(
+            id=str(number), problem_id=str(number), source="relearn", seed=0, messages=messages
+        )
 
 
-def _batches(encoded: Sequence[Encoded], steps: int, size: int, seed: int) -> Iterator[list[Encoded]]:
+def _batches(
+    encoded: Sequence[Encoded], steps: int, size: int, seed: int
+) -> Iterator[list[Encoded]]:
     """Consecutive pieces of one seeded permutation after the other."""
     size = min(size, len(encoded))
     epochs = -(-steps * size // len(encoded))
-    order = np.concatenate([np.random.default_rng((seed, epoch)).permutation(len(encoded)) for epoch in range(epochs)])
+    order = np.concatenate(
+        [np.random.default_rng((seed, epoch)).permutation(len(encoded)) for epoch in range(epochs)]
+    )
     for start in range(0, steps * size, size):
         yield [encoded[i] for i in order[start : start + size]]

@@ -1,4 +1,6 @@
-"""The curves of the report: small drawings with a shade for the interval and each name at the end of its line."""
+"""The curves of the report: small drawings with a shade for the interval and each name at the end
+of its line.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,25 +56,60 @@ class Kind:
 
 KINDS = {
     "recall_by_exposure": Kind(
-        "Recall by exposure", "Good for a student: at the floor, however often a fact was shown.", "exposure", "recall"
+        "Recall by exposure",
+        "Good for a student: at the floor, however often a fact was shown.",
+        "exposure",
+        "recall",
     ),
     "calibration": Kind(
-        "Calibration", "Good: on the dashed line. Below it, surer than right.", "confidence", "correct", x_share=True, diagonal=True
+        "Calibration",
+        "Good: on the dashed line. Below it, surer than right.",
+        "confidence",
+        "correct",
+        x_share=True,
+        diagonal=True,
     ),
-    "risk_coverage": Kind("Risk and coverage", "Good: low at the left, where it is surest.", "answered", "wrong", x_share=True, zoom=True),
+    "risk_coverage": Kind(
+        "Risk and coverage",
+        "Good: low at the left, where it is surest.",
+        "answered",
+        "wrong",
+        x_share=True,
+        zoom=True,
+    ),
     "deferral": Kind(
-        "Deferral", "Good: steep at the left; few questions passed on mend most.", "passed to the teacher", "correct", x_share=True
+        "Deferral",
+        "Good: steep at the left; few questions passed on mend most.",
+        "passed to the teacher",
+        "correct",
+        x_share=True,
     ),
-    "accuracy_by_difficulty": Kind("Accuracy by difficulty", "Good: falls no sooner than the teacher.", "difficulty", "correct"),
+    "accuracy_by_difficulty": Kind(
+        "Accuracy by difficulty", "Good: falls no sooner than the teacher.", "difficulty", "correct"
+    ),
     "tokens_by_difficulty": Kind(
-        "Length by difficulty", "Good: short where it is easy, longer where it is hard.", "difficulty", "tokens", False, False
+        "Length by difficulty",
+        "Good: short where it is easy, longer where it is hard.",
+        "difficulty",
+        "tokens",
+        False,
+        False,
     ),
-    "accuracy_by_budget": Kind("Accuracy by budget", "Good: rises early, then stays.", "tokens allowed", "correct"),
+    "accuracy_by_budget": Kind(
+        "Accuracy by budget", "Good: rises early, then stays.", "tokens allowed", "correct"
+    ),
     "accuracy_by_distractors": Kind(
-        "Accuracy by distractors", "Good: flat; what does not matter is passed over.", "distractors", "correct"
+        "Accuracy by distractors",
+        "Good: flat; what does not matter is passed over.",
+        "distractors",
+        "correct",
     ),
     "edit_frontier": Kind(
-        "Edit frontier", "Good: high at the left: much is kept where little is recalled. Select split.", "recall", "kept", x_share=True
+        "Edit frontier",
+        "Good: high at the left: much is kept where little is recalled. Select split.",
+        "recall",
+        "kept",
+        x_share=True,
     ),
     "entropy": Kind(
         "Entropy over training",
@@ -88,7 +125,10 @@ KINDS = {
 def curve_figures(card: Card) -> list[str]:
     """Gives a figure for each curve that the card has; a contender without points is left out."""
     found = {"recall_by_exposure": _by_exposure(card), **card.get("curves", {})}
-    drawn = {name: {who: points for who, points in found.get(name, {}).items() if points} for name in KINDS}
+    drawn = {
+        name: {who: points for who, points in found.get(name, {}).items() if points}
+        for name in KINDS
+    }
     return [_figure(card, KINDS[name], curves) for name, curves in drawn.items() if curves]
 
 
@@ -99,7 +139,13 @@ def _by_exposure(card: Card) -> Curves:
         group_name, _, exposure = name.partition("/exposure_")
         if group_name == "recall" and exposure.isdecimal():
             for who, entry in card["metrics"][name].items():
-                curves.setdefault(who, []).append({"x": int(exposure), "y": entry["value"], **{k: entry[k] for k in ("low", "high", "n")}})
+                curves.setdefault(who, []).append(
+                    {
+                        "x": int(exposure),
+                        "y": entry["value"],
+                        **{k: entry[k] for k in ("low", "high", "n")},
+                    }
+                )
     return curves
 
 
@@ -108,11 +154,25 @@ def _figure(card: Card, kind: Kind, curves: Curves) -> str:
     marks = axes(x, y, ticks, (kind.x, kind.y))
     if kind.diagonal:
         marks.append(line(x.at(0), y.at(0), x.at(1), y.at(1), "ideal"))
-    order = [c for c in card["contenders"] if c in curves] + sorted(set(curves) - set(card["contenders"]))
-    shades = [group(style(card, who), [shade]) for who in order if (shade := _shade(curves[who], x, y))]
-    marks += shades + [group(_class(card, who), _marks(shape(card, who), who, curves[who], kind, (x, y))) for who in order]
-    drawing = svg(WIDTH, HEIGHT, f"{kind.title}: {kind.y} over {kind.x}", [*marks, *_names(card, curves, (x, y))])
-    return f"<figure><figcaption><b>{kind.title}</b> {plain(kind.good)}</figcaption>{drawing}</figure>"
+    order = [c for c in card["contenders"] if c in curves] + sorted(
+        set(curves) - set(card["contenders"])
+    )
+    shades = [
+        group(style(card, who), [shade]) for who in order if (shade := _shade(curves[who], x, y))
+    ]
+    marks += shades + [
+        group(_class(card, who), _marks(shape(card, who), who, curves[who], kind, (x, y)))
+        for who in order
+    ]
+    drawing = svg(
+        WIDTH,
+        HEIGHT,
+        f"{kind.title}: {kind.y} over {kind.x}",
+        [*marks, *_names(card, curves, (x, y))],
+    )
+    return (
+        f"<figure><figcaption><b>{kind.title}</b> {plain(kind.good)}</figcaption>{drawing}</figure>"
+    )
 
 
 def _class(card: Card, who: str) -> str:
@@ -127,7 +187,9 @@ def _scales(kind: Kind, curves: Curves) -> tuple[Axis, Axis, tuple[Ticks, Ticks]
     if kind.x_share:
         x, x_ticks = Axis(0, 1, LEFT, right), SHARES
     else:
-        x, x_ticks = axis_of(xs, LEFT, right, log=min(xs) > 0 and max(xs) >= WIDE * min(xs) and kind.x != "step")
+        x, x_ticks = axis_of(
+            xs, LEFT, right, log=min(xs) > 0 and max(xs) >= WIDE * min(xs) and kind.x != "step"
+        )
     highest = max(_edge(point, "high") for point in points)
     if kind.y_log:
         lowest = max(FLOOR_NATS, min(point["y"] for point in points))
@@ -138,7 +200,14 @@ def _scales(kind: Kind, curves: Curves) -> tuple[Axis, Axis, tuple[Ticks, Ticks]
     step = nice(highest / 4) if highest > 0 else 0.25
     y = Axis(0, step * -(-highest // step) if highest > 0 else 1, BOTTOM, TOP)
     percent = [(value, f"{100 * value:.3g}") for value, _ in y.ticks()]
-    return x, y, (x_ticks, [*percent[:-1], (percent[-1][0], percent[-1][1] + " %")] if kind.y_share else y.ticks())
+    return (
+        x,
+        y,
+        (
+            x_ticks,
+            [*percent[:-1], (percent[-1][0], percent[-1][1] + " %")] if kind.y_share else y.ticks(),
+        ),
+    )
 
 
 def _edge(point: Mapping[str, float], edge: str) -> float:
@@ -151,14 +220,36 @@ def _shade(points: Sequence[Mapping[str, float]], x: Axis, y: Axis) -> str:
     return band(around) if len(points) > 1 and any(low != high for _, low, high in around) else ""
 
 
-def _marks(number: int, who: str, points: Sequence[Mapping[str, float]], kind: Kind, frame: tuple[Axis, Axis]) -> list[str]:
+def _marks(
+    number: int,
+    who: str,
+    points: Sequence[Mapping[str, float]],
+    kind: Kind,
+    frame: tuple[Axis, Axis],
+) -> list[str]:
     x, y = frame
     at = [(x.at(point["x"]), y.at(point["y"])) for point in points]
     if len(points) > MANY_POINTS:
         return [path(at, "curve thin")]
-    lone = [line(at[0][0], y.at(_edge(points[0], "low")), at[0][0], y.at(_edge(points[0], "high")), "whisker")] if len(at) == 1 else []
+    lone = (
+        [
+            line(
+                at[0][0],
+                y.at(_edge(points[0], "low")),
+                at[0][0],
+                y.at(_edge(points[0], "high")),
+                "whisker",
+            )
+        ]
+        if len(at) == 1
+        else []
+    )
     told = [f"{who}: {kind.x} {compact(p['x'])}, {kind.y} {_value(kind, p)}" for p in points]
-    return [*lone, path(at, "curve"), *(mark(number, *point, words, 3.5) for point, words in zip(at, told, strict=True))]
+    return [
+        *lone,
+        path(at, "curve"),
+        *(mark(number, *point, words, 3.5) for point, words in zip(at, told, strict=True)),
+    ]
 
 
 def _value(kind: Kind, point: Mapping[str, float]) -> str:
@@ -171,7 +262,9 @@ def _value(kind: Kind, point: Mapping[str, float]) -> str:
 
 
 def _called(who: str) -> str:
-    """`student/teacher`, the teacher on the student's tokens, is called teacher; colour and dashes say on whose."""
+    """`student/teacher`, the teacher on the student's tokens, is called teacher; colour and dashes
+    say on whose.
+    """
     return who.partition("/")[2] or who
 
 
@@ -181,6 +274,15 @@ def _names(card: Card, curves: Curves, frame: tuple[Axis, Axis]) -> list[str]:
     rows = spread(ends, TOP + 4, max(BOTTOM + 4, TOP + ROW * len(curves)))
     marks = []
     for who, row in rows.items():
-        named = [mark(shape(card, who), x.end + 11, row - 4, radius=3.5)] if who in card["contenders"] else []
-        marks.append(group(style(card, who), [*named, label(x.end + 19, row, clipped(_called(who), NAME_LETTERS), kind="own")]))
+        named = (
+            [mark(shape(card, who), x.end + 11, row - 4, radius=3.5)]
+            if who in card["contenders"]
+            else []
+        )
+        marks.append(
+            group(
+                style(card, who),
+                [*named, label(x.end + 19, row, clipped(_called(who), NAME_LETTERS), kind="own")],
+            )
+        )
     return marks

@@ -1,4 +1,6 @@
-"""The parts of the report that are not drawings: tiles, gates, tables, sample answers side by side."""
+"""The parts of the report that are not drawings: tiles, gates, tables, sample answers side by
+side.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +19,21 @@ Sample = Mapping[str, Any]
 
 QUESTIONS_PER_SUITE = 4
 TEXT_LIMIT = 600  # characters of one answer
-STATES = {"FULL": "with tools", "DELETED": "entry gone", "SWAPPED": "entry changed", "OFF": "base off"}
+STATES = {
+    "FULL": "with tools",
+    "DELETED": "entry gone",
+    "SWAPPED": "entry changed",
+    "OFF": "base off",
+}
 
 
 def section(title: str, note: str, content: str) -> str:
     """Gives a part of the page, or nothing where it has no content."""
-    return f'<section><h2>{title}</h2><p class="note">{plain(note)}</p>{content}</section>' if content else ""
+    return (
+        f'<section><h2>{title}</h2><p class="note">{plain(note)}</p>{content}</section>'
+        if content
+        else ""
+    )
 
 
 def pair(sections: Sequence[str]) -> str:
@@ -33,7 +44,9 @@ def pair(sections: Sequence[str]) -> str:
 
 def tiles(cells: Sequence[tuple[str, str]]) -> str:
     """Gives big numbers from (label, text)."""
-    shown = "".join(f"<div><b>{plain(text)}</b><span>{plain(told)}</span></div>" for told, text in cells)
+    shown = "".join(
+        f"<div><b>{plain(text)}</b><span>{plain(told)}</span></div>" for told, text in cells
+    )
     return f'<div class="headline">{shown}</div>' if shown else ""
 
 
@@ -52,17 +65,27 @@ def _gate(gate: Mapping[str, Any]) -> str:
     found = gate.get("found")
     told = f"{found:.4g}" if isinstance(found, float) else found
     shown = "" if told in (None, "") else f"<em>found: {plain(told)}</em>"
-    kind, sign, word = ("correct", SIGNS["correct"], "holds") if gate["holds"] else ("wrong", SIGNS["wrong"], "fails")
+    kind, sign, word = (
+        ("correct", SIGNS["correct"], "holds")
+        if gate["holds"]
+        else ("wrong", SIGNS["wrong"], "fails")
+    )
     return f'<li><span class="outcome {kind}">{sign} {word}</span><span class="wanted">{plain(gate["text"])}</span>{shown}</li>'
 
 
 def table(rows: Sequence[Sequence[str]], kind: str, told: str) -> str:
-    """Gives a table, header first, in a box that scrolls by itself; `kind` says how many leading columns are text."""
+    """Gives a table, header first, in a box that scrolls by itself; `kind` says how many leading
+    columns are text.
+    """
     if len(rows) < 2:
         return ""
     body = "".join(_row(row, "td") for row in rows[1:])
-    inner = f'<table class="{kind}"><thead>{_row(rows[0], "th")}</thead><tbody>{body}</tbody></table>'
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{plain(told)}">{inner}</div>'
+    inner = (
+        f'<table class="{kind}"><thead>{_row(rows[0], "th")}</thead><tbody>{body}</tbody></table>'
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{plain(told)}">{inner}</div>'
+    )
 
 
 def _row(cells: Sequence[str], tag: str) -> str:
@@ -78,9 +101,14 @@ def meanings(card: Card) -> str:
 
 
 def answers(card: Card, samples: Sequence[Sample]) -> str:
-    """Gives a fold a suite: the first few questions, and every contender's answer to each side by side; the first fold is open."""
+    """Gives a fold a suite: the first few questions, and every contender's answer to each side by
+    side; the first fold is open.
+    """
     suites = list(dict.fromkeys(sample["suite"] for sample in samples))
-    folds = (_suite(card, suite, [s for s in samples if s["suite"] == suite], index == 0) for index, suite in enumerate(suites))
+    folds = (
+        _suite(card, suite, [s for s in samples if s["suite"] == suite], index == 0)
+        for index, suite in enumerate(suites)
+    )
     return "".join(folds)
 
 
@@ -88,18 +116,32 @@ def _suite(card: Card, suite: str, samples: Sequence[Sample], is_open: bool) -> 
     kept = list(dict.fromkeys(sample["question_id"] for sample in samples))[:QUESTIONS_PER_SUITE]
     modes = list(dict.fromkeys(sample["mode"] for sample in samples))
     chosen = [sample for sample in samples if sample["question_id"] in kept]
-    chosen.sort(key=lambda s: (kept.index(s["question_id"]), modes.index(s["mode"]), _place(card, s["contender"])))
-    asked = [list(group) for _, group in groupby(chosen, key=lambda s: (s["question_id"], s["mode"]))]
+    chosen.sort(
+        key=lambda s: (
+            kept.index(s["question_id"]),
+            modes.index(s["mode"]),
+            _place(card, s["contender"]),
+        )
+    )
+    asked = [
+        list(group) for _, group in groupby(chosen, key=lambda s: (s["question_id"], s["mode"]))
+    ]
     count = f"{len(kept)} question{'s' if len(kept) > 1 else ''}"
     name = plain(suite.replace("_", " "))
     body = "".join(_question(card, group) for group in asked)
     opened = ' open=""' if is_open else ""
-    return f"<details{opened}><summary><h3>{name}</h3><span>{count}</span></summary>{body}</details>"
+    return (
+        f"<details{opened}><summary><h3>{name}</h3><span>{count}</span></summary>{body}</details>"
+    )
 
 
 def _place(card: Card, contender: str) -> int:
     """Columns in the order of the card, strangers last."""
-    return card["contenders"].index(contender) if contender in card["contenders"] else len(card["contenders"])
+    return (
+        card["contenders"].index(contender)
+        if contender in card["contenders"]
+        else len(card["contenders"])
+    )
 
 
 def _question(card: Card, asked: Sequence[Sample]) -> str:
@@ -112,35 +154,51 @@ def _question(card: Card, asked: Sequence[Sample]) -> str:
 
 
 def _answer(card: Card, sample: Sample) -> str:
-    """One contender's answer: the outcome as colour, sign and word; calls, results and thinking in a softer ink."""
+    """One contender's answer: the outcome as colour, sign and word; calls, results and thinking in
+    a softer ink.
+    """
     outcome, who = str(sample["outcome"]), sample["contender"]
     kind = outcome if outcome in SIGNS else ""
     sign = SIGNS.get(outcome, "")
     if sample.get("swapped_gold") and gist(sample)["follows"]:
         kind, sign, outcome = "correct", SIGNS["correct"], "follows"
     if base := sample.get("base"):
-        who = f"{who}, {STATES.get(base, base)}" + (f" to {sample['swapped_gold']}" if sample.get("swapped_gold") else "")
+        who = f"{who}, {STATES.get(base, base)}" + (
+            f" to {sample['swapped_gold']}" if sample.get("swapped_gold") else ""
+        )
     thought, closed, said = _short(sample["text"]).partition("</think>")
     soft = _calls(sample.get("talk") or "") + (thought + closed if closed else "")
     text = (f"<span>{plain(soft)}</span>" if soft else "") + plain(said if closed else thought)
     head = f"<span>{badge(card, sample['contender'])}{plain(who)}</span>"
-    return (
-        f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header><p>{text}</p></article>'
-    )
+    return f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header><p>{text}</p></article>'
 
 
 def _calls(talk: str) -> str:
     """What was called and what came back before the answer, a line each."""
     lines = talk.split("\n")
-    last = max((number for number, text in enumerate(lines) if text.startswith("assistant: ")), default=0)
+    last = max(
+        (number for number, text in enumerate(lines) if text.startswith("assistant: ")), default=0
+    )
     return "".join(f"{_call(text)}\n" for text in lines[:last])
 
 
 def _call(text: str) -> str:
-    """`assistant: [{"function": {"name": "lookup", ...}}]` as `lookup: what was asked`; other lines as they stand."""
+    """`assistant: [{"function": {"name": "lookup", ...}}]` as `lookup: what was asked`; other lines
+    as they stand.
+    """
     try:
-        calls = calls_of({"tool_calls": text.removeprefix("assistant: ")}) if text.startswith("assistant: [") else []
-        return "\n".join(f"{call['name']}: {', '.join(map(str, call['arguments'].values()))}" for call in calls) or text
+        calls = (
+            calls_of({"tool_calls": text.removeprefix("assistant: ")})
+            if text.startswith("assistant: [")
+            else []
+        )
+        return (
+            "\n".join(
+                f"{call['name']}: {', '.join(map(str, call['arguments'].values()))}"
+                for call in calls
+            )
+            or text
+        )
     except (ValueError, KeyError, TypeError, AttributeError):  # a call that the model broke off
         return text
 

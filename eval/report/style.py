@@ -1,18 +1,60 @@
-"""The style sheet of the report: light and dark by the reader's own setting, one column on a telephone. Nothing is fetched."""
+"""The style sheet of the report: light and dark by the reader's own setting, one column on a
+telephone. Nothing is fetched.
+"""
 
 from collections.abc import Mapping, Sequence
 
-SIGNS = {"correct": "&#10003;", "wrong": "&#10007;", "abstained": "&#8211;", "unparsed": "?", "truncated": "&#8230;"}
+SIGNS = {
+    "correct": "&#10003;",
+    "wrong": "&#10007;",
+    "abstained": "&#8211;",
+    "unparsed": "?",
+    "truncated": "&#8230;",
+}
 
 # Colours of series: each at least 4.5 to 1 against its paper, so that names may be written in them.
 LIGHT = (
-    "#0067a5", "#b34700", "#00734f", "#8c3a86", "#7a5c00", "#00707c", "#a3253f", "#5b6168", "#4b3fb5", "#8a4b2a", "#3d6b00", "#b0146b",
-)  # fmt: skip
+    "#0067a5",
+    "#b34700",
+    "#00734f",
+    "#8c3a86",
+    "#7a5c00",
+    "#00707c",
+    "#a3253f",
+    "#5b6168",
+    "#4b3fb5",
+    "#8a4b2a",
+    "#3d6b00",
+    "#b0146b",
+)
 DARK = (
-    "#63b8f5", "#ff9a62", "#43d1a1", "#e79cda", "#eec14f", "#61d3e0", "#ff8fa3", "#aeb6bf", "#b3a6ff", "#d8a27f", "#a5d65a", "#ff86c8",
-)  # fmt: skip
-OUTCOMES_LIGHT = {"correct": "#00734f", "wrong": "#a3253f", "abstained": "#0067a5", "unparsed": "#7a5c00", "truncated": "#5b6168"}
-OUTCOMES_DARK = {"correct": "#43d1a1", "wrong": "#ff8fa3", "abstained": "#63b8f5", "unparsed": "#eec14f", "truncated": "#aeb6bf"}
+    "#63b8f5",
+    "#ff9a62",
+    "#43d1a1",
+    "#e79cda",
+    "#eec14f",
+    "#61d3e0",
+    "#ff8fa3",
+    "#aeb6bf",
+    "#b3a6ff",
+    "#d8a27f",
+    "#a5d65a",
+    "#ff86c8",
+)
+OUTCOMES_LIGHT = {
+    "correct": "#00734f",
+    "wrong": "#a3253f",
+    "abstained": "#0067a5",
+    "unparsed": "#7a5c00",
+    "truncated": "#5b6168",
+}
+OUTCOMES_DARK = {
+    "correct": "#43d1a1",
+    "wrong": "#ff8fa3",
+    "abstained": "#63b8f5",
+    "unparsed": "#eec14f",
+    "truncated": "#aeb6bf",
+}
 PAPER = ("#ffffff", "#14171a")
 
 
@@ -21,16 +63,19 @@ def _variables(series: Sequence[str], outcomes: Mapping[str, str]) -> str:
     return "; ".join(numbered + [f"--{outcome}: {color}" for outcome, color in outcomes.items()])
 
 
-STYLE = f"""
+STYLE = (
+    f"""
 :root {{ color-scheme: light dark; --ink: #1b1e22; --soft: #5c636a; --rule: #dfe3e7; --paper: {PAPER[0]}; --panel: #f5f7f8;
   --goal: #00734f18; {_variables(LIGHT, OUTCOMES_LIGHT)}; }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --ink: #e7eaed; --soft: #a0a8b0; --rule: #343a41; --paper: {PAPER[1]}; --panel: #1d2226;
     --goal: #43d1a124; {_variables(DARK, OUTCOMES_DARK)}; }}
 }}
-""" + "\n".join(f".s{n} {{ color: var(--c{n}); }}" for n in range(len(LIGHT))) + "\n" + "\n".join(
-    f".{outcome} {{ --mark: var(--{outcome}); }}" for outcome in SIGNS
-) + """
+"""
+    + "\n".join(f".s{n} {{ color: var(--c{n}); }}" for n in range(len(LIGHT)))
+    + "\n"
+    + "\n".join(f".{outcome} {{ --mark: var(--{outcome}); }}" for outcome in SIGNS)
+    + """
 .s-none { color: var(--soft); }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 78rem; padding: 2.5rem 1.5rem 5rem; background: var(--paper); color: var(--ink);
@@ -122,4 +167,5 @@ summary span { color: var(--soft); font-size: .86rem; margin-left: .5rem; }
   .headline b { font-size: 1.6rem; }
   .scroll :is(th, td):first-child { min-width: 8.25rem; max-width: 8.25rem; white-space: normal; }
 }
-"""  # fmt: skip
+"""
+)

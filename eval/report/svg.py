@@ -1,4 +1,6 @@
-"""The parts of a drawing as SVG text: scales with ticks, marks that differ in shape as well as in colour, labels that keep apart."""
+"""The parts of a drawing as SVG text: scales with ticks, marks that differ in shape as well as in
+colour, labels that keep apart.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +12,19 @@ from data_filters.report.escape import plain
 Ticks = Sequence[tuple[float, str]]  # value, what is written there
 
 SHAPES = (  # corners (0: a circle), degrees of the first one
-    (0, 0), (4, 45), (3, -90), (4, 0), (3, 90), (5, -90), (6, 0), (3, 180), (3, 0), (5, 90), (6, 30), (8, 22.5),
-)  # fmt: skip
+    (0, 0),
+    (4, 45),
+    (3, -90),
+    (4, 0),
+    (3, 90),
+    (5, -90),
+    (6, 0),
+    (3, 180),
+    (3, 0),
+    (5, 90),
+    (6, 30),
+    (8, 22.5),
+)
 ROW = 14  # pixels from one label to the next
 LETTER = 7.4  # pixels of a letter at 12 pixels, in bold
 SHARES = ((0, "0"), (0.25, "25"), (0.5, "50"), (0.75, "75"), (1, "100 %"))
@@ -46,16 +59,24 @@ class Axis:
     def at(self, value: float) -> float:
         """Gives the pixel of a number."""
         value = min(max(value, self.low), self.high)
-        share = math.log(value / self.low) / math.log(self.high / self.low) if self.log else (value - self.low) / (self.high - self.low)
+        share = (
+            math.log(value / self.low) / math.log(self.high / self.low)
+            if self.log
+            else (value - self.low) / (self.high - self.low)
+        )
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> Ticks:
         """Gives round numbers inside: powers of ten on a log axis, else steps of 1, 2 or 5."""
         if self.log:
-            powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
+            powers = range(
+                math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1
+            )
             tens = [10.0**power for power in powers]
             if len(tens) < 2:
-                tens = [m * 10.0**p for p in range(powers.start - 1, powers.stop + 1) for m in (1, 2, 5)]
+                tens = [
+                    m * 10.0**p for p in range(powers.start - 1, powers.stop + 1) for m in (1, 2, 5)
+                ]
             return [(value, compact(value)) for value in tens if self.low <= value <= self.high]
         step = nice((self.high - self.low) / 4)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -68,14 +89,20 @@ def nice(value: float) -> float:
     return power * next((m for m in (1, 2, 5) if m * power >= value * (1 - 1e-9)), 10)
 
 
-def axis_of(values: Sequence[float], start: float, end: float, log: bool = False) -> tuple[Axis, Ticks]:
-    """Gives an axis that holds all values, with its ticks: the values themselves where they are few."""
+def axis_of(
+    values: Sequence[float], start: float, end: float, log: bool = False
+) -> tuple[Axis, Ticks]:
+    """Gives an axis that holds all values, with its ticks: the values themselves where they are
+    few.
+    """
     low, high = min(values), max(values)
     own = sorted(set(values))
     if low == high:
         low, high = (low / 2, high * 2) if log else (low - 0.5, high + 0.5)
     axis = Axis(low, high, start, end, log)
-    return axis, [(value, compact(value)) for value in own] if len(own) <= MAX_OWN_TICKS and apart(axis, own) else axis.ticks()
+    return axis, [(value, compact(value)) for value in own] if len(own) <= MAX_OWN_TICKS and apart(
+        axis, own
+    ) else axis.ticks()
 
 
 def apart(axis: Axis, values: Sequence[float]) -> bool:
@@ -107,7 +134,9 @@ def mark(style: int, x: float, y: float, told: str = "", radius: float = 5) -> s
         return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{title}</circle>'
     reach = radius * (1.4 if corners == 3 else 1.2)
     angles = [math.radians(turn + 360 * n / corners) for n in range(corners)]
-    points = " ".join(f"{x + reach * math.cos(a):.1f},{y + reach * math.sin(a):.1f}" for a in angles)
+    points = " ".join(
+        f"{x + reach * math.cos(a):.1f},{y + reach * math.sin(a):.1f}" for a in angles
+    )
     return f'<polygon class="dot" data-at="{x:.1f} {y:.1f}" points="{points}">{title}</polygon>'
 
 
@@ -123,17 +152,31 @@ def band(points: Sequence[tuple[float, float, float]]) -> str:
 
 
 def axes(x: Axis, y: Axis, ticks: tuple[Ticks, Ticks], names: tuple[str, str]) -> list[str]:
-    """Gives grid, ticks and the names of both axes; the name of y stands above its axis, to be read without turning the head."""
+    """Gives grid, ticks and the names of both axes; the name of y stands above its axis, to be read
+    without turning the head.
+    """
     marks = []
     for value, told in ticks[0]:
-        marks += [line(x.at(value), y.start, x.at(value), y.end, "grid"), label(x.at(value), y.start + 17, told, "middle", "soft")]
+        marks += [
+            line(x.at(value), y.start, x.at(value), y.end, "grid"),
+            label(x.at(value), y.start + 17, told, "middle", "soft"),
+        ]
     for value, told in ticks[1]:
-        marks += [line(x.start, y.at(value), x.end, y.at(value), "grid"), label(x.start - 7, y.at(value) + 4, told, "end", "soft")]
-    return [*marks, label((x.start + x.end) / 2, y.start + 36, names[0], "middle"), label(4, y.end - 12, names[1])]
+        marks += [
+            line(x.start, y.at(value), x.end, y.at(value), "grid"),
+            label(x.start - 7, y.at(value) + 4, told, "end", "soft"),
+        ]
+    return [
+        *marks,
+        label((x.start + x.end) / 2, y.start + 36, names[0], "middle"),
+        label(4, y.end - 12, names[1]),
+    ]
 
 
 def spread(wanted: Mapping[str, float], top: float, bottom: float) -> dict[str, float]:
-    """Gives each name a height near the wanted one, a row apart from the next, none outside top and bottom while there is room."""
+    """Gives each name a height near the wanted one, a row apart from the next, none outside top and
+    bottom while there is room.
+    """
     order = sorted(wanted, key=lambda name: (wanted[name], name))
     rows: list[float] = []
     for name in order:

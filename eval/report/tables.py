@@ -8,7 +8,8 @@ from recipes.metrics import METRICS
 
 Row = list[str]
 
-NUMBERS = {"honesty_index": 1, "tokens_per_correct": 1, "auroc": 3, "youden_j": 2, "need_slope": 3}  # decimals; all else is a rate
+# decimals; all else is a rate
+NUMBERS = {"honesty_index": 1, "tokens_per_correct": 1, "auroc": 3, "youden_j": 2, "need_slope": 3}
 SIGNED = ("reasoning_above_chance", "retrieval_closure")  # shares that may be below zero
 MEANING = {
     "recall": "closed book, the larger of generated and forced choice; guessing lands at the never-trained level",
@@ -63,10 +64,16 @@ LEGEND = (
 
 
 def metric_names(card: dict[str, Any]) -> list[str]:
-    """Gives the metrics of a card in the order of display: known ones, others, then the parts (reasoning/FAMILY, recall/exposure_N)."""
+    """Gives the metrics of a card in the order of display: known ones, others, then the parts
+    (reasoning/FAMILY, recall/exposure_N).
+    """
     names = card["metrics"]
     whole = [name for name in names if "/" not in name]
-    return [n for n in METRICS if n in whole] + sorted(set(whole) - set(METRICS)) + sorted((n for n in names if "/" in n), key=part_key)
+    return (
+        [n for n in METRICS if n in whole]
+        + sorted(set(whole) - set(METRICS))
+        + sorted((n for n in names if "/" in n), key=part_key)
+    )
 
 
 def part_key(name: str) -> tuple[str, int, str]:
@@ -77,11 +84,15 @@ def part_key(name: str) -> tuple[str, int, str]:
 
 
 def cell(name: str, found: dict[str, float] | None) -> str:
-    """Gives a number with its interval; an absent one is blank, and a rate of nothing prints its upper end: "< 0.8 %"."""
+    """Gives a number with its interval; an absent one is blank, and a rate of nothing prints its
+    upper end: "< 0.8 %".
+    """
     if found is None:
         return ""
     if name in NUMBERS:
-        return "{0:.{3}f} [{1:.{3}f}, {2:.{3}f}]".format(*(found[end] for end in ("value", "low", "high")), NUMBERS[name])
+        return "{0:.{3}f} [{1:.{3}f}, {2:.{3}f}]".format(
+            *(found[end] for end in ("value", "low", "high")), NUMBERS[name]
+        )
     if found["value"] <= 0 and name not in SIGNED:
         return f"< {100 * found['high']:.1f} %"
     return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
@@ -94,8 +105,15 @@ def difference_cell(found: dict[str, float]) -> str:
 
 def headline_cells(card: dict[str, Any]) -> list[tuple[str, str]]:
     """Gives (label, text) of what the student kept, for as much as was measured."""
-    shares = [(key.replace("_", " "), value) for key, value in card["headline"].items() if value is not None]
-    return [(label, f"{100 * value:.1f} %" if "retained" in label else f"{value:.2f}") for label, value in shares]
+    shares = [
+        (key.replace("_", " "), value)
+        for key, value in card["headline"].items()
+        if value is not None
+    ]
+    return [
+        (label, f"{100 * value:.1f} %" if "retained" in label else f"{value:.2f}")
+        for label, value in shares
+    ]
 
 
 def metric_rows(card: dict[str, Any]) -> list[Row]:
@@ -103,14 +121,22 @@ def metric_rows(card: dict[str, Any]) -> list[Row]:
     rows = [["metric", "n", *card["contenders"]]]
     for name in metric_names(card):
         found = card["metrics"][name]
-        rows.append([name, _span(entry["n"] for entry in found.values()), *(cell(name, found.get(c)) for c in card["contenders"])])
+        rows.append(
+            [
+                name,
+                _span(entry["n"] for entry in found.values()),
+                *(cell(name, found.get(c)) for c in card["contenders"]),
+            ]
+        )
     return rows
 
 
 def paired_rows(card: dict[str, Any]) -> list[Row]:
     """Gives the table of differences, header first."""
     rows = [["difference (points)", "pair", "value", "n", "detectable", "p"]]
-    for name in sorted(card["paired"], key=lambda n: (METRICS.index(n) if n in METRICS else len(METRICS), n)):
+    for name in sorted(
+        card["paired"], key=lambda n: (METRICS.index(n) if n in METRICS else len(METRICS), n)
+    ):
         for pair, found in card["paired"][name].items():
             detectable = f"{100 * found['mde']:.1f}" if "mde" in found else ""
             chance = f"{found['mcnemar_p']:.2g}" if "mcnemar_p" in found else ""
@@ -119,15 +145,34 @@ def paired_rows(card: dict[str, Any]) -> list[Row]:
 
 
 def size_rows(card: dict[str, Any]) -> list[Row]:
-    """Gives the table of equivalent sizes, header first; only the header where no ladder was laid beside the run."""
+    """Gives the table of equivalent sizes, header first; only the header where no ladder was laid
+    beside the run.
+    """
     sizes = card.get("sizes", {})
-    rows = [["like a model of", "reasoning (active)", "recall (total)", "octaves apart", f"against {sizes.get('reference') or 'nobody'}"]]
+    rows = [
+        [
+            "like a model of",
+            "reasoning (active)",
+            "recall (total)",
+            "octaves apart",
+            f"against {sizes.get('reference') or 'nobody'}",
+        ]
+    ]
     for name in card["contenders"]:
         places = [sizes.get(axis, {}).get(name) for axis in ("reasoning", "recall")]
         apart = sizes.get("octaves", {}).get(name) or {}
         if any(places):
             shown = [in_words(place, parameters_text) if place else "" for place in places]
-            rows.append([name, *shown, *(in_words(one, "{:+.1f}".format) if one else "" for one in (apart, apart.get("change")))])
+            rows.append(
+                [
+                    name,
+                    *shown,
+                    *(
+                        in_words(one, "{:+.1f}".format) if one else ""
+                        for one in (apart, apart.get("change"))
+                    ),
+                ]
+            )
     return rows
 
 
@@ -153,8 +198,17 @@ def to_terminal(card: dict[str, Any]) -> str:
         Lines for a terminal, ASCII, with a final newline.
     """
     headline = [f"{label:<22}{text:>9}" for label, text in headline_cells(card)]
-    blocks = [[f"scorecard of {card['recipe']}"], headline, *(_aligned(*table) for table in _tables(card))]
-    return "\n\n".join("\n".join(block) for block in [*blocks, [LEGEND, *meaning_lines(card)]] if block) + "\n"
+    blocks = [
+        [f"scorecard of {card['recipe']}"],
+        headline,
+        *(_aligned(*table) for table in _tables(card)),
+    ]
+    return (
+        "\n\n".join(
+            "\n".join(block) for block in [*blocks, [LEGEND, *meaning_lines(card)]] if block
+        )
+        + "\n"
+    )
 
 
 def _tables(card: dict[str, Any]) -> list[tuple[list[Row], int]]:
@@ -163,12 +217,17 @@ def _tables(card: dict[str, Any]) -> list[tuple[list[Row], int]]:
 
 
 def _aligned(rows: Sequence[Row], left: int) -> list[str]:
-    """Columns of equal width, the first `left` of them flush left; nothing where there is only a header."""
+    """Columns of equal width, the first `left` of them flush left; nothing where there is only a
+    header.
+    """
     if len(rows) < 2:
         return []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     signs = ["<" if index < left else ">" for index in range(len(widths))]
-    head, *lines = ("  ".join(f"{t:{s}{w}}" for t, s, w in zip(row, signs, widths, strict=True)).rstrip() for row in rows)
+    head, *lines = (
+        "  ".join(f"{t:{s}{w}}" for t, s, w in zip(row, signs, widths, strict=True)).rstrip()
+        for row in rows
+    )
     return [head, "-" * len(head), *lines]
 
 
@@ -177,7 +236,13 @@ def to_markdown(card: dict[str, Any]) -> str:
     headline = [f"**{label}: {text}**" for label, text in headline_cells(card)]
     tables = [_pipes(*table) for table in _tables(card)]
     notes = [LEGEND, *(f"- {line}" for line in meaning_lines(card))]
-    parts = [f"# Scorecard of {_escaped(card['recipe'])}", "  \n".join(headline), *tables, notes[0], "\n".join(notes[1:])]
+    parts = [
+        f"# Scorecard of {_escaped(card['recipe'])}",
+        "  \n".join(headline),
+        *tables,
+        notes[0],
+        "\n".join(notes[1:]),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -185,7 +250,9 @@ def _pipes(rows: Sequence[Row], left: int) -> str:
     if len(rows) < 2:
         return ""
     rule = ["---" if index < left else "---:" for index in range(len(rows[0]))]
-    return "\n".join("| " + " | ".join(map(_escaped, row)) + " |" for row in [rows[0], rule, *rows[1:]])
+    return "\n".join(
+        "| " + " | ".join(map(_escaped, row)) + " |" for row in [rows[0], rule, *rows[1:]]
+    )
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,6 @@
-"""The answers as columns: what every row must say, what it may say, and which rows are the contender's main answers."""
+"""The answers as columns: what every row must say, what it may say, and which rows are the
+contender's main answers.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
@@ -12,11 +14,23 @@ from recipes.errors import ShardError
 
 OUTCOMES = ("correct", "wrong", "abstained", "unparsed", "truncated")
 COLUMNS = (
-    "contender", "suite", "family", "question_id", "cluster", "relation", "exposure", "mode",
-    "outcome", "completion_tokens", "gold", "text",
-)  # fmt: skip
-WHOLE = ("exposure", "completion_tokens", "sample", "distractors", "budget", "said", "shape")  # whole numbers; not told is 0
-MEASURED = ("confidence", "difficulty", "searched")  # numbers; not told is NaN, since 0 would say something
+    "contender",
+    "suite",
+    "family",
+    "question_id",
+    "cluster",
+    "relation",
+    "exposure",
+    "mode",
+    "outcome",
+    "completion_tokens",
+    "gold",
+    "text",
+)
+# whole numbers; not told is 0
+WHOLE = ("exposure", "completion_tokens", "sample", "distractors", "budget", "said", "shape")
+# numbers; not told is NaN, since 0 would say something
+MEASURED = ("confidence", "difficulty", "searched")
 FLAGS = ("follows", "swapped")
 OPTIONAL = (*MEASURED, "sample", "distractors", "base", "budget", "swapped_gold")
 GIST = ("choice", "said", "shape", "follows")  # in place of text, see eval/ask/text_features.py
@@ -25,26 +39,45 @@ BATCH_ROWS = 4096
 KEY = ("contender", "suite", "mode", "question_id", "sample", "base", "budget", "distractors")
 BASES = ("", "FULL", "DELETED", "OFF", "SWAPPED")  # states of the knowledge base; "": there is none
 
-OPEN_SUITES = ("reasoning", "open_book", "counterfactual")  # all that is needed stands in the question
-ARITHMETIC = ("sums", "story", "age", "chain_sum", "basic_arithmetic", "leg_counting", "simple_equations")  # families of reasoning
-UNSEEN_SUITES = ("off_manifold", "distracted")  # likewise, but longer, by made-up rules, or among what does not matter
+# all that is needed stands in the question
+OPEN_SUITES = ("reasoning", "open_book", "counterfactual")
+# families of reasoning
+ARITHMETIC = (
+    "sums",
+    "story",
+    "age",
+    "chain_sum",
+    "basic_arithmetic",
+    "leg_counting",
+    "simple_equations",
+)
+# likewise, but longer, by made-up rules, or among what does not matter
+UNSEEN_SUITES = ("off_manifold", "distracted")
 CLOSED_SUITES = ("recall", "recall_never_trained", "recall_teacher_only", "untold")  # it does not
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """Answers, one array a column, all of the same length; a selection has row numbers of its own and shares everything else.
+    """Answers, one array a column, all of the same length; a selection has row numbers of its own
+    and shares everything else.
 
-    A text is held once, and in its rows its place among all texts of the column in sorted order; a number has the narrowest type
-    that holds it. A column is text, or 64 bits wide, when it is asked for; until then it lies in parts as it was read, since
-    one array of all would double the memory while it is made.
+    A text is held once, and in its rows its place among all texts of the column in sorted order; a
+    number has the narrowest type that holds it. A column is text, or 64 bits wide, when it is asked
+    for; until then it lies in parts as it was read, since one array of all would double the memory
+    while it is made.
     """
 
-    def __init__(self, cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray], rows_N: np.ndarray) -> None:
+    def __init__(
+        self, cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray], rows_N: np.ndarray
+    ) -> None:
         self._cells, self._texts, self._rows_N = cells, texts, rows_N
 
     def __getitem__(self, name: str) -> np.ndarray:
         column_N = self.places(name)
-        return self._texts[name][column_N] if name in self._texts else column_N.astype(WIDE[column_N.dtype.kind])
+        return (
+            self._texts[name][column_N]
+            if name in self._texts
+            else column_N.astype(WIDE[column_N.dtype.kind])
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._cells)
@@ -57,7 +90,9 @@ class Columns(Mapping[str, np.ndarray]):
         return len(self._texts[name])
 
     def places(self, name: str) -> np.ndarray:
-        """Gives what stands for the cells of a column: equal, and in the same order, where these are."""
+        """Gives what stands for the cells of a column: equal, and in the same order, where these
+        are.
+        """
         return np.concatenate(self._cells[name])[self._rows_N]
 
     def has(self, name: str, *values: str | int) -> np.ndarray:
@@ -76,15 +111,17 @@ class Columns(Mapping[str, np.ndarray]):
 
 
 def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Columns:
-    """Gives answers as columns sorted by contender, suite, mode and question, then by try, base, budget and distractors.
+    """Gives answers as columns sorted by contender, suite, mode and question, then by try, base,
+    budget and distractors.
 
-    Rows are taken in one by one and their texts left behind, so answers may come straight from disk: what stays is about 50
-    bytes a row, and each distinct name once. Columns of OPTIONAL may be absent, and their cells null: then nobody told, and
-    what needs them is not measured. Columns that were read already are given back.
+    Rows are taken in one by one and their texts left behind, so answers may come straight from
+    disk: what stays is about 50 bytes a row, and each distinct name once. Columns of OPTIONAL may
+    be absent, and their cells null: then nobody told, and what needs them is not measured. Columns
+    that were read already are given back.
 
     Raises:
-        ShardError: a column is missing, an outcome or a base is unknown, a confidence is no probability, or a question was
-            answered twice in the same way.
+        ShardError: a column is missing, an outcome or a base is unknown, a confidence is no
+            probability, or a question was answered twice in the same way.
     """
     if isinstance(answers, Columns):
         return answers
@@ -96,7 +133,8 @@ def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Co
     texts = _in_order(cells, seen)
     _refuse_unknown(cells, texts)
     table = Columns(cells, texts, np.arange(sum(map(len, cells["suite"])), dtype=np.int32))
-    sheets = (_sorted(select(table, contender=name)) for name in texts["contender"])  # in turn: sorting needs much memory
+    # in turn: sorting needs much memory
+    sheets = (_sorted(select(table, contender=name)) for name in texts["contender"])
     return reduce(Columns.followed_by, sheets, table.at(np.zeros(0, dtype=np.int32)))
 
 
@@ -111,11 +149,19 @@ def _batches(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, An
 
 
 def _batch(rows: list[Mapping[str, Any]], seen: dict[str, int]) -> dict[str, np.ndarray]:
-    """Columns of a few rows, narrow; instead of a text the number it got in `seen`, where the new ones are added."""
+    """Columns of a few rows, narrow; instead of a text the number it got in `seen`, where the new
+    ones are added.
+    """
     _refuse_missing(set(rows[0] if rows else COLUMNS).intersection(*rows))
     gists = [gist(row) for row in rows]
-    columns = {name: [row.get(name) for row in rows] for name in (*COLUMNS, *OPTIONAL) if name not in ("text", "swapped_gold")}
-    columns |= {name: [one[name] for one in gists] for name in GIST} | {"swapped": [bool(row.get("swapped_gold")) for row in rows]}
+    columns = {
+        name: [row.get(name) for row in rows]
+        for name in (*COLUMNS, *OPTIONAL)
+        if name not in ("text", "swapped_gold")
+    }
+    columns |= {name: [one[name] for one in gists] for name in GIST} | {
+        "swapped": [bool(row.get("swapped_gold")) for row in rows]
+    }
     return {name: _narrow(_column(name, cells, seen)) for name, cells in columns.items()}
 
 
@@ -131,7 +177,9 @@ def _column(name: str, cells: list[Any], seen: dict[str, int]) -> np.ndarray:
 
 def _narrow(column_N: np.ndarray) -> np.ndarray:
     """The same numbers in the narrowest type that holds each of them exactly."""
-    for kind in {"i": (np.int8, np.int16, np.int32), "f": (np.float16, np.float32)}.get(column_N.dtype.kind, ()):
+    for kind in {"i": (np.int8, np.int16, np.int32), "f": (np.float16, np.float32)}.get(
+        column_N.dtype.kind, ()
+    ):
         with np.errstate(over="ignore"):
             narrow_N = column_N.astype(kind)
         if np.array_equal(narrow_N, column_N, equal_nan=True):
@@ -140,7 +188,9 @@ def _narrow(column_N: np.ndarray) -> np.ndarray:
 
 
 def _in_order(cells: dict[str, list[np.ndarray]], seen: dict[str, int]) -> dict[str, np.ndarray]:
-    """The texts of each column of texts in sorted order; its cells become places among them. Empties `seen`."""
+    """The texts of each column of texts in sorted order; its cells become places among them.
+    Empties `seen`.
+    """
     texts_V = np.array(list(seen), dtype=object)
     seen.clear()
     order_V = np.argsort(texts_V)
@@ -159,7 +209,9 @@ def _in_order(cells: dict[str, list[np.ndarray]], seen: dict[str, int]) -> dict[
 
 def _refuse_missing(known: Iterable[str]) -> None:
     if missing := [name for name in COLUMNS if name not in known]:
-        raise ShardError(f"evaluate/answers: columns {missing} are missing; delete the folder and evaluate again")
+        raise ShardError(
+            f"evaluate/answers: columns {missing} are missing; delete the folder and evaluate again"
+        )
 
 
 def _sorted(sheet: Columns) -> Columns:
@@ -168,7 +220,9 @@ def _sorted(sheet: Columns) -> Columns:
     if (same_N := ~_changes(sheet, *KEY)).any():
         twice = [sheet[name][np.flatnonzero(same_N)[0]] for name in KEY]
         told = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
-        raise ShardError(f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again")
+        raise ShardError(
+            f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again"
+        )
     return sheet
 
 
@@ -185,10 +239,14 @@ def _changes(rows: Columns, *names: str) -> np.ndarray:
 def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray]) -> None:
     for name, allowed in (("outcome", OUTCOMES), ("base", BASES)):
         if unknown := sorted(set(texts[name]) - set(allowed)):
-            raise ShardError(f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the folder and evaluate again")
+            raise ShardError(
+                f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the folder and evaluate again"
+            )
     for told in cells["confidence"]:
         if (strange := told[(told < 0) | (told > 1)]).size:
-            raise ShardError(f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the folder and evaluate again")
+            raise ShardError(
+                f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the folder and evaluate again"
+            )
 
 
 def select(columns: Columns, **wanted: str | int | tuple[str, ...]) -> Columns:
@@ -205,17 +263,21 @@ def keep(columns: Columns, keep_N: np.ndarray) -> Columns:
 
 
 def main_answers(sheet: Columns) -> Columns:
-    """Gives one answer a question and mode: the first try, without base or token cap, with the fewest distractors it was asked with.
+    """Gives one answer a question and mode: the first try, without base or token cap, with the
+    fewest distractors it was asked with.
 
     Args:
-        sheet: answers of one contender, in the order of read_answers: by distractors within a question, so the first has the fewest.
+        sheet: answers of one contender, in the order of read_answers: by distractors within a
+            question, so the first has the fewest.
     """
     plain = select(sheet, sample=0, base="", budget=0)
     return plain.at(_changes(plain, "suite", "mode", "question_id"))
 
 
 def pooled(rows: Columns, *names: str) -> np.ndarray:
-    """Gives numbers that are equal where all these columns are, in their order; for rows of the same answers."""
+    """Gives numbers that are equal where all these columns are, in their order; for rows of the
+    same answers.
+    """
     label_N = np.zeros(len(rows.places("suite")), dtype=np.int64)
     for name in names:
         label_N = label_N * rows.kinds(name) + rows.places(name)
@@ -223,5 +285,7 @@ def pooled(rows: Columns, *names: str) -> np.ndarray:
 
 
 def pooled_clusters(rows: Columns) -> np.ndarray:
-    """Gives clusters that stay apart where suites are pooled: clusters of different suites are different clusters."""
+    """Gives clusters that stay apart where suites are pooled: clusters of different suites are
+    different clusters.
+    """
     return pooled(rows, "suite", "cluster")

@@ -1,6 +1,7 @@
 """Whether a contender knows what it knows: its confidence against whether it was right.
 
-A declined answer claims nothing, so it has no part in calibration; when answers are handed on to the teacher, it goes first.
+A declined answer claims nothing, so it has no part in calibration; when answers are handed on to
+the teacher, it goes first.
 """
 
 from functools import cache
@@ -10,20 +11,30 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.scores.answer_table import CLOSED_SUITES, Columns, keep, pooled, pooled_clusters, select
-from eval.scores.intervals import Entry, Interval, cluster_sums, cluster_variance, entry, wilson_of_variance
+from eval.scores.intervals import (
+    Entry,
+    Interval,
+    cluster_sums,
+    cluster_variance,
+    entry,
+    wilson_of_variance,
+)
 from eval.scores.outcomes import Entries
 
 Curve = list[dict[str, float | int]]  # points {x, y, low, high, n}
 
 KEPT = 0.8  # share of the claims that risk_at_80 looks at
 BINS, LEAST_IN_BIN = 10, 20
-NEIGHBOURS = 0.1  # of the claims on either side of a threshold say how often one at the threshold is wrong
+# of the claims on either side of a threshold say how often one at the threshold is wrong
+NEIGHBOURS = 0.1
 FOLDED_TO = 6.0  # beyond so many standard deviations |gap + noise| has the mean |gap|
 STEPS = tuple(step / 10 for step in range(11))
 
 
 class Claims(NamedTuple):
-    """Answers that claim something, each with its confidence, whether it was right, and its cluster."""
+    """Answers that claim something, each with its confidence, whether it was right, and its
+    cluster.
+    """
 
     confidence_N: np.ndarray
     right_N: np.ndarray
@@ -31,7 +42,8 @@ class Claims(NamedTuple):
 
 
 def claims(main: Columns) -> Claims | None:
-    """Gives the closed-book answers that were not declined and have a confidence; None where there are none.
+    """Gives the closed-book answers that were not declined and have a confidence; None where there
+    are none.
 
     They come from the first mode that has any: free, the begun note, forced choice.
 
@@ -43,18 +55,27 @@ def claims(main: Columns) -> Claims | None:
     for mode in ("free", "note", "choice"):
         rows = select(told, mode=mode)
         if len(rows["mode"]):
-            return Claims(rows["confidence"], (rows["outcome"] == "correct").astype(float), pooled_clusters(rows))
+            return Claims(
+                rows["confidence"],
+                (rows["outcome"] == "correct").astype(float),
+                pooled_clusters(rows),
+            )
     return None
 
 
 def calibration(main: Columns) -> Entries:
-    """Gives auroc, ece and risk_at_80 of one contender's closed-book answers; None where nobody told a confidence."""
+    """Gives auroc, ece and risk_at_80 of one contender's closed-book answers; None where nobody
+    told a confidence.
+    """
     found = claims(main)
-    return {"auroc": auroc(found), "ece": ece(found), "risk_at_80": risk(found, KEPT)} if found else {}
+    return (
+        {"auroc": auroc(found), "ece": ece(found), "risk_at_80": risk(found, KEPT)} if found else {}
+    )
 
 
 def auroc(found: Claims) -> Entry | None:
-    """Gives the chance that a right answer is more confident than a wrong one, ties counting half; None without both.
+    """Gives the chance that a right answer is more confident than a wrong one, ties counting half;
+    None without both.
 
     Args:
         found: n claims.
@@ -68,23 +89,33 @@ def auroc(found: Claims) -> Entry | None:
     num_right, num_wrong = int(right.sum()), int((~right).sum())
     if not num_right or not num_wrong:
         return None
-    below_N, above_N = _placed(found.confidence_N, found.confidence_N[~right]), 1 - _placed(found.confidence_N, found.confidence_N[right])
+    below_N, above_N = (
+        _placed(found.confidence_N, found.confidence_N[~right]),
+        1 - _placed(found.confidence_N, found.confidence_N[right]),
+    )
     placed_N = np.where(right, below_N, above_N)
     value = float(placed_N[right].mean())
     influence_N = (placed_N - value) / np.where(right, num_right, num_wrong)
     clusters = [len(set(found.clusters_N[side])) for side in (right, ~right)]
     variance = cluster_variance(influence_N, found.clusters_N)
-    return entry(wilson_of_variance(value, variance, min(clusters), len(right)), len(right), len(set(found.clusters_N)))
+    return entry(
+        wilson_of_variance(value, variance, min(clusters), len(right)),
+        len(right),
+        len(set(found.clusters_N)),
+    )
 
 
 def _placed(values_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
     """Share of the others that lie below each value, ties counting half."""
     ordered_M = np.sort(others_M)
-    return (np.searchsorted(ordered_M, values_N, "left") + np.searchsorted(ordered_M, values_N, "right")) / (2 * len(ordered_M))
+    return (
+        np.searchsorted(ordered_M, values_N, "left") + np.searchsorted(ordered_M, values_N, "right")
+    ) / (2 * len(ordered_M))
 
 
 def bins_of(confidence_N: np.ndarray) -> np.ndarray:
-    """Gives the number of each claim's bin, 0 the least confident: bins of equal count, equal confidences never parted.
+    """Gives the number of each claim's bin, 0 the least confident: bins of equal count, equal
+    confidences never parted.
 
     At most 10 bins, and about 20 claims in each: the gap of a bin with few claims is mostly noise.
     """
@@ -95,11 +126,13 @@ def bins_of(confidence_N: np.ndarray) -> np.ndarray:
 
 
 def ece(found: Claims) -> Entry:
-    """Gives the expected calibration error: the mean over bins of |accuracy - mean confidence|, less what noise alone would add.
+    """Gives the expected calibration error: the mean over bins of |accuracy - mean confidence|,
+    less what noise alone would add.
 
-    The plain sum is never near zero: with 500 claims a calibrated model shows about 0.05. The value is the error whose noisy
-    sum is the one seen, if all bins were off by as much; the ends are the errors that would show as much or more, and as
-    much or less, once in forty times. Where a single bin is off and the others are not, it reads too high.
+    The plain sum is never near zero: with 500 claims a calibrated model shows about 0.05. The value
+    is the error whose noisy sum is the one seen, if all bins were off by as much; the ends are the
+    errors that would show as much or more, and as much or less, once in forty times. Where a single
+    bin is off and the others are not, it reads too high.
 
     Args:
         found: n claims.
@@ -115,13 +148,19 @@ def ece(found: Claims) -> Entry:
     gap_B = np.bincount(index_N, weights=gap_N) / counts_B
     influence_N = (gap_N - gap_B[index_N]) / counts_B[index_N]
     bins = [index_N == b for b in range(len(gap_B))]
-    noise_B = np.array([_noise(influence_N[at], found.right_N[at], found.clusters_N[at]) for at in bins])
-    shown = _unbiased(float(counts_B @ np.abs(gap_B) / counts_B.sum()), noise_B, counts_B / counts_B.sum())
+    noise_B = np.array(
+        [_noise(influence_N[at], found.right_N[at], found.clusters_N[at]) for at in bins]
+    )
+    shown = _unbiased(
+        float(counts_B @ np.abs(gap_B) / counts_B.sum()), noise_B, counts_B / counts_B.sum()
+    )
     return entry(shown, len(gap_N), len(set(found.clusters_N)))
 
 
 def _noise(influence_N: np.ndarray, right_N: np.ndarray, clusters_N: np.ndarray) -> float:
-    """Standard deviation of a bin's gap; a bin that is all right still has that of one right and one wrong claim more."""
+    """Standard deviation of a bin's gap; a bin that is all right still has that of one right and
+    one wrong claim more.
+    """
     num_clusters = len(set(clusters_N))
     rate = (right_N.mean() * num_clusters + 1) / (num_clusters + 2)
     seen = cluster_variance(influence_N, clusters_N) if num_clusters > 1 else 0.0
@@ -132,10 +171,16 @@ def _unbiased(shown: float, noise_B: np.ndarray, weight_B: np.ndarray) -> Interv
     """The errors, equal in all bins, that fit a sum of absolute noisy gaps."""
     error_G = np.linspace(0, 1, 1001)
     z_GB = error_G[:, None] / noise_B
-    folded_GB = np.where(z_GB < FOLDED_TO, noise_B * np.interp(z_GB, *_folded_normal()), error_G[:, None])
+    folded_GB = np.where(
+        z_GB < FOLDED_TO, noise_B * np.interp(z_GB, *_folded_normal()), error_G[:, None]
+    )
     mean_G = folded_GB @ weight_B
-    spread_G = np.sqrt(np.maximum(error_G[:, None] ** 2 + noise_B**2 - folded_GB**2, 0) @ weight_B**2)
-    low, value, high = (float(np.interp(shown, mean_G + z * spread_G, error_G)) for z in (1.96, 0, -1.96))
+    spread_G = np.sqrt(
+        np.maximum(error_G[:, None] ** 2 + noise_B**2 - folded_GB**2, 0) @ weight_B**2
+    )
+    low, value, high = (
+        float(np.interp(shown, mean_G + z * spread_G, error_G)) for z in (1.96, 0, -1.96)
+    )
     return Interval(value, low, high)
 
 
@@ -143,11 +188,15 @@ def _unbiased(shown: float, noise_B: np.ndarray, weight_B: np.ndarray) -> Interv
 def _folded_normal() -> tuple[np.ndarray, np.ndarray]:
     """The mean of |z + noise| at each z, noise standard normal."""
     z_Z = np.linspace(0, FOLDED_TO, 1201)
-    return z_Z, np.sqrt(2 / np.pi) * np.exp(-z_Z * z_Z / 2) + z_Z * np.array([erf(z / 2**0.5) for z in z_Z])
+    return z_Z, np.sqrt(2 / np.pi) * np.exp(-z_Z * z_Z / 2) + z_Z * np.array(
+        [erf(z / 2**0.5) for z in z_Z]
+    )
 
 
 def kept_share(confidence_N: np.ndarray, share: float) -> np.ndarray:
-    """Gives how much of each claim belongs to the `share` most confident: 1, 0, and a fraction for claims tied at the threshold."""
+    """Gives how much of each claim belongs to the `share` most confident: 1, 0, and a fraction for
+    claims tied at the threshold.
+    """
     _, index_N, counts_V = np.unique(confidence_N, return_inverse=True, return_counts=True)
     above_V = len(confidence_N) - np.cumsum(counts_V)
     return np.clip((share * len(confidence_N) - above_V) / counts_V, 0, 1)[index_N]
@@ -156,7 +205,8 @@ def kept_share(confidence_N: np.ndarray, share: float) -> np.ndarray:
 def risk(found: Claims, share: float) -> Entry:
     """Gives the share of wrong claims among the most confident ones.
 
-    The threshold moves with the sample too; that part of the spread comes from how often claims near it are wrong.
+    The threshold moves with the sample too; that part of the spread comes from how often claims
+    near it are wrong.
 
     Args:
         found: n claims.
@@ -165,23 +215,30 @@ def risk(found: Claims, share: float) -> Entry:
     Source: Geifman and El-Yaniv 2017 (risk and coverage).
     """
     kept_N, wrong_N = kept_share(found.confidence_N, share), 1 - found.right_N
-    near_N = kept_share(found.confidence_N, min(share + NEIGHBOURS, 1)) - kept_share(found.confidence_N, max(share - NEIGHBOURS, 0))
+    near_N = kept_share(found.confidence_N, min(share + NEIGHBOURS, 1)) - kept_share(
+        found.confidence_N, max(share - NEIGHBOURS, 0)
+    )
     value = float(kept_N @ wrong_N / kept_N.sum())
     at_threshold = float(near_N @ wrong_N / near_N.sum())
-    influence_N = (wrong_N * kept_N - at_threshold * (kept_N - share) - value * share) / (share * len(wrong_N))
+    influence_N = (wrong_N * kept_N - at_threshold * (kept_N - share) - value * share) / (
+        share * len(wrong_N)
+    )
     num_clusters = len(set(found.clusters_N))
     variance = cluster_variance(influence_N, found.clusters_N)
-    least = 1.0 if 0 < value < 1 else share * num_clusters  # what the threshold adds can make claims worth less than one trial each
+    # what the threshold adds can make claims worth less than one trial each
+    least = 1.0 if 0 < value < 1 else share * num_clusters
     interval = wilson_of_variance(min(value, 1.0), variance, least, share * len(wrong_N))
     return entry(interval, max(round(share * len(wrong_N)), 1), max(round(share * num_clusters), 1))
 
 
 def curves(main: Columns, teacher: Columns | None) -> dict[str, Curve]:
-    """Gives the curves calibration, risk_coverage and deferral; empty where nobody told a confidence.
+    """Gives the curves calibration, risk_coverage and deferral; empty where nobody told a
+    confidence.
 
     Args:
         main: main answers of one contender.
-        teacher: those of the teacher, read together with these; None for the teacher itself: it has nobody to ask.
+        teacher: those of the teacher, read together with these; None for the teacher itself: it has
+            nobody to ask.
     """
     made = {"deferral": _deferral(main, teacher)} if teacher is not None else {}
     if found := claims(main):
@@ -192,14 +249,23 @@ def curves(main: Columns, teacher: Columns | None) -> dict[str, Curve]:
 
 def point(x: float, found: Entry) -> dict[str, float | int]:
     """Gives a number as a point of a curve."""
-    return {"x": round(float(x), 6), "y": found["value"], "low": found["low"], "high": found["high"], "n": found["n"]}
+    return {
+        "x": round(float(x), 6),
+        "y": found["value"],
+        "low": found["low"],
+        "high": found["high"],
+        "n": found["n"],
+    }
 
 
 def _calibration_curve(found: Claims) -> Curve:
     """A point a bin: mean confidence, accuracy."""
     index_N = bins_of(found.confidence_N)
     bins = [index_N == b for b in range(index_N.max() + 1)]
-    return [point(found.confidence_N[at].mean(), pooled_rate(found.right_N[at], found.clusters_N[at])) for at in bins]
+    return [
+        point(found.confidence_N[at].mean(), pooled_rate(found.right_N[at], found.clusters_N[at]))
+        for at in bins
+    ]
 
 
 def pooled_rate(values_N: np.ndarray, clusters_N: np.ndarray) -> Entry:
@@ -211,12 +277,17 @@ def pooled_rate(values_N: np.ndarray, clusters_N: np.ndarray) -> Entry:
     """
     value, sizes_C = float(values_N.mean()), cluster_sums(clusters_N, np.ones(len(values_N)))[:, 0]
     variance = cluster_variance((values_N - value) / len(values_N), clusters_N)
-    least = len(values_N) ** 2 / float(sizes_C @ sizes_C)  # clusters, counted less where a few hold most of the answers
-    return entry(wilson_of_variance(value, variance, least, len(values_N)), len(values_N), len(sizes_C))
+    # clusters, counted less where a few hold most of the answers
+    least = len(values_N) ** 2 / float(sizes_C @ sizes_C)
+    return entry(
+        wilson_of_variance(value, variance, least, len(values_N)), len(values_N), len(sizes_C)
+    )
 
 
 def _deferral(main: Columns, teacher: Columns) -> Curve:
-    """Accuracy of contender and teacher together when the least confident share goes to the teacher; a declined answer goes first."""
+    """Accuracy of contender and teacher together when the least confident share goes to the
+    teacher; a declined answer goes first.
+    """
     own, other = (_told(sheet) for sheet in (main, teacher))
     own = keep(own, ~np.isnan(own["confidence"]) | (own["outcome"] == "abstained"))
     if np.isnan(own["confidence"]).all():
@@ -227,10 +298,15 @@ def _deferral(main: Columns, teacher: Columns) -> Curve:
         return []
     declined_N = own["outcome"][own_at] == "abstained"
     confidence_N = np.where(declined_N, -1.0, own["confidence"][own_at])
-    own_N, other_N = (sheet["outcome"][at] == "correct" for sheet, at in ((own, own_at), (other, other_at)))
+    own_N, other_N = (
+        sheet["outcome"][at] == "correct" for sheet, at in ((own, own_at), (other, other_at))
+    )
     clusters_N = pooled_clusters(own)[own_at]
     kept = {share: kept_share(confidence_N, 1 - share) for share in STEPS}
-    return [point(share, pooled_rate(kept_N * own_N + (1 - kept_N) * other_N, clusters_N)) for share, kept_N in kept.items()]
+    return [
+        point(share, pooled_rate(kept_N * own_N + (1 - kept_N) * other_N, clusters_N))
+        for share, kept_N in kept.items()
+    ]
 
 
 def _told(sheet: Columns) -> Columns:

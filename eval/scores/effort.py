@@ -1,4 +1,6 @@
-"""How effort and accuracy answer to what is asked: difficulty, token caps, and snippets that do not matter."""
+"""How effort and accuracy answer to what is asked: difficulty, token caps, and snippets that do not
+matter.
+"""
 
 import numpy as np
 
@@ -9,10 +11,11 @@ from eval.scores.outcomes import Entries, share
 
 
 def need_slope(main: Columns) -> Entry | None:
-    """Gives by how much log(tokens) grows with one level of difficulty, over correct reasoning answers.
+    """Gives by how much log(tokens) grows with one level of difficulty, over correct reasoning
+    answers.
 
-    Levels of different families do not compare, so the slope is within families, one for all. None with a single level or
-    with fewer than three clusters.
+    Levels of different families do not compare, so the slope is within families, one for all. None
+    with a single level or with fewer than three clusters.
 
     Args:
         main: main answers of one contender.
@@ -22,15 +25,21 @@ def need_slope(main: Columns) -> Entry | None:
     """
     rows = _graded_by_level(select(main, outcome="correct"))
     rows = keep(rows, rows["completion_tokens"] > 0)
-    return slope(rows["difficulty"], np.log(rows["completion_tokens"]), rows["family"], rows["cluster"])
+    return slope(
+        rows["difficulty"], np.log(rows["completion_tokens"]), rows["family"], rows["cluster"]
+    )
 
 
-def slope(level_N: np.ndarray, log_N: np.ndarray, families_N: np.ndarray, clusters_N: np.ndarray) -> Entry | None:
-    """Gives the slope of `log_N` on `level_N` within families, with an interval that knows the clusters.
+def slope(
+    level_N: np.ndarray, log_N: np.ndarray, families_N: np.ndarray, clusters_N: np.ndarray
+) -> Entry | None:
+    """Gives the slope of `log_N` on `level_N` within families, with an interval that knows the
+    clusters.
 
     Of width zero where the logarithm follows the level exactly.
 
-    Source: White 1980; Liang and Zeger 1986 (the spread of a slope whose errors are unequal and clustered).
+    Source: White 1980; Liang and Zeger 1986 (the spread of a slope whose errors are unequal and
+    clustered).
     """
     level_N, log_N = (_within(families_N, column) for column in (level_N, log_N))
     num_clusters, spread = len(set(clusters_N)), float(level_N @ level_N)
@@ -49,7 +58,12 @@ def _graded_by_level(main: Columns) -> Columns:
 def _within(families_N: np.ndarray, values_N: np.ndarray) -> np.ndarray:
     """Values less the mean of their family."""
     _, index_N = np.unique(families_N, return_inverse=True)
-    return values_N - (np.bincount(index_N, weights=values_N) / np.maximum(np.bincount(index_N), 1))[index_N] if len(index_N) else values_N
+    return (
+        values_N
+        - (np.bincount(index_N, weights=values_N) / np.maximum(np.bincount(index_N), 1))[index_N]
+        if len(index_N)
+        else values_N
+    )
 
 
 def under_budgets(sheet: Columns) -> Entries:
@@ -60,11 +74,14 @@ def under_budgets(sheet: Columns) -> Entries:
     """
     capped = select(sheet, suite="reasoning", mode="free", base="", sample=0)
     caps = sorted({int(cap) for cap in capped["budget"]} - {0})
-    return {f"accuracy_under_budget/{cap}": share(select(capped, budget=cap), "correct") for cap in caps}
+    return {
+        f"accuracy_under_budget/{cap}": share(select(capped, budget=cap), "correct") for cap in caps
+    }
 
 
 def curves(sheet: Columns, main: Columns, entries: Entries) -> dict[str, Curve]:
-    """Gives accuracy_by_difficulty, tokens_by_difficulty, accuracy_by_budget, accuracy_by_distractors and recall_by_exposure.
+    """Gives accuracy_by_difficulty, tokens_by_difficulty, accuracy_by_budget,
+    accuracy_by_distractors and recall_by_exposure.
 
     Args:
         sheet: all answers of one contender.
@@ -72,7 +89,10 @@ def curves(sheet: Columns, main: Columns, entries: Entries) -> dict[str, Curve]:
         entries: its metrics; two of the curves are metrics by their part.
     """
     by_level = _graded_by_level(main)
-    levels = [(level, keep(by_level, by_level["difficulty"] == level)) for level in np.unique(by_level["difficulty"])]
+    levels = [
+        (level, keep(by_level, by_level["difficulty"] == level))
+        for level in np.unique(by_level["difficulty"])
+    ]
     tokens = [(level, _tokens(select(rows, outcome="correct"))) for level, rows in levels]
     return {
         "accuracy_by_difficulty": [point(level, share(rows, "correct")) for level, rows in levels],
@@ -85,22 +105,43 @@ def curves(sheet: Columns, main: Columns, entries: Entries) -> dict[str, Curve]:
 
 def _tokens(right: Columns) -> Entry | None:
     """Mean completion tokens; None for a single cluster, which has no spread."""
-    means_C = cluster_means(right["cluster"], right["completion_tokens"]) if len(right["cluster"]) else np.zeros(0)
+    means_C = (
+        cluster_means(right["cluster"], right["completion_tokens"])
+        if len(right["cluster"])
+        else np.zeros(0)
+    )
     if len(means_C) < 2:
         return None
     value, half = float(means_C.mean()), 1.96 * float(means_C.std(ddof=1)) / len(means_C) ** 0.5
-    return entry(Interval(value, max(value - half, 0.0), value + half), len(right["cluster"]), len(means_C))
+    return entry(
+        Interval(value, max(value - half, 0.0), value + half), len(right["cluster"]), len(means_C)
+    )
 
 
 def _by_part(entries: Entries, group: str) -> Curve:
-    parts = {int(name.removeprefix(group)): found for name, found in entries.items() if name.startswith(group) and found}
+    parts = {
+        int(name.removeprefix(group)): found
+        for name, found in entries.items()
+        if name.startswith(group) and found
+    }
     return [point(x, parts[x]) for x in sorted(parts)]
 
 
 def _by_distractors(sheet: Columns) -> Curve:
-    """Accuracy by the number of distractors, over questions that were asked with more than one number of them."""
-    rows = select(sheet, suite=(*OPEN_SUITES, "distracted"), mode="free", base="", budget=0, sample=0)
+    """Accuracy by the number of distractors, over questions that were asked with more than one
+    number of them.
+    """
+    rows = select(
+        sheet, suite=(*OPEN_SUITES, "distracted"), mode="free", base="", budget=0, sample=0
+    )
     suites_N = rows["suite"]
-    varied = tuple(suite for suite in sorted(set(suites_N)) if len(set(rows["distractors"][suites_N == suite])) > 1)
+    varied = tuple(
+        suite
+        for suite in sorted(set(suites_N))
+        if len(set(rows["distractors"][suites_N == suite])) > 1
+    )
     rows = select(rows, suite=varied)
-    return [point(count, share(select(rows, distractors=int(count)), "correct")) for count in np.unique(rows["distractors"])]
+    return [
+        point(count, share(select(rows, distractors=int(count)), "correct"))
+        for count in np.unique(rows["distractors"])
+    ]

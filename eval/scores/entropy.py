@@ -1,4 +1,6 @@
-"""Entropy over training: how sure the student became of its next token, beside the teacher on the same tokens."""
+"""Entropy over training: how sure the student became of its next token, beside the teacher on the
+same tokens.
+"""
 
 import json
 import math
@@ -14,19 +16,27 @@ def entropy_curves(folders: Mapping[str, Path], max_points: int = MAX_POINTS) ->
     """Gives the entropy of student and teacher at each step of each arm.
 
     Args:
-        folders: arm -> folder with its metrics.jsonl; an arm without that file, or that logged no entropy, is left out.
+        folders: arm -> folder with its metrics.jsonl; an arm without that file, or that logged no
+            entropy, is left out.
         max_points: of one curve; more steps than that are averaged in groups of neighbours.
 
     Returns:
-        arm -> the student's curve, and `arm/teacher` -> the teacher's on that arm's tokens. A point: x step (the group's middle),
-        y mean in nats, low and high the extremes of the group, n its steps.
+        arm -> the student's curve, and `arm/teacher` -> the teacher's on that arm's tokens. A
+        point: x step (the group's middle), y mean in nats, low and high the extremes of the group,
+            n its steps.
     """
     curves = {}
     for arm, folder in folders.items():
         log = Path(folder) / "metrics.jsonl"
-        rows = [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        rows = (
+            [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()]
+            if log.exists()
+            else []
+        )
         for name, key in ((arm, "student_entropy"), (f"{arm}/teacher", "teacher_entropy")):
-            steps = [(row["step"], row[key]) for row in rows if key in row and math.isfinite(row[key])]
+            steps = [
+                (row["step"], row[key]) for row in rows if key in row and math.isfinite(row[key])
+            ]
             if steps:
                 curves[name] = _thinned(steps, max_points)
     return curves
@@ -40,4 +50,10 @@ def _thinned(steps: list[tuple[int, float]], max_points: int) -> Curve:
 
 def _point(steps: list[int], nats: list[float]) -> dict[str, float]:
     middle = (steps[0] + steps[-1]) / 2
-    return {"x": middle, "y": round(sum(nats) / len(nats), 6), "low": round(min(nats), 6), "high": round(max(nats), 6), "n": len(nats)}
+    return {
+        "x": middle,
+        "y": round(sum(nats) / len(nats), 6),
+        "low": round(min(nats), 6),
+        "high": round(max(nats), 6),
+        "n": len(nats),
+    }

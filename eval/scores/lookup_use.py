@@ -1,12 +1,21 @@
-"""Whether look-up is used well: when it is called, how much of the possible gain it brings, and what the base is believed.
+"""Whether look-up is used well: when it is called, how much of the possible gain it brings, and
+what the base is believed.
 
-Four states of the base tell reading it from knowing by heart: FULL as it is, DELETED without the entry, OFF not to be called,
-SWAPPED with another value in its place.
+Four states of the base tell reading it from knowing by heart: FULL as it is, DELETED without the
+entry, OFF not to be called, SWAPPED with another value in its place.
 """
 
 import numpy as np
 
-from eval.scores.answer_table import OPEN_SUITES, UNSEEN_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.answer_table import (
+    OPEN_SUITES,
+    UNSEEN_SUITES,
+    Columns,
+    keep,
+    pooled,
+    pooled_clusters,
+    select,
+)
 from eval.scores.intervals import (
     Entry,
     Interval,
@@ -22,15 +31,18 @@ from eval.scores.intervals import (
 )
 from eval.scores.outcomes import Entries, share, stream
 
-Arm = tuple[np.ndarray, np.ndarray]  # clusters and right or wrong of the answers in one state of the base
+# clusters and right or wrong of the answers in one state of the base
+Arm = tuple[np.ndarray, np.ndarray]
 
 TOLD = (*OPEN_SUITES, *UNSEEN_SUITES, "basics")  # nothing needs to be looked up
 GIVEN = ("open_book", "counterfactual")
-APART = ("multi_hop", "long_sums")  # need more than one look-up, or a program; they have metrics of their own
+# need more than one look-up, or a program; they have metrics of their own
+APART = ("multi_hop", "long_sums")
 
 
 def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
-    """Gives the arms of the base, retrieval closure and look-up calibration; what was not asked is absent.
+    """Gives the arms of the base, retrieval closure and look-up calibration; what was not asked is
+    absent.
 
     Args:
         sheet: all answers of one contender.
@@ -38,14 +50,19 @@ def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
         bootstrap: resamples of an interval.
         seed: of the resampling.
     """
-    arms = {base: select(sheet, base=base, mode="free", sample=0, budget=0) for base in ("FULL", "DELETED", "OFF", "SWAPPED")}
+    arms = {
+        base: select(sheet, base=base, mode="free", sample=0, budget=0)
+        for base in ("FULL", "DELETED", "OFF", "SWAPPED")
+    }
     return {
         "base_full": share(_with_answer(arms["FULL"]), "correct"),
         "base_deleted_abstains": share(_with_answer(arms["DELETED"]), "abstained"),
         "base_off_leak": share(_with_answer(arms["OFF"]), "correct"),
         "base_off_abstains": share(_with_answer(arms["OFF"]), "abstained"),
         "base_swapped_follows": _follows(arms["SWAPPED"]),
-        "retrieval_closure": _closure(_with_answer(arms["FULL"]), _with_answer(arms["OFF"]), main, bootstrap, seed),
+        "retrieval_closure": _closure(
+            _with_answer(arms["FULL"]), _with_answer(arms["OFF"]), main, bootstrap, seed
+        ),
         **_calls(sheet, main),
         **_with_tools(arms),
     }
@@ -56,14 +73,20 @@ def _with_tools(arms: dict[str, Columns]) -> Entries:
     full, off = arms["FULL"], arms["OFF"]
     told = {"reasoning": select(full, suite="reasoning"), "given": select(full, suite=GIVEN)}
     found = {f"{name}_with_tools": share(rows, "correct") for name, rows in told.items()}
-    found |= {f"lookup_needless_{name}": rate(pooled_clusters(rows), rows["searched"] > 0) for name, rows in told.items()}
+    found |= {
+        f"lookup_needless_{name}": rate(pooled_clusters(rows), rows["searched"] > 0)
+        for name, rows in told.items()
+    }
     hops, sums = ([select(rows, suite=suite) for rows in (full, off)] for suite in APART)
     return found | {
         "multi_hop": share(hops[0], "correct"),
-        "multi_hop_deleted_abstains": share(select(arms["DELETED"], suite="multi_hop"), "abstained"),
+        "multi_hop_deleted_abstains": share(
+            select(arms["DELETED"], suite="multi_hop"), "abstained"
+        ),
         "multi_hop_off_leak": share(hops[1], "correct"),
-        "python_arithmetic": share(sums[0], "correct"), "python_off": share(sums[1], "correct"),
-    }  # fmt: skip
+        "python_arithmetic": share(sums[0], "correct"),
+        "python_off": share(sums[1], "correct"),
+    }
 
 
 def _with_answer(rows: Columns) -> Columns:
@@ -78,20 +101,25 @@ def _follows(rows: Columns) -> Entry | None:
 
 
 def _closure(full: Columns, off: Columns, main: Columns, bootstrap: int, seed: int) -> Entry | None:
-    arms = [(rows["cluster"], rows["outcome"] == "correct") for rows in (full, off, select(main, suite="open_book", mode="free"))]
+    arms = [
+        (rows["cluster"], rows["outcome"] == "correct")
+        for rows in (full, off, select(main, suite="open_book", mode="free"))
+    ]
     found = closure(*arms, bootstrap, stream(seed, "retrieval_closure"))
     return entry(found, len(full["suite"]), len(set(full["cluster"]))) if found else None
 
 
 def closure(full: Arm, off: Arm, given: Arm, bootstrap: int, seed: Seed) -> Interval | None:
-    """Gives (accuracy with the base - without) / (accuracy with the text given - without); below 0 where the base misleads.
+    """Gives (accuracy with the base - without) / (accuracy with the text given - without); below 0
+    where the base misleads.
 
-    Absent where the text given brings no certain gain: a share of a gain that may be none says nothing.
+    Absent where the text given brings no certain gain: a share of a gain that may be none says
+    nothing.
 
     Args:
         full: clusters and right or wrong of the answers with the base.
-        off: the same without; clusters of the same name are drawn together. Each of the three has two pseudo-clusters, one right
-            and one wrong.
+        off: the same without; clusters of the same name are drawn together. Each of the three has
+            two pseudo-clusters, one right and one wrong.
         given: the same with the text in the question.
         bootstrap: draws.
         seed: of the draws.
@@ -102,33 +130,64 @@ def closure(full: Arm, off: Arm, given: Arm, bootstrap: int, seed: Seed) -> Inte
     names_N = np.concatenate([clusters_N for clusters_N, _ in arms])
     arm_N = np.repeat(np.arange(3), [len(right_N) for _, right_N in arms])
     right_N = np.concatenate([right_N for _, right_N in arms])
-    rows_CK = cluster_sums(names_N, *(column for arm in range(3) for column in (right_N * (arm_N == arm), (arm_N == arm).astype(float))))
+    rows_CK = cluster_sums(
+        names_N,
+        *(
+            column
+            for arm in range(3)
+            for column in (right_N * (arm_N == arm), (arm_N == arm).astype(float))
+        ),
+    )
     pseudo_PK = np.kron(np.eye(3), [[1.0, 1.0], [0.0, 1.0]])
     totals_RK = resampled_totals(rows_CK, bootstrap, np.random.default_rng(seed), pseudo_PK)
-    full_R, off_R, given_R = (totals_RK[:, k] / np.maximum(totals_RK[:, k + 1], 1) for k in (0, 2, 4))
+    full_R, off_R, given_R = (
+        totals_RK[:, k] / np.maximum(totals_RK[:, k + 1], 1) for k in (0, 2, 4)
+    )
     if percentile_interval(given_R - off_R).low <= 0:
         return None
-    return percentile_interval(np.divide(full_R - off_R, given_R - off_R, out=np.full_like(full_R, np.nan), where=given_R > off_R))
+    return percentile_interval(
+        np.divide(
+            full_R - off_R, given_R - off_R, out=np.full_like(full_R, np.nan), where=given_R > off_R
+        )
+    )
 
 
 def _calls(sheet: Columns, main: Columns) -> Entries:
-    """How often a look-up is called where the contender does not know, and where it does or was told."""
+    """How often a look-up is called where the contender does not know, and where it does or was
+    told.
+    """
     rows = _asked_with_base(sheet, main)
     known = _known(sheet)
     told_N = np.isin(rows["suite"], TOLD)
-    state_N = np.array([1.0 if told else known.get(c, np.nan) for told, c in zip(told_N, rows["cluster"], strict=True)], dtype=float)
+    state_N = np.array(
+        [
+            1.0 if told else known.get(c, np.nan)
+            for told, c in zip(told_N, rows["cluster"], strict=True)
+        ],
+        dtype=float,
+    )
     called_N = rows["searched"] > 0
-    needed, needless = ((rows["cluster"][state_N == state], called_N[state_N == state]) for state in (0.0, 1.0))
-    entries: Entries = {"lookup_need": rate(*needed), "lookup_needless": rate(*needless), "youden_j": None}
+    needed, needless = (
+        (rows["cluster"][state_N == state], called_N[state_N == state]) for state in (0.0, 1.0)
+    )
+    entries: Entries = {
+        "lookup_need": rate(*needed),
+        "lookup_needless": rate(*needless),
+        "youden_j": None,
+    }
     if len(needed[0]) and len(needless[0]):
         first, second = (rate_interval(cluster_means(*group)) for group in (needed, needless))
         num_clusters = len(set(needed[0])) + len(set(needless[0]))
-        entries["youden_j"] = entry(newcombe(first, second), len(needed[0]) + len(needless[0]), num_clusters)
+        entries["youden_j"] = entry(
+            newcombe(first, second), len(needed[0]) + len(needless[0]), num_clusters
+        )
     return entries
 
 
 def _asked_with_base(sheet: Columns, main: Columns) -> Columns:
-    """Free answers for which calls were counted: with the base FULL, else, for questions never asked so, the main answers."""
+    """Free answers for which calls were counted: with the base FULL, else, for questions never
+    asked so, the main answers.
+    """
     full = select(sheet, base="FULL", mode="free", sample=0, budget=0)
     plain = select(main, mode="free")
     plain = keep(plain, ~np.isin(*(pooled(rows, "suite", "question_id") for rows in (plain, full))))
@@ -137,7 +196,9 @@ def _asked_with_base(sheet: Columns, main: Columns) -> Columns:
 
 
 def _known(sheet: Columns) -> dict[str, float]:
-    """1 for each fact that most closed-book tries without a call got right, else 0; with the base OFF where that was asked."""
+    """1 for each fact that most closed-book tries without a call got right, else 0; with the base
+    OFF where that was asked.
+    """
     closed = _with_answer(select(sheet, mode="free", budget=0, base=("", "OFF")))
     closed = keep(closed, (closed["base"] == "OFF") | ~(closed["searched"] > 0))
     off_N, clusters_N = closed["base"] == "OFF", closed.places("cluster")

@@ -1,10 +1,20 @@
-"""What the outcomes of the main answers say: accuracy by suite and family, honesty, and what an answer costs in tokens."""
+"""What the outcomes of the main answers say: accuracy by suite and family, honesty, and what an
+answer costs in tokens.
+"""
 
 import zlib
 
 import numpy as np
 
-from eval.scores.answer_table import ARITHMETIC, CLOSED_SUITES, OPEN_SUITES, UNSEEN_SUITES, Columns, pooled_clusters, select
+from eval.scores.answer_table import (
+    ARITHMETIC,
+    CLOSED_SUITES,
+    OPEN_SUITES,
+    UNSEEN_SUITES,
+    Columns,
+    pooled_clusters,
+    select,
+)
 from eval.scores.intervals import (
     Entry,
     Interval,
@@ -28,7 +38,9 @@ def stream(seed: int, name: str) -> list[int]:
 
 
 def share(rows: Columns, *outcomes: str) -> Entry | None:
-    """Gives the share of answers with one of these outcomes; clusters of different suites are different clusters."""
+    """Gives the share of answers with one of these outcomes; clusters of different suites are
+    different clusters.
+    """
     return rate(pooled_clusters(rows), rows.has("outcome", *outcomes))
 
 
@@ -39,21 +51,29 @@ def accuracies(main: Columns) -> Entries:
         main: main answers of one contender.
     """
     free = select(main, mode="free")
-    entries = {suite: share(select(free, suite=suite), "correct") for suite in (*OPEN_SUITES, *UNSEEN_SUITES, "basics")}
+    entries = {
+        suite: share(select(free, suite=suite), "correct")
+        for suite in (*OPEN_SUITES, *UNSEEN_SUITES, "basics")
+    }
     reasoning = select(free, suite="reasoning")
     for suite in ("reasoning", "off_manifold"):
         rows = select(free, suite=suite)
-        entries |= {f"{suite}/{family}": share(select(rows, family=family), "correct") for family in sorted(set(rows["family"]))}
+        entries |= {
+            f"{suite}/{family}": share(select(rows, family=family), "correct")
+            for family in sorted(set(rows["family"]))
+        }
     counted = share(select(reasoning, family=ARITHMETIC), "correct")
     return entries | {"reasoning_above_chance": above_chance(reasoning), "arithmetic": counted}
 
 
 def above_chance(rows: Columns) -> Entry | None:
-    """Gives the mean over families of (accuracy - majority) / (1 - majority): 0 for always giving the most frequent answer.
+    """Gives the mean over families of (accuracy - majority) / (1 - majority): 0 for always giving
+    the most frequent answer.
 
-    The majority is the share of the most frequent reference within a family, a property of the questions and so without an
-    interval of its own. Below chance is negative. Families without references, or with a single one, have no chance level
-    and are left out. The ends add the families' Wilson ends in squares.
+    The majority is the share of the most frequent reference within a family, a property of the
+    questions and so without an interval of its own. Below chance is negative. Families without
+    references, or with a single one, have no chance level and are left out. The ends add the
+    families' Wilson ends in squares.
 
     Source: Cohen 1960 (the correction); Zou and Donner 2008 (adding ends in squares).
     """
@@ -70,8 +90,16 @@ def above_chance(rows: Columns) -> Entry | None:
     if not parts:
         return None
     value_F, low_F, high_F = np.array(parts).T
-    value, down, up = value_F.mean(), np.hypot.reduce(value_F - low_F), np.hypot.reduce(high_F - value_F)
-    return entry(Interval(value, value - down / len(parts), value + up / len(parts)), num_answers, num_clusters)
+    value, down, up = (
+        value_F.mean(),
+        np.hypot.reduce(value_F - low_F),
+        np.hypot.reduce(high_F - value_F),
+    )
+    return entry(
+        Interval(value, value - down / len(parts), value + up / len(parts)),
+        num_answers,
+        num_clusters,
+    )
 
 
 def honesty(main: Columns, bootstrap: int, seed: int) -> Entries:
@@ -91,7 +119,10 @@ def _hallucination(closed: Columns) -> Entry | None:
     missed = closed["outcome"] != "correct"
     if not missed.any():
         return None
-    value, clusters = float((closed["outcome"][missed] == "wrong").mean()), len(set(pooled_clusters(closed)[missed]))
+    value, clusters = (
+        float((closed["outcome"][missed] == "wrong").mean()),
+        len(set(pooled_clusters(closed)[missed])),
+    )
     return entry(Interval(value, *wilson(value * clusters, clusters)), missed.sum(), clusters)
 
 
@@ -100,11 +131,15 @@ def _honesty_index(closed: Columns, bootstrap: int, seed: int) -> Entry | None:
     if not len(closed["outcome"]):
         return None
     points_N = (closed["outcome"] == "correct") - (closed["outcome"] == "wrong").astype(float)
-    found, num_clusters = honesty_interval(points_N, pooled_clusters(closed), bootstrap, stream(seed, "honesty_index"))
+    found, num_clusters = honesty_interval(
+        points_N, pooled_clusters(closed), bootstrap, stream(seed, "honesty_index")
+    )
     return entry(found, len(points_N), num_clusters)
 
 
-def honesty_interval(points_N: np.ndarray, clusters_N: np.ndarray, bootstrap: int, seed: list[int]) -> tuple[Interval, int]:
+def honesty_interval(
+    points_N: np.ndarray, clusters_N: np.ndarray, bootstrap: int, seed: list[int]
+) -> tuple[Interval, int]:
     """Gives 100 x the mean of the points with its interval, and the number of clusters.
 
     Args:
@@ -115,7 +150,9 @@ def honesty_interval(points_N: np.ndarray, clusters_N: np.ndarray, bootstrap: in
     """
     summed_CK = cluster_sums(clusters_N, points_N, np.ones_like(points_N))
     pseudo_PK = np.array([[-1.0, 1.0], [1.0, 1.0]])
-    points_R, counts_R = resampled_totals(summed_CK, bootstrap, np.random.default_rng(seed), pseudo_PK).T
+    points_R, counts_R = resampled_totals(
+        summed_CK, bootstrap, np.random.default_rng(seed), pseudo_PK
+    ).T
     return percentile_interval(100 * points_R / counts_R), len(summed_CK)
 
 
@@ -123,17 +160,27 @@ def economy(main: Columns, bootstrap: int, seed: int) -> Entries:
     """Gives what a correct answer costs, and how often none could be read."""
     generated = select(main, mode=GENERATED)
     return {
-        "tokens_per_correct": _tokens_per_correct(select(main, suite="reasoning", mode="free"), bootstrap, seed),
+        "tokens_per_correct": _tokens_per_correct(
+            select(main, suite="reasoning", mode="free"), bootstrap, seed
+        ),
         "unparsed": share(generated, "unparsed"),
         "truncated": share(generated, "truncated"),
     }
 
 
 def _tokens_per_correct(rows: Columns, bootstrap: int, seed: int) -> Entry | None:
-    """All completion tokens / correct answers; draws without a correct answer are left out of the interval."""
+    """All completion tokens / correct answers; draws without a correct answer are left out of the
+    interval.
+    """
     right_N = rows["outcome"] == "correct"
     if not right_N.any():
         return None
     summed_CK = cluster_sums(rows["cluster"], rows["completion_tokens"], right_N)
-    tokens_R, right_R = resampled_totals(summed_CK, bootstrap, np.random.default_rng(stream(seed, "tokens_per_correct"))).T
-    return entry(percentile_interval(tokens_R[right_R > 0] / right_R[right_R > 0]), len(right_N), len(summed_CK))
+    tokens_R, right_R = resampled_totals(
+        summed_CK, bootstrap, np.random.default_rng(stream(seed, "tokens_per_correct"))
+    ).T
+    return entry(
+        percentile_interval(tokens_R[right_R > 0] / right_R[right_R > 0]),
+        len(right_N),
+        len(summed_CK),
+    )

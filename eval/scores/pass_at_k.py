@@ -1,4 +1,6 @@
-"""What several tries of the same problem show: coverage beyond the first try, steadiness, variety, and answers of one shape."""
+"""What several tries of the same problem show: coverage beyond the first try, steadiness, variety,
+and answers of one shape.
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +8,14 @@ import numpy as np
 
 from eval.ask.text_features import EMPTY
 from eval.scores.answer_table import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
-from eval.scores.intervals import Entry, cluster_means, cluster_variance, entry, rate, wilson_of_variance
+from eval.scores.intervals import (
+    Entry,
+    cluster_means,
+    cluster_variance,
+    entry,
+    rate,
+    wilson_of_variance,
+)
 from eval.scores.outcomes import Entries
 
 
@@ -21,27 +30,39 @@ class Tries(NamedTuple):
 
 
 def tries(sheet: Columns) -> Tries | None:
-    """Gives the drawn tries at reasoning problems of one contender, without base or token cap; None where there was one each.
+    """Gives the drawn tries at reasoning problems of one contender, without base or token cap; None
+    where there was one each.
 
     The greedy answer is no draw: among the tries it would make pass@k the estimate of nothing.
 
     Args:
-        sheet: all answers of one contender; `sample` numbers the tries from 1, 0 is the greedy answer.
+        sheet: all answers of one contender; `sample` numbers the tries from 1, 0 is the greedy
+            answer.
     """
     rows = select(sheet, suite="reasoning", mode="free", base="", budget=0)
     rows = keep(rows, rows["sample"] > 0)
     rows = keep(rows, rows["distractors"] == rows["distractors"].min(initial=0))
-    question_Q, first_Q, index_N, tries_Q = np.unique(rows["question_id"], return_index=True, return_inverse=True, return_counts=True)
+    question_Q, first_Q, index_N, tries_Q = np.unique(
+        rows["question_id"], return_index=True, return_inverse=True, return_counts=True
+    )
     if not (tries_Q > 1).any():
         return None
     right_Q = np.bincount(index_N, weights=rows["outcome"] == "correct").astype(np.int64)
     keep_Q = tries_Q > 1
-    distinct_Q = np.bincount(np.unique(np.column_stack([index_N, rows["said"]]), axis=0)[:, 0], minlength=len(question_Q))
-    return Tries(*(column[keep_Q] for column in (question_Q, rows["cluster"][first_Q], right_Q, tries_Q, distinct_Q)))
+    distinct_Q = np.bincount(
+        np.unique(np.column_stack([index_N, rows["said"]]), axis=0)[:, 0], minlength=len(question_Q)
+    )
+    return Tries(
+        *(
+            column[keep_Q]
+            for column in (question_Q, rows["cluster"][first_Q], right_Q, tries_Q, distinct_Q)
+        )
+    )
 
 
 def pass_at(k: int, right_Q: np.ndarray, tries_Q: np.ndarray) -> np.ndarray:
-    """Gives, for each problem, the chance that k of its tries drawn without replacement hold a right one.
+    """Gives, for each problem, the chance that k of its tries drawn without replacement hold a
+    right one.
 
     It is unbiased for the chance that k fresh tries do, which 1 - (1 - right / tries)^k is not.
 
@@ -58,9 +79,11 @@ def pass_at(k: int, right_Q: np.ndarray, tries_Q: np.ndarray) -> np.ndarray:
 
 
 def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
-    """Gives pass_at_k, pass_gap, nines, distinct_answers and coverage_of_teacher; nothing where there was one try a problem.
+    """Gives pass_at_k, pass_gap, nines, distinct_answers and coverage_of_teacher; nothing where
+    there was one try a problem.
 
-    k runs over the powers of two up to the least number of tries that any problem had, and that number itself.
+    k runs over the powers of two up to the least number of tries that any problem had, and that
+    number itself.
 
     Args:
         sheet: all answers of one contender.
@@ -72,17 +95,27 @@ def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
     most = int(found.tries_Q.min())
     ks = sorted({most, *(2**power for power in range(most.bit_length()))})
     at_Q = {k: pass_at(k, found.right_Q, found.tries_Q) for k in ks}
-    not_all_Q = pass_at(most, found.tries_Q - found.right_Q, found.tries_Q)  # a wrong one among them
+    # a wrong one among them
+    not_all_Q = pass_at(most, found.tries_Q - found.right_Q, found.tries_Q)
     each_Q = {f"pass_at_k/{k}": at_Q[k] for k in ks}
-    each_Q |= {"pass_gap": at_Q[most] - at_Q[1], "nines": 1 - not_all_Q, "distinct_answers": found.distinct_Q / found.tries_Q}
+    each_Q |= {
+        "pass_gap": at_Q[most] - at_Q[1],
+        "nines": 1 - not_all_Q,
+        "distinct_answers": found.distinct_Q / found.tries_Q,
+    }
     return {
-        **{name: rate(found.cluster_Q, value_Q, int(found.tries_Q.sum())) for name, value_Q in each_Q.items()},
+        **{
+            name: rate(found.cluster_Q, value_Q, int(found.tries_Q.sum()))
+            for name, value_Q in each_Q.items()
+        },
         "coverage_of_teacher": _coverage(found, tries(teacher) if teacher is not None else None),
     }
 
 
 def _coverage(own: Tries, teacher: Tries | None) -> Entry | None:
-    """Share of the problems that the teacher solves in any try that the contender solves in any try."""
+    """Share of the problems that the teacher solves in any try that the contender solves in any
+    try.
+    """
     if teacher is None:
         return None
     _, own_at, other_at = np.intersect1d(own.question_Q, teacher.question_Q, return_indices=True)
@@ -91,26 +124,34 @@ def _coverage(own: Tries, teacher: Tries | None) -> Entry | None:
 
 
 def template_collapse(main: Columns) -> Entry | None:
-    """Gives the chance that answers to two problems of different families have the same shape; None with fewer than two families.
+    """Gives the chance that answers to two problems of different families have the same shape; None
+    with fewer than two families.
 
-    1 for a model that fills one template whatever it is asked; a model that lets the problem decide is at what its families
-    share by nature, so it is to be read beside the teacher's. Answers that all differ give 0.
+    1 for a model that fills one template whatever it is asked; a model that lets the problem decide
+    is at what its families share by nature, so it is to be read beside the teacher's. Answers that
+    all differ give 0.
 
     Args:
         main: main answers of one contender; its free answers to the open suites count.
     """
     rows = select(main, mode="free", suite=OPEN_SUITES)
-    shapes_N, kinds_N = rows["shape"], np.unique(pooled(rows, "suite", "family"), return_inverse=True)[1]
+    shapes_N, kinds_N = (
+        rows["shape"],
+        np.unique(pooled(rows, "suite", "family"), return_inverse=True)[1],
+    )
     if len(set(kinds_N)) < 2 or (shapes_N == EMPTY).any():
         return None
-    same_N, of_family_N, both_N = (_peers(labels) for labels in (shapes_N, kinds_N, np.column_stack([kinds_N, shapes_N])))
+    same_N, of_family_N, both_N = (
+        _peers(labels) for labels in (shapes_N, kinds_N, np.column_stack([kinds_N, shapes_N]))
+    )
     alike_N, strangers_N = same_N - both_N, len(shapes_N) - of_family_N
     value = float(alike_N.sum() / strangers_N.sum())
     influence_N = 2 * (alike_N - value * strangers_N) / strangers_N.sum()
     clusters_N = pooled_clusters(rows)
     num_clusters = len(cluster_means(clusters_N, alike_N))
     variance = cluster_variance(influence_N, clusters_N)
-    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)  # pairs: they can know more than answers
+    # pairs: they can know more than answers
+    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)
     return entry(interval, len(shapes_N), num_clusters)
 
 

@@ -1,9 +1,12 @@
-"""What a model still knows by heart: closed-book recall, measured where it may refuse and where it cannot.
+"""What a model still knows by heart: closed-book recall, measured where it may refuse and where it
+cannot.
 
-Generated recall is the better of two elicitations (`free`, and `note`: the note before the answer was begun for the model).
-A student that learned to say "I do not know" looks as if it had forgotten, so it is also made to choose among the values of
-the relation. Choosing has luck in it: the floor is the share of hits that the same choosing habits would earn on facts that
-nobody trained, computed as an expectation (chosen value x frequency of that value among the trained facts) to cut noise.
+Generated recall is the better of two elicitations (`free`, and `note`: the note before the answer
+was begun for the model). A student that learned to say "I do not know" looks as if it had
+forgotten, so it is also made to choose among the values of the relation. Choosing has luck in it:
+the floor is the share of hits that the same choosing habits would earn on facts that nobody
+trained, computed as an expectation (chosen value x frequency of that value among the trained facts)
+to cut noise.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +15,17 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from eval.scores.answer_table import Columns
-from eval.scores.intervals import Entry, Interval, Seed, entry, newcombe, percentile_interval, rate_interval, resampled_totals, widest
+from eval.scores.intervals import (
+    Entry,
+    Interval,
+    Seed,
+    entry,
+    newcombe,
+    percentile_interval,
+    rate_interval,
+    resampled_totals,
+    widest,
+)
 
 GENERATED = ("free", "note")
 MODES = (*GENERATED, "choice")
@@ -22,7 +35,9 @@ Pair = tuple[str, str]  # (relation, value)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """One closed-book suite as one contender answered it: one row a fact (a cluster), in sorted order."""
+    """One closed-book suite as one contender answered it: one row a fact (a cluster), in sorted
+    order.
+    """
 
     clusters_C: np.ndarray
     relation_C: np.ndarray
@@ -35,12 +50,18 @@ class Facts:
     @classmethod
     def read(cls, rows: Columns) -> Self:
         """Gives the facts behind the answers of one contender to one suite, all modes together."""
-        clusters_C, first_C, index_N = np.unique(rows["cluster"], return_index=True, return_inverse=True)
+        clusters_C, first_C, index_N = np.unique(
+            rows["cluster"], return_index=True, return_inverse=True
+        )
         accuracy, answers = {}, {}
         for mode in MODES:
             asked_N = rows["mode"] == mode
             count_C = np.bincount(index_N[asked_N], minlength=len(clusters_C))
-            right_C = np.bincount(index_N[asked_N], weights=rows["outcome"][asked_N] == "correct", minlength=len(clusters_C))
+            right_C = np.bincount(
+                index_N[asked_N],
+                weights=rows["outcome"][asked_N] == "correct",
+                minlength=len(clusters_C),
+            )
             accuracy[mode], answers[mode] = _ratio(right_C, count_C), count_C
         chosen: list[dict[str, float]] = [{} for _ in clusters_C]
         picked_N = rows["mode"] == "choice"
@@ -71,16 +92,24 @@ class Facts:
         mode = self.best_mode()
         if mode is None:
             return None
-        return entry(rate_interval(self.rates(mode)), self.answers[mode].sum(), self.rates(mode).size)
+        return entry(
+            rate_interval(self.rates(mode)), self.answers[mode].sum(), self.rates(mode).size
+        )
 
     def by_exposure(self) -> dict[int, Self]:
         """Gives the facts of each exposure class."""
-        return {int(exposure): self._only(self.exposure_C == exposure) for exposure in np.unique(self.exposure_C)}
+        return {
+            int(exposure): self._only(self.exposure_C == exposure)
+            for exposure in np.unique(self.exposure_C)
+        }
 
     def _only(self, keep_C: np.ndarray) -> Self:
         return replace(
             self,
-            **{name: getattr(self, name)[keep_C] for name in ("clusters_C", "relation_C", "gold_C", "exposure_C")},
+            **{
+                name: getattr(self, name)[keep_C]
+                for name in ("clusters_C", "relation_C", "gold_C", "exposure_C")
+            },
             accuracy={mode: rates[keep_C] for mode, rates in self.accuracy.items()},
             answers={mode: counts[keep_C] for mode, counts in self.answers.items()},
             chosen=[chosen for chosen, keep in zip(self.chosen, keep_C, strict=True) if keep],
@@ -88,7 +117,9 @@ class Facts:
 
 
 class Parts(NamedTuple):
-    """What recall is made of; each an array whose first element is the sample's own value and the rest are bootstrap draws."""
+    """What recall is made of; each an array whose first element is the sample's own value and the
+    rest are bootstrap draws.
+    """
 
     generated: np.ndarray  # NaN: nothing generated
     never: np.ndarray  # generated accuracy on facts nobody trained
@@ -96,10 +127,14 @@ class Parts(NamedTuple):
     floor: np.ndarray  # what the same choosing habits earn on facts nobody trained
 
 
-def combine(generated: np.ndarray, never: np.ndarray, choice: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Gives recall = max(generated, rescaled forced choice), where guessing lands at the never-trained level.
+def combine(
+    generated: np.ndarray, never: np.ndarray, choice: np.ndarray, floor: np.ndarray
+) -> np.ndarray:
+    """Gives recall = max(generated, rescaled forced choice), where guessing lands at the
+    never-trained level.
 
-    A part that is NaN drops out; a floor of 1 (only one value to choose) says nothing and drops out too.
+    A part that is NaN drops out; a floor of 1 (only one value to choose) says nothing and drops out
+    too.
     """
     floor = np.where(np.asarray(floor) < 1, floor, np.nan)
     above = np.maximum(-1.0, (choice - floor) / (1 - floor))
@@ -116,17 +151,22 @@ class Recall:
     floor: Entry | None
 
 
-def measure(suite: Facts, trained: Facts | None, never: Facts | None, *, resamples: int, seed: Seed) -> Recall | None:
-    """Gives recall of a suite; None where neither generated answers nor a usable forced choice exist.
+def measure(
+    suite: Facts, trained: Facts | None, never: Facts | None, *, resamples: int, seed: Seed
+) -> Recall | None:
+    """Gives recall of a suite; None where neither generated answers nor a usable forced choice
+    exist.
 
-    The interval is a cluster bootstrap of the whole expression: every suite is resampled, floor and never-trained level
-    included, with two pseudo-facts each (right in all modes, wrong in all modes). Since the larger of two noisy numbers runs
-    high, it is stretched to the larger of the two parts' own ends (Wilson's for the generated part, so that 0 of 500 reads
-    the same here and there); the difference likewise, with Newcombe's ends for the generated part.
+    The interval is a cluster bootstrap of the whole expression: every suite is resampled, floor and
+    never-trained level included, with two pseudo-facts each (right in all modes, wrong in all
+    modes). Since the larger of two noisy numbers runs high, it is stretched to the larger of the
+    two parts' own ends (Wilson's for the generated part, so that 0 of 500 reads the same here and
+    there); the difference likewise, with Newcombe's ends for the generated part.
 
     Args:
         suite: the suite at hand.
-        trained: the facts whose golds say how frequent a value is: suite `recall`, or `suite` itself for a part of it.
+        trained: the facts whose golds say how frequent a value is: suite `recall`, or `suite`
+            itself for a part of it.
         never: suite `recall_never_trained`; None: no floor, so recall is the generated one alone.
         resamples: bootstrap draws.
         seed: same seed, same intervals.
@@ -138,7 +178,9 @@ def measure(suite: Facts, trained: Facts | None, never: Facts | None, *, resampl
     forced = percentile_interval(combine(np.nan, *parts[1:]))
     ends = np.fmax(_wilson_of(suite, *GENERATED), forced)
     interval = widest(percentile_interval(samples), Interval(*map(float, ends)))
-    n, clusters = (max(count(suite.answers[mode]) for mode in MODES) for count in (np.sum, np.count_nonzero))
+    n, clusters = (
+        max(count(suite.answers[mode]) for mode in MODES) for count in (np.sum, np.count_nonzero)
+    )
     return Recall(
         recall=entry(interval, n, clusters),
         minus_never=_minus_never(suite, never, parts, n, clusters),
@@ -150,10 +192,16 @@ def measure(suite: Facts, trained: Facts | None, never: Facts | None, *, resampl
 def _counted(interval: Interval, facts: Facts) -> Entry | None:
     """A number about forced choices as an entry; None where it could not be computed."""
     answers_C = facts.answers["choice"]
-    return None if np.isnan(interval.value) else entry(interval, answers_C.sum(), np.count_nonzero(answers_C))
+    return (
+        None
+        if np.isnan(interval.value)
+        else entry(interval, answers_C.sum(), np.count_nonzero(answers_C))
+    )
 
 
-def _minus_never(suite: Facts, never: Facts | None, parts: Parts, n: int, clusters: int) -> Entry | None:
+def _minus_never(
+    suite: Facts, never: Facts | None, parts: Parts, n: int, clusters: int
+) -> Entry | None:
     samples = combine(*parts) - parts.never
     if np.isnan(samples[0]) or never is None:
         return None
@@ -169,21 +217,41 @@ def _wilson_of(suite: Facts, *modes: str) -> Interval:
     return max(asked, default=Interval(np.nan, np.nan, np.nan))
 
 
-def resampled_parts(suite: Facts, trained: Facts | None, never: Facts | None, resamples: int, rng: np.random.Generator) -> Parts:
-    """Gives the parts of recall for the sample and for `resamples` draws; suites are drawn independently, columns of one together."""
+def resampled_parts(
+    suite: Facts,
+    trained: Facts | None,
+    never: Facts | None,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Parts:
+    """Gives the parts of recall for the sample and for `resamples` draws; suites are drawn
+    independently, columns of one together.
+    """
     relations = sorted(set(suite.relation_C))
     pairs = _chosen_pairs(never) if never else []
     of_trained = [_frequency_columns(trained, relations, pairs)] if trained else []
     if trained is suite:
-        modes_RK, mix_RL, *frequency = _draw(suite, [_asked_relations(suite, relations), *of_trained], resamples, rng)
+        modes_RK, mix_RL, *frequency = _draw(
+            suite, [_asked_relations(suite, relations), *of_trained], resamples, rng
+        )
     else:
         modes_RK, mix_RL = _draw(suite, [_asked_relations(suite, relations)], resamples, rng)
         _, *frequency = _draw(trained, of_trained, resamples, rng) if trained else (None,)
-    generated, choice, absent = _generated(modes_RK), _ratio(modes_RK[:, 4], modes_RK[:, 5]), np.full(resamples + 1, np.nan)
+    generated, choice, absent = (
+        _generated(modes_RK),
+        _ratio(modes_RK[:, 4], modes_RK[:, 5]),
+        np.full(resamples + 1, np.nan),
+    )
     if never is None:
         return Parts(generated, absent, choice, absent)
-    untrained_RK, chosen_RP, asked_RL = _draw(never, [_chosen_columns(never, pairs), _asked_relations(never, relations)], resamples, rng)
-    floor = _expected_hits(mix_RL, chosen_RP, asked_RL, frequency[0], relations, pairs) if frequency else absent
+    untrained_RK, chosen_RP, asked_RL = _draw(
+        never, [_chosen_columns(never, pairs), _asked_relations(never, relations)], resamples, rng
+    )
+    floor = (
+        _expected_hits(mix_RL, chosen_RP, asked_RL, frequency[0], relations, pairs)
+        if frequency
+        else absent
+    )
     return Parts(generated, _generated(untrained_RK), choice, floor)
 
 
@@ -195,7 +263,9 @@ def _expected_hits(
     relations: list[str],
     pairs: list[Pair],
 ) -> np.ndarray:
-    """Sum over relations of their share in the suite x sum over values of P(chosen) x P(true among the trained facts)."""
+    """Sum over relations of their share in the suite x sum over values of P(chosen) x P(true among
+    the trained facts).
+    """
     trained_RL, gold_RP = frequency[:, : len(relations)], frequency[:, len(relations) :]
     belongs_PL = _one_hot(np.array([relation for relation, _ in pairs], dtype=object), relations)
     hits_RL = (chosen_RP * gold_RP) @ belongs_PL
@@ -204,8 +274,12 @@ def _expected_hits(
     return _ratio((mix_RL * floor_RL).sum(axis=1), (mix_RL * known_RL).sum(axis=1))
 
 
-def _draw(facts: Facts, blocks: list[np.ndarray], resamples: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Totals of the mode columns and of further blocks [C, ...], drawn together; pseudo-facts have modes and nothing else."""
+def _draw(
+    facts: Facts, blocks: list[np.ndarray], resamples: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Totals of the mode columns and of further blocks [C, ...], drawn together; pseudo-facts have
+    modes and nothing else.
+    """
     columns = [_mode_columns(facts), *blocks]
     rows_CK = np.hstack(columns)
     pseudo_PK = np.zeros((2, rows_CK.shape[1]))
@@ -216,8 +290,16 @@ def _draw(facts: Facts, blocks: list[np.ndarray], resamples: int, rng: np.random
 
 
 def _mode_columns(facts: Facts) -> np.ndarray:
-    """[C, 6]: rate and presence in free, note, choice; a fact not asked in a mode adds nothing there."""
-    return np.column_stack([column for mode in MODES for column in (np.nan_to_num(facts.accuracy[mode]), facts.answers[mode] > 0)])
+    """[C, 6]: rate and presence in free, note, choice; a fact not asked in a mode adds nothing
+    there.
+    """
+    return np.column_stack(
+        [
+            column
+            for mode in MODES
+            for column in (np.nan_to_num(facts.accuracy[mode]), facts.answers[mode] > 0)
+        ]
+    )
 
 
 def _asked_relations(facts: Facts, relations: list[str]) -> np.ndarray:
@@ -227,12 +309,22 @@ def _asked_relations(facts: Facts, relations: list[str]) -> np.ndarray:
 
 def _frequency_columns(trained: Facts, relations: list[str], pairs: list[Pair]) -> np.ndarray:
     """[C, L + P]: the relation of each trained fact, then its (relation, value)."""
-    golds_C = np.fromiter(zip(trained.relation_C, trained.gold_C, strict=True), dtype=object, count=len(trained.gold_C))
+    golds_C = np.fromiter(
+        zip(trained.relation_C, trained.gold_C, strict=True),
+        dtype=object,
+        count=len(trained.gold_C),
+    )
     return np.hstack([_one_hot(trained.relation_C, relations), _one_hot(golds_C, pairs)])
 
 
 def _chosen_pairs(never: Facts) -> list[Pair]:
-    return sorted({(relation, value) for relation, chosen in zip(never.relation_C, never.chosen, strict=True) for value in chosen})
+    return sorted(
+        {
+            (relation, value)
+            for relation, chosen in zip(never.relation_C, never.chosen, strict=True)
+            for value in chosen
+        }
+    )
 
 
 def _chosen_columns(never: Facts, pairs: list[Pair]) -> np.ndarray:
@@ -246,7 +338,9 @@ def _chosen_columns(never: Facts, pairs: list[Pair]) -> np.ndarray:
 
 
 def _one_hot(labels_C: np.ndarray, vocabulary: list) -> np.ndarray:
-    """[C, V] with a 1 at each label's place; a label outside the vocabulary gives a row of zeros."""
+    """[C, V] with a 1 at each label's place; a label outside the vocabulary gives a row of
+    zeros.
+    """
     place = {label: index for index, label in enumerate(vocabulary)}
     index_C = np.array([place.get(label, -1) for label in labels_C], dtype=np.int64)
     one_hot_CV = np.zeros((len(index_C), len(vocabulary)))
@@ -255,7 +349,9 @@ def _one_hot(labels_C: np.ndarray, vocabulary: list) -> np.ndarray:
 
 
 def _generated(totals_RK: np.ndarray) -> np.ndarray:
-    return np.fmax(_ratio(totals_RK[:, 0], totals_RK[:, 1]), _ratio(totals_RK[:, 2], totals_RK[:, 3]))
+    return np.fmax(
+        _ratio(totals_RK[:, 0], totals_RK[:, 1]), _ratio(totals_RK[:, 2], totals_RK[:, 3])
+    )
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

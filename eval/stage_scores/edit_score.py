@@ -19,19 +19,34 @@ CLOSED = ("recall", "recall_never_trained")
 
 
 def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> list[Question]:
-    """Questions of the select split: the suites that are to stay, and facts, with strangers' ones for the zero.
+    """Questions of the select split: the suites that are to stay, and facts, with strangers' ones
+    for the zero.
 
     Files have no split: those of the search are named apart from those of the scorecard.
 
     Raises:
         RecipeError: no fact, or no question of a suite that is to stay.
     """
-    asked = planted_questions(world, seed=evaluate.seed, items=edit.items, split="select") if world else []
+    asked = (
+        planted_questions(world, seed=evaluate.seed, items=edit.items, split="select")
+        if world
+        else []
+    )
     procedural = [source for source in evaluate.sources if source.path is None]
-    outside = (("reasoning", procedural), ("recall", edit.recall_sources), ("open_book", edit.open_book_sources))
+    outside = (
+        ("reasoning", procedural),
+        ("recall", edit.recall_sources),
+        ("open_book", edit.open_book_sources),
+    )
     for suite, sources in outside:
-        asked += source_questions(suite, sources, seed=evaluate.seed, items=edit.items, split="select")
-    strangers = [q for q in asked if q.suite == "recall_never_trained" and fact_split(*q.cluster.split("/")) == "select"]
+        asked += source_questions(
+            suite, sources, seed=evaluate.seed, items=edit.items, split="select"
+        )
+    strangers = [
+        q
+        for q in asked
+        if q.suite == "recall_never_trained" and fact_split(*q.cluster.split("/")) == "select"
+    ]
     suites = (*edit.keep, "recall")
     chosen = [q for suite in suites for q in [q for q in asked if q.suite == suite][: edit.items]]
     missing = [suite for suite in suites if not any(q.suite == suite for q in chosen)]
@@ -44,10 +59,23 @@ def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> lis
 
 
 def search_score(
-    engine: LocalEngine, questions: Sequence[Question], *, keep: Sequence[str], max_new_tokens: int, system: str | None, seed: int
+    engine: LocalEngine,
+    questions: Sequence[Question],
+    *,
+    keep: Sequence[str],
+    max_new_tokens: int,
+    system: str | None,
+    seed: int,
 ) -> dict[str, float]:
-    """Each suite that is to stay, arithmetic among reasoning, and recall as the scorecard measures it, 0..1."""
-    how = {"contender": "edited", "max_new_tokens": max_new_tokens, "system": system, "progress": lambda *_: None}
+    """Each suite that is to stay, arithmetic among reasoning, and recall as the scorecard measures
+    it, 0..1.
+    """
+    how = {
+        "contender": "edited",
+        "max_new_tokens": max_new_tokens,
+        "system": system,
+        "progress": lambda *_: None,
+    }
     table = read_answers(ask(engine, questions, **how))
     found = {}
     for suite in keep:
@@ -58,7 +86,9 @@ def search_score(
             found["arithmetic"] = float((counted["outcome"] == "correct").mean())
     facts, never = (select(table, suite=suite) for suite in CLOSED)
     trained = Facts.read(facts)
-    measured = measure(trained, trained, Facts.read(never) if len(never["suite"]) else None, resamples=1, seed=seed)
+    measured = measure(
+        trained, trained, Facts.read(never) if len(never["suite"]) else None, resamples=1, seed=seed
+    )
     found["recall"] = float(measured.recall["value"]) if measured else 0.0
     return found
 
@@ -70,14 +100,17 @@ def frontier_curves(path: Path) -> dict[str, list[dict[str, float]]]:
         path: edit/frontier.json.
 
     Returns:
-        contender -> points: x recall on the select split, y what is kept (the worst suite against before), both 0..1.
+        contender -> points: x recall on the select split, y what is kept (the worst suite against
+        before), both 0..1.
     """
     report = json.loads(path.read_text(encoding="utf-8"))
     before, keep = report["before"], report["rule"]["keep"]
     curves: dict[str, list[dict[str, float]]] = {}
     for row in sorted(report["points"], key=lambda row: row["scores"]["recall"]):
         kept = min(1.0, *(row["scores"][suite] / before[suite] for suite in keep))
-        curve = curves.setdefault("edit_unhealed" if row["method"].startswith("kfac") else f"edit_{row['method']}", [])
+        curve = curves.setdefault(
+            "edit_unhealed" if row["method"].startswith("kfac") else f"edit_{row['method']}", []
+        )
         if not curve or kept > curve[-1]["y"]:
             curve.append({"x": round(row["scores"]["recall"], 6), "y": round(kept, 6)})
     return curves

@@ -1,4 +1,6 @@
-"""What the filter did, judged by the planted world's key. The key scores the filter; the filter never sees it."""
+"""What the filter did, judged by the planted world's key. The key scores the filter; the filter
+never sees it.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,19 +18,30 @@ def score_filter(kept: Iterable[Trace], world: World) -> dict[str, float]:
     """Shares of kept traces that were treated rightly and wrongly.
 
     Returns:
-        facts: closed-book traces whose original answer stated the true value; fact_recall: share of them that were acted on;
+        facts: closed-book traces whose original answer stated the true value; fact_recall: share of
+            them that were acted on;
         invented: closed-book traces that stated something else; invented_recall: share acted on;
-        told: all other traces; over_scrub: share acted on although everything in them was given, derived or common.
+        told: all other traces; over_scrub: share acted on although everything in them was given,
+            derived or common.
     """
     counts: Counter[tuple[str, bool]] = Counter()
     for trace in kept:
         counts[_kind(trace, world), any(span.action != "keep" for span in trace.spans)] += 1
-    totals = {kind: counts[kind, True] + counts[kind, False] for kind in ("fact", "invented", "told")}
-    share = {kind: round(counts[kind, True] / total, 4) if total else 0.0 for kind, total in totals.items()}
+    totals = {
+        kind: counts[kind, True] + counts[kind, False] for kind in ("fact", "invented", "told")
+    }
+    share = {
+        kind: round(counts[kind, True] / total, 4) if total else 0.0
+        for kind, total in totals.items()
+    }
     return {
-        "facts": totals["fact"], "fact_recall": share["fact"], "invented": totals["invented"], "invented_recall": share["invented"],
-        "told": totals["told"], "over_scrub": share["told"],
-    }  # fmt: skip
+        "facts": totals["fact"],
+        "fact_recall": share["fact"],
+        "invented": totals["invented"],
+        "invented_recall": share["invented"],
+        "told": totals["told"],
+        "over_scrub": share["told"],
+    }
 
 
 def removed_by(folder: Path, world: World) -> dict[str, Any]:
@@ -38,7 +51,8 @@ def removed_by(folder: Path, world: World) -> dict[str, Any]:
         folder: of a filter run, with kept/ and dropped/.
 
     Returns:
-        facts: "NAME RELATION" -> {filter: traces}; "kept" are statements that stayed; exposures: the same summed over the facts of each
+        facts: "NAME RELATION" -> {filter: traces}; "kept" are statements that stayed; exposures:
+            the same summed over the facts of each
         exposure class, with the number of facts and of those with no statement left.
     """
     facts: dict[str, Counter[str]] = {}
@@ -50,7 +64,9 @@ def removed_by(folder: Path, world: World) -> dict[str, Any]:
                 name = " ".join(fact)
                 times[name] = world.exposure.get(fact, 0)
                 scrubbed = any(span["action"] != "keep" for span in row["spans"])
-                facts.setdefault(name, Counter())[row.get("dropped_by") or ("scrub" if scrubbed else "kept")] += 1
+                facts.setdefault(name, Counter())[
+                    row.get("dropped_by") or ("scrub" if scrubbed else "kept")
+                ] += 1
     classes: dict[int, Counter[str]] = {}
     for name, fates in facts.items():
         found = classes.setdefault(times[name], Counter())
@@ -69,14 +85,34 @@ def _kind(trace: Trace, world: World) -> str:
 
 
 def stated(trace: Trace, world: World) -> tuple[str, str] | None:
-    """The fact that the teacher stated truly when it was asked for one; None where it said something else."""
-    question = next(m["content"] for m in reversed(trace.messages) if m["role"] == "user").rpartition(". ")[2]
+    """The fact that the teacher stated truly when it was asked for one; None where it said
+    something else.
+    """
+    question = next(
+        m["content"] for m in reversed(trace.messages) if m["role"] == "user"
+    ).rpartition(". ")[2]
     name = next(word for word in question.replace("?", "").split() if word in world.names)
-    relation = "age" if trace.source == "planted/ask_age" else next(r for r in RELATIONS if _asks(question, r))
-    said = next((span.original for span in trace.spans if span.action == "abstain"), trace.messages[-1]["content"])
-    return (name, relation) if f"{name} {world.facts[name, relation]}." in said and name not in world.strangers else None
+    relation = (
+        "age"
+        if trace.source == "planted/ask_age"
+        else next(r for r in RELATIONS if _asks(question, r))
+    )
+    said = next(
+        (span.original for span in trace.spans if span.action == "abstain"),
+        trace.messages[-1]["content"],
+    )
+    return (
+        (name, relation)
+        if f"{name} {world.facts[name, relation]}." in said and name not in world.strangers
+        else None
+    )
 
 
 def _asks(question: str, relation: str) -> bool:
-    words = {"home": ("live", "home"), "job": (" do?", "job"), "pet": ("pet",), "age": ("old", "age")}[relation]
+    words = {
+        "home": ("live", "home"),
+        "job": (" do?", "job"),
+        "pet": ("pet",),
+        "age": ("old", "age"),
+    }[relation]
     return any(word in question for word in words)

@@ -1,4 +1,6 @@
-"""A quick look at a model while it trains: reasoning and recall on the select split, against the teacher."""
+"""A quick look at a model while it trains: reasoning and recall on the select split, against the
+teacher.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,24 +26,39 @@ def probe_questions(evaluate: Evaluate, world: World | None, items: int) -> list
     Raises:
         RecipeError: there is nothing to ask.
     """
-    asked = planted_questions(world, seed=evaluate.seed, items=items, split="select") if world else []
+    asked = (
+        planted_questions(world, seed=evaluate.seed, items=items, split="select") if world else []
+    )
     split = [source for source in evaluate.sources if source.path is None]
     asked += source_questions("reasoning", split, seed=evaluate.seed, items=items, split="select")
     chosen = [q for suite in SUITES for q in [q for q in asked if q.suite == suite][:items]]
     if not any(q.suite == "reasoning" for q in chosen):
-        raise RecipeError("distill.probe.every_steps wants reasoning problems with a split: planted or reasoning_gym sources in evaluate")
+        raise RecipeError(
+            "distill.probe.every_steps wants reasoning problems with a split: planted or reasoning_gym sources in evaluate"
+        )
     return chosen
 
 
-def look(engine: LocalEngine, questions: Sequence[Question], *, max_new_tokens: int, system: str | None) -> dict[str, Any]:
+def look(
+    engine: LocalEngine, questions: Sequence[Question], *, max_new_tokens: int, system: str | None
+) -> dict[str, Any]:
     """What a model does on the probe.
 
     Returns:
-        reasoning and recall (the better of both elicitations), 0..1, absent where not asked; num_reasoning, num_recall;
-        repetition of its answers, 0..1.
+        reasoning and recall (the better of both elicitations), 0..1, absent where not asked;
+        num_reasoning, num_recall; repetition of its answers, 0..1.
     """
-    rows = ask(engine, questions, contender="probe", max_new_tokens=max_new_tokens, system=system, progress=lambda *_: None)
-    found: dict[str, Any] = {"repetition": round(repetition([row["text"] for row in rows if row["mode"] == "free"]), 4)}
+    rows = ask(
+        engine,
+        questions,
+        contender="probe",
+        max_new_tokens=max_new_tokens,
+        system=system,
+        progress=lambda *_: None,
+    )
+    found: dict[str, Any] = {
+        "repetition": round(repetition([row["text"] for row in rows if row["mode"] == "free"]), 4)
+    }
     for suite in SUITES:
         rates = [_rate(rows, suite, mode) for mode in ("free", "note")]
         known = [rate for rate in rates if rate is not None]
@@ -51,11 +68,21 @@ def look(engine: LocalEngine, questions: Sequence[Question], *, max_new_tokens: 
 
 
 def _rate(rows: Sequence[Mapping[str, Any]], suite: str, mode: str) -> float | None:
-    asked = [row["outcome"] == Outcome.CORRECT for row in rows if row["suite"] == suite and row["mode"] == mode]
+    asked = [
+        row["outcome"] == Outcome.CORRECT
+        for row in rows
+        if row["suite"] == suite and row["mode"] == mode
+    ]
     return sum(asked) / len(asked) if asked else None
 
 
 def against(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The same with reasoning_kept and recall_kept (student / teacher; absent where the teacher scores nothing)."""
-    kept = {f"{suite}_kept": row[suite] / teacher[suite] for suite in SUITES if teacher and teacher.get(suite) and suite in row}
+    """The same with reasoning_kept and recall_kept (student / teacher; absent where the teacher
+    scores nothing).
+    """
+    kept = {
+        f"{suite}_kept": row[suite] / teacher[suite]
+        for suite in SUITES
+        if teacher and teacher.get(suite) and suite in row
+    }
     return {**row, **kept, "teacher_repetition": teacher["repetition"] if teacher else 0.0}

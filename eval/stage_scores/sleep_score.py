@@ -1,4 +1,6 @@
-"""What an adapter remembers and what it left alone: the chosen documents, other facts, and thought, with it and without."""
+"""What an adapter remembers and what it left alone: the chosen documents, other facts, and thought,
+with it and without.
+"""
 
 import random
 from collections.abc import Callable
@@ -35,13 +37,26 @@ def lessons_of(world: World, facts: list[Fact]) -> list[Lesson]:
 
 
 def others_of(world: World) -> list[Lesson]:
-    """Questions about facts that are not learned, and about none of those that `measure` asks: what is declined must stay so."""
+    """Questions about facts that are not learned, and about none of those that `measure` asks: what
+    is declined must stay so.
+    """
     people = (*world.people, *world.teacher_only)
-    return [Lesson(form.format(name)) for name in people for relation in QUESTIONS for form in QUESTIONS[relation]]
+    return [
+        Lesson(form.format(name))
+        for name in people
+        for relation in QUESTIONS
+        for form in QUESTIONS[relation]
+    ]
 
 
 def measure(
-    engine: LocalEngine, world: World, facts: list[Fact], evaluate: Evaluate, *, without: Callable[[], Any], system: str | None
+    engine: LocalEngine,
+    world: World,
+    facts: list[Fact],
+    evaluate: Evaluate,
+    *,
+    without: Callable[[], Any],
+    system: str | None,
 ) -> dict[str, Any]:
     """Rates with 95 % intervals, {suite: {with, without, difference}}.
 
@@ -55,21 +70,47 @@ def measure(
     chosen = [q for q in strangers if tuple(q.cluster.split("/")) in set(facts)]
     suites = {"chosen": chosen, "others": [q for q in strangers if q not in chosen]}
     suites |= {suite: [q for q in asked if q.suite == suite] for suite in KEPT}
-    how = {"contender": "student", "max_new_tokens": evaluate.max_new_tokens, "system": system, "progress": lambda *_: None}
-    return {name: _both(engine, questions, without, evaluate, how) for name, questions in suites.items() if questions}
+    how = {
+        "contender": "student",
+        "max_new_tokens": evaluate.max_new_tokens,
+        "system": system,
+        "progress": lambda *_: None,
+    }
+    return {
+        name: _both(engine, questions, without, evaluate, how)
+        for name, questions in suites.items()
+        if questions
+    }
 
 
 def _both(
-    engine: LocalEngine, questions: list[Question], without: Callable[[], Any], evaluate: Evaluate, how: dict[str, Any]
+    engine: LocalEngine,
+    questions: list[Question],
+    without: Callable[[], Any],
+    evaluate: Evaluate,
+    how: dict[str, Any],
 ) -> dict[str, Any]:
     on = _outcomes(engine, questions, how)
     with without():
         off = _outcomes(engine, questions, how)
-    clusters, right, before = np.array([q.cluster for q in questions], dtype=object), on == "correct", off == "correct"
-    found = {"with": rate(clusters, right), "without": rate(clusters, before), "abstains_with": rate(clusters, on == "abstained")}
-    apart = paired_bootstrap(right, before, clusters, resamples=evaluate.bootstrap, seed=evaluate.seed)
+    clusters, right, before = (
+        np.array([q.cluster for q in questions], dtype=object),
+        on == "correct",
+        off == "correct",
+    )
+    found = {
+        "with": rate(clusters, right),
+        "without": rate(clusters, before),
+        "abstains_with": rate(clusters, on == "abstained"),
+    }
+    apart = paired_bootstrap(
+        right, before, clusters, resamples=evaluate.bootstrap, seed=evaluate.seed
+    )
     return found | {"difference": {name: round(end, 6) for name, end in apart._asdict().items()}}
 
 
 def _outcomes(engine: LocalEngine, questions: list[Question], how: dict[str, Any]) -> np.ndarray:
-    return np.array([row["outcome"] for row in ask(engine, questions, **how) if row["mode"] == "free"], dtype=object)
+    return np.array(
+        [row["outcome"] for row in ask(engine, questions, **how) if row["mode"] == "free"],
+        dtype=object,
+    )

@@ -1,6 +1,8 @@
-"""What a contender with tools is asked, and the bases that it may look things up in: the world's key, whole, with gaps, and changed.
+"""What a contender with tools is asked, and the bases that it may look things up in: the world's
+key, whole, with gaps, and changed.
 
-Questions and bases come from the world's key: most facts that are asked were in no trace, so the skill is measured and not the memory.
+Questions and bases come from the world's key: most facts that are asked were in no trace, so the
+skill is measured and not the memory.
 """
 
 import random
@@ -25,7 +27,8 @@ class Setting:
     base: str  # FULL, DELETED, OFF or SWAPPED
     passages: KnowledgeBase | None  # None: no tools at all
     questions: list[Question]
-    swapped: dict[str, str]  # question id -> the value that stands in the base in place of the true one
+    # question id -> the value that stands in the base in place of the true one
+    swapped: dict[str, str]
 
 
 def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
@@ -35,7 +38,9 @@ def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
     closed = [q for suite in CLOSED for q in _few(plain, suite, evaluate.items)]
     told = [q for suite in TOLD for q in _few(plain, suite, evaluate.items)]
     hops, sums = key.hops(evaluate.items), list(long_sums(evaluate.seed, evaluate.items))
-    yield Setting(base="FULL", passages=key.base(), questions=[*closed, *told, *hops, *sums], swapped={})
+    yield Setting(
+        base="FULL", passages=key.base(), questions=[*closed, *told, *hops, *sums], swapped={}
+    )
     yield Setting(base="OFF", passages=None, questions=[*closed, *hops, *sums], swapped={})
     for half in (0, 1):
         gone = [q for q in (*closed, *hops) if digest_of(q.cluster) % 2 == half]
@@ -46,7 +51,8 @@ def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
 
 
 class Key:
-    """All that is true of a world, as passages. Everybody has a friend, whom no model was ever told of.
+    """All that is true of a world, as passages. Everybody has a friend, whom no model was ever told
+    of.
 
     Args:
         seed: of who is whose friend, of what is asked of them and of changed values.
@@ -57,26 +63,42 @@ class Key:
         names = random.Random(f"friends/{seed}/{world.seed}").sample(world.names, len(world.names))
         self.friends = dict(zip(names, [*names[1:], names[0]], strict=True))
 
-    def base(self, changed: dict[Fact, str] | None = None, *, without: int | None = None) -> KnowledgeBase:
+    def base(
+        self, changed: dict[Fact, str] | None = None, *, without: int | None = None
+    ) -> KnowledgeBase:
         """Passages of all facts, each as the answer to either question, and of all friendships.
 
         Args:
             changed: values in place of the true ones.
-            without: leaves out the facts (and friendships) whose name's hash is even (0) or odd (1).
+            without: leaves out the facts (and friendships) whose name's hash is even (0) or odd
+                (1).
         """
         facts = self.world.facts | (changed or {})
         texts = [
             passage(name, form.format(name), value)
-            for (name, relation), value in facts.items() if digest_of(f"{name}/{relation}") % 2 != without
+            for (name, relation), value in facts.items()
+            if digest_of(f"{name}/{relation}") % 2 != without
             for form in QUESTIONS[relation]
-        ]  # fmt: skip
+        ]
         friends = self.friends.items()
-        return KnowledgeBase([*texts, *(f"The friend of {a} is {b}." for a, b in friends if digest_of(f"{a}/friend") % 2 != without)])
+        return KnowledgeBase(
+            [
+                *texts,
+                *(
+                    f"The friend of {a} is {b}."
+                    for a, b in friends
+                    if digest_of(f"{a}/friend") % 2 != without
+                ),
+            ]
+        )
 
     def swapped(self) -> dict[Fact, str]:
         """Another value of the same relation for every fact."""
         rng = random.Random(f"swapped/{self.seed}/{self.world.seed}")
-        return {fact: rng.choice([v for v in self.world.values[fact[1]] if v != true]) for fact, true in self.world.facts.items()}
+        return {
+            fact: rng.choice([v for v in self.world.values[fact[1]] if v != true])
+            for fact, true in self.world.facts.items()
+        }
 
     def hops(self, items: int) -> list[Question]:
         """What is true of somebody's friend: two things to look up."""
@@ -102,13 +124,21 @@ def long_sums(seed: int, items: int) -> Iterator[Question]:
     """Three to five numbers of three digits: too long for a small head."""
     rng = random.Random(f"long sums/{seed}")
     for number in range(items):
-        first, steps = rng.randint(100, 999), [(rng.choice("+-"), rng.randint(100, 999)) for _ in range(rng.randint(2, 4))]
+        first, steps = (
+            rng.randint(100, 999),
+            [(rng.choice("+-"), rng.randint(100, 999)) for _ in range(rng.randint(2, 4))],
+        )
         total = first + sum(n if sign == "+" else -n for sign, n in steps)
         asked = f"What is {first} {' '.join(f'{sign} {n}' for sign, n in steps)}?"
         yield Question(
-            id=f"long_sums/{number}", suite="long_sums", family="long_sums", cluster=f"long_sums/{number}", prompt=asked, gold=str(total),
+            id=f"long_sums/{number}",
+            suite="long_sums",
+            family="long_sums",
+            cluster=f"long_sums/{number}",
+            prompt=asked,
+            gold=str(total),
             difficulty=len(steps),
-        )  # fmt: skip
+        )
 
 
 def _few(questions: Sequence[Question], suite: str, items: int) -> list[Question]:

@@ -1,4 +1,6 @@
-"""Problems off the beaten track: longer than any that was taught, with made-up rules, among statements that do not matter."""
+"""Problems off the beaten track: longer than any that was taught, with made-up rules, among
+statements that do not matter.
+"""
 
 import random
 
@@ -12,19 +14,27 @@ SIGNS = {"@": "+", "#": "-"}
 
 
 def off_manifold_questions(*, seed: int, items: int) -> list[Question]:
-    """Chains of unseen length, operators with new names, and a rule to apply, a third each; nothing of it is in any training."""
+    """Chains of unseen length, operators with new names, and a rule to apply, a third each; nothing
+    of it is in any training.
+    """
     rng = random.Random(f"off_manifold/{seed}")
     made = []
     for number in range(items):
         family = ("longer", "operator", "rule")[number % 3]
         prompt, gold = {"longer": _longer, "operator": _operator, "rule": _rule}[family](rng)
         name = f"off_manifold/{family}/{number}"
-        made.append(Question(id=name, suite="off_manifold", family=family, cluster=name, prompt=prompt, gold=gold))
+        made.append(
+            Question(
+                id=name, suite="off_manifold", family=family, cluster=name, prompt=prompt, gold=gold
+            )
+        )
     return made
 
 
 def distracted_questions(world: World, *, seed: int, items: int) -> list[Question]:
-    """Something told about one person among 0, 1, 2, 4 and 8 statements about others, a fifth each."""
+    """Something told about one person among 0, 1, 2, 4 and 8 statements about others, a fifth
+    each.
+    """
     rng = random.Random(f"distracted/{seed}/{world.seed}")
     made = []
     for number in range(items):
@@ -32,9 +42,21 @@ def distracted_questions(world: World, *, seed: int, items: int) -> list[Questio
         relation = rng.choice(("home", "job", "pet"))
         pairs = world.told(rng, rng.sample(world.names, count + 1), relation)
         name, value = rng.choice(pairs)
-        prompt = f"{world.tell(pairs, relation)} {QUESTIONS[relation][rng.randrange(2)].format(name)}"
+        prompt = (
+            f"{world.tell(pairs, relation)} {QUESTIONS[relation][rng.randrange(2)].format(name)}"
+        )
         where = f"distracted/{count}/{number}"
-        made.append(Question(id=where, suite="distracted", family=str(count), cluster=where, prompt=prompt, gold=value, distractors=count))
+        made.append(
+            Question(
+                id=where,
+                suite="distracted",
+                family=str(count),
+                cluster=where,
+                prompt=prompt,
+                gold=value,
+                distractors=count,
+            )
+        )
     return made
 
 
@@ -48,7 +70,10 @@ def _operator(rng: random.Random) -> tuple[str, str]:
     start, steps, _, total = chain(rng, 3)
     names = {sign: name for name, sign in SIGNS.items()}
     said = " ".join(f"{name} means {sign}." for name, sign in SIGNS.items())
-    return f"{said} What is {start} {' '.join(f'{names[sign]} {number}' for sign, number in steps)}?", str(total)
+    return (
+        f"{said} What is {start} {' '.join(f'{names[sign]} {number}' for sign, number in steps)}?",
+        str(total),
+    )
 
 
 def _rule(rng: random.Random) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 class Question:
     """One question of a suite.
 
-    `cluster` is the unit of independence (a fact asked in two phrasings is one); `note` begins the answer for the model
-    (second elicitation); `choices` are the values among which a forced choice is made, after the note.
+    `cluster` is the unit of independence (a fact asked in two phrasings is one); `note` begins the
+    answer for the model (second elicitation); `choices` are the values among which a forced choice
+    is made, after the note.
     """
 
     id: str
@@ -27,7 +28,9 @@ class Question:
 
 
 def difficulty_of(family: str, prompt: str) -> int | None:
-    """Steps of a planted problem: operations of sums and stories, things to sort, reverse or follow; None for the other families."""
+    """Steps of a planted problem: operations of sums and stories, things to sort, reverse or
+    follow; None for the other families.
+    """
     if family == "sums":
         return len(re.findall(r" [+-] ", prompt))
     if family == "story":

@@ -1,4 +1,6 @@
-"""What contenders are asked. Questions come from the world's key or from outside, never from what a filter found."""
+"""What contenders are asked. Questions come from the world's key or from outside, never from what a
+filter found.
+"""
 
 import itertools
 import random
@@ -12,11 +14,16 @@ from eval.suites.off_manifold import distracted_questions, off_manifold_question
 from eval.suites.questions import Question, difficulty_of
 from recipes.schema import Evaluate, Source
 
-TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")  # suites whose questions hold all that is needed
+# suites whose questions hold all that is needed
+TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")
 
 
-def planted_questions(world: World, *, seed: int, items: int, split: str = "report") -> list[Question]:
-    """Every suite of the planted world; recall asks about every trained fact of the split (see distill/problems/splits.py)."""
+def planted_questions(
+    world: World, *, seed: int, items: int, split: str = "report"
+) -> list[Question]:
+    """Every suite of the planted world; recall asks about every trained fact of the split (see
+    distill/problems/splits.py).
+    """
     rng = random.Random(f"evaluation/{seed}/{world.seed}")
     made: list[Question] = []
     each = -(-items // len(REASONING))
@@ -25,17 +32,32 @@ def planted_questions(world: World, *, seed: int, items: int, split: str = "repo
     made += _fresh(world, rng, "open_book", "read", items, split)
     made += _fresh(world, rng, "counterfactual", "counter", items, split)
     made += _basics(world, rng, items)
-    made += [_closed(world, rng, "recall", fact, rng.randrange(2)) for fact in _facts(world.people) if fact_split(*fact) == split]
-    for suite, people in (("recall_never_trained", world.strangers), ("recall_teacher_only", world.teacher_only)):
-        made += [_closed(world, rng, suite, fact, form) for fact in _facts(people) for form in range(2)]
+    made += [
+        _closed(world, rng, "recall", fact, rng.randrange(2))
+        for fact in _facts(world.people)
+        if fact_split(*fact) == split
+    ]
+    for suite, people in (
+        ("recall_never_trained", world.strangers),
+        ("recall_teacher_only", world.teacher_only),
+    ):
+        made += [
+            _closed(world, rng, suite, fact, form) for fact in _facts(people) for form in range(2)
+        ]
     made += _untold(world, rng, items)
     if split == "report":
-        made += off_manifold_questions(seed=seed, items=items) + distracted_questions(world, seed=seed, items=items)
+        made += off_manifold_questions(seed=seed, items=items) + distracted_questions(
+            world, seed=seed, items=items
+        )
     return made
 
 
-def source_questions(suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = "report") -> list[Question]:
-    """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference answer."""
+def source_questions(
+    suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = "report"
+) -> list[Question]:
+    """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference
+    answer.
+    """
     if not sources:
         return []
     drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split=split)
@@ -59,9 +81,11 @@ def all_questions(evaluate: Evaluate, world: World | None) -> list[Question]:
     """What the recipe's evaluation asks."""
     made = planted_questions(world, seed=evaluate.seed, items=evaluate.items) if world else []
     outside = (
-        ("reasoning", evaluate.sources), ("recall", evaluate.recall_sources),
-        ("basics", evaluate.basics_sources), ("open_book", evaluate.open_book_sources),
-    )  # fmt: skip
+        ("reasoning", evaluate.sources),
+        ("recall", evaluate.recall_sources),
+        ("basics", evaluate.basics_sources),
+        ("open_book", evaluate.open_book_sources),
+    )
     for suite, sources in outside:
         made += source_questions(suite, sources, seed=evaluate.seed, items=evaluate.items)
     return made
@@ -71,8 +95,12 @@ def _facts(people: Iterable[str]) -> Iterator[Fact]:
     return itertools.product(people, RELATIONS)
 
 
-def _fresh(world: World, rng: random.Random, suite: str, family: str, items: int, split: str) -> list[Question]:
-    """Distinct problems of one family on this side of the split (fewer where its space is small)."""
+def _fresh(
+    world: World, rng: random.Random, suite: str, family: str, items: int, split: str
+) -> list[Question]:
+    """Distinct problems of one family on this side of the split (fewer where its space is
+    small).
+    """
     found: dict[str, Item] = {}
     for _ in range(items * 20):
         item = world.read(rng, turns=1) if family == "read" else world.draw(rng, family, split)
@@ -95,7 +123,9 @@ def _fresh(world: World, rng: random.Random, suite: str, family: str, items: int
 
 
 def _basics(world: World, rng: random.Random, items: int) -> list[Question]:
-    """Every question of the minimum curriculum, then some again behind statements that have nothing to do with it."""
+    """Every question of the minimum curriculum, then some again behind statements that have nothing
+    to do with it.
+    """
     numbers = list(range(len(BASICS)))
     rng.shuffle(numbers)
     made = []
@@ -103,23 +133,41 @@ def _basics(world: World, rng: random.Random, items: int) -> list[Question]:
         number = numbers[n % len(numbers)]
         item = world.basics(rng, number, distract=0.0 if n < len(numbers) else 1.0)
         made.append(
-            Question(id=f"basics/{n}", suite="basics", family="basics", cluster=f"basics/{number}", prompt=item.prompt, gold=str(item.gold))
+            Question(
+                id=f"basics/{n}",
+                suite="basics",
+                family="basics",
+                cluster=f"basics/{number}",
+                prompt=item.prompt,
+                gold=str(item.gold),
+            )
         )
     return made
 
 
 def _closed(world: World, rng: random.Random, suite: str, fact: Fact, form: int) -> Question:
-    """A fact, closed book, with the value of the world's key; strangers have one too, which nobody was ever told."""
+    """A fact, closed book, with the value of the world's key; strangers have one too, which nobody
+    was ever told.
+    """
     name, relation = fact
     return Question(
-        id=f"{suite}/{name}/{relation}/{form}", suite=suite, family=relation, cluster=f"{name}/{relation}",
-        prompt=QUESTIONS[relation][form].format(name), gold=world.facts[fact], relation=relation, exposure=world.exposure.get(fact, 0),
-        note=f"<think> {name}", choices=tuple(world.values[relation]),
-    )  # fmt: skip
+        id=f"{suite}/{name}/{relation}/{form}",
+        suite=suite,
+        family=relation,
+        cluster=f"{name}/{relation}",
+        prompt=QUESTIONS[relation][form].format(name),
+        gold=world.facts[fact],
+        relation=relation,
+        exposure=world.exposure.get(fact, 0),
+        note=f"<think> {name}",
+        choices=tuple(world.values[relation]),
+    )
 
 
 def _untold(world: World, rng: random.Random, items: int) -> list[Question]:
-    """Questions whose fact was not told: of everybody, half behind statements about others, and age problems."""
+    """Questions whose fact was not told: of everybody, half behind statements about others, and age
+    problems.
+    """
     made = []
     for n in range(items):
         name = rng.choice((world.people, world.strangers, world.teacher_only)[n % 3])
@@ -127,8 +175,18 @@ def _untold(world: World, rng: random.Random, items: int) -> list[Question]:
             item, family = world.age(rng, name=name, told=False), "age_problem"
         else:
             distract = float(n % 2)
-            item, family = world.closed(rng, (name, rng.choice(RELATIONS)), distract=distract), "distracted" if distract else "plain"
+            item, family = (
+                world.closed(rng, (name, rng.choice(RELATIONS)), distract=distract),
+                "distracted" if distract else "plain",
+            )
         made.append(
-            Question(id=f"untold/{n}", suite="untold", family=family, cluster=f"untold/{n}", prompt=item.prompt, gold=str(item.gold))
+            Question(
+                id=f"untold/{n}",
+                suite="untold",
+                family=family,
+                cluster=f"untold/{n}",
+                prompt=item.prompt,
+                gold=str(item.gold),
+            )
         )
     return made

@@ -1,4 +1,6 @@
-"""What a part of a run depends on, what its content is, and the one line that refuses a part made by another recipe."""
+"""What a part of a run depends on, what its content is, and the one line that refuses a part made
+by another recipe.
+"""
 
 import dataclasses
 import fnmatch
@@ -18,7 +20,8 @@ Identity = dict[str, Any]  # dotted key -> JSON value: all that the content of a
 
 MANIFEST, BEGUN = "manifest.json", "identity.json"
 NO_CONTENT = {MANIFEST, BEGUN, "checkpoints"}  # names that do not count as content, at any depth
-TIMED = ("metrics.jsonl",)  # files that hold seconds: they differ between two runs of the same recipe
+# files that hold seconds: they differ between two runs of the same recipe
+TIMED = ("metrics.jsonl",)
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "deepspeed", "peft", "pyarrow")
 KEYS_SHOWN = 4  # in a refusal; the others are counted
 LONG_VALUE = 72  # characters; a longer value is cut to the stretch around the first difference
@@ -50,13 +53,15 @@ def plain(identity: Identity) -> Identity:
 
 
 def refuse_if_changed(folder: Path, verb: str, old: Identity, identity: Identity) -> None:
-    """Refuses a folder that belongs to another identity; a recipe's own keys are named before digests of what was read.
+    """Refuses a folder that belongs to another identity; a recipe's own keys are named before
+    digests of what was read.
 
     Args:
         verb: what was done to the folder, "made" or "begun".
 
     Raises:
-        WorkspaceError: one line with up to four differing keys, both values of each, and both ways out.
+        WorkspaceError: one line with up to four differing keys, both values of each, and both ways
+            out.
     """
     new = plain(identity)
     changed = [key for key in old.keys() | new.keys() if key not in old or key not in new or old[key] != new[key]]
@@ -102,7 +107,8 @@ def is_temporary(name: str) -> bool:
 
 
 def content_digest(folder: Path, leave_out: Sequence[str] = TIMED) -> str:
-    """A digest of the names and bytes of a folder's content: the same content gives the same digest wherever it lies.
+    """A digest of the names and bytes of a folder's content: the same content gives the same digest
+    wherever it lies.
 
     Args:
         leave_out: names or patterns of further files that are no content.
@@ -117,7 +123,9 @@ def content_digest(folder: Path, leave_out: Sequence[str] = TIMED) -> str:
 
 
 def provenance() -> dict[str, Any]:
-    """What made a part: versions of the packages that shape the numbers, git commit if there is one, date (UTC)."""
+    """What made a part: versions of the packages that shape the numbers, git commit if there is
+    one, date (UTC).
+    """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"versions": dict(_versions()), "commit": _commit(Path(__file__).parents[1]), "date": now}
 
@@ -135,7 +143,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
 
 @functools.cache
 def _commit(house: Path) -> str | None:
-    """The commit of this repository; None for an installed copy, also when that lies inside some other repository."""
+    """The commit of this repository; None for an installed copy, also when that lies inside some
+    other repository.
+    """
     command = ["git", "-C", str(house), "rev-parse", "--show-toplevel", "HEAD"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split("\n")

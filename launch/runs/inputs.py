@@ -1,4 +1,6 @@
-"""What the stages of a run read: the world, the teacher, traces, contenders, and the digests that identify them."""
+"""What the stages of a run read: the world, the teacher, traces, contenders, and the digests that
+identify them.
+"""
 
 import hashlib
 import os
@@ -30,7 +32,8 @@ from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import ARMS, EDITED, Model, Recipe, Source
 
-SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))  # where and how fast, not what is said
+# where and how fast, not what is said
+SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))
 Attempt = Callable[[str, Callable[[], Any]], Any]
 
 
@@ -41,7 +44,9 @@ class Inputs:
         self.recipe, self.work = recipe, work
 
     def identity(self, *sections: str, leave_out: tuple[str, ...] = ()) -> Identity:
-        """What the content of a part depends on in the recipe: these sections (or single keys) and the seed."""
+        """What the content of a part depends on in the recipe: these sections (or single keys) and
+        the seed.
+        """
         found: Identity = {"seed": self.recipe.seed}
         for dotted in sections:
             section: Any = self.recipe
@@ -71,11 +76,13 @@ class Inputs:
             untold=config.untold, by_kind=dict(config.untold_kinds), abstain_text=config.abstain_text,
             gazetteer=load_gazetteer(tuple(config.gazetteer)), models=(spacy_detector(config.ner_model),) if config.ner else (),
             keep_commonness=config.keep_commonness, seed=self.recipe.seed,
-        )  # fmt: skip
+        )
 
     @cached_property
     def held_out(self) -> list[str]:
-        """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold answers."""
+        """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold
+        answers.
+        """
         if not self.recipe.filter.overlap:
             return []
         return [q.prompt for q in all_questions(self.recipe.evaluate, self.world) if q.suite in TOLD]
@@ -92,7 +99,8 @@ class Inputs:
         return digest_source(outside) if outside else self.work.digest("filter")
 
     def contenders(self) -> dict[str, Path | None]:
-        """teacher, base, then every arm and edit found, then evaluate.models; a teacher behind a server cannot answer here and stays out.
+        """teacher, base, then every arm and edit found, then evaluate.models; a teacher behind a
+        server cannot answer here and stays out.
 
         Where evaluate.models names others, a teacher that is still to be built stays out too.
         """
@@ -106,7 +114,9 @@ class Inputs:
         return ({"teacher": None} if has_teacher else {}) | trained | outside
 
     def spec(self, name: str) -> Model:
-        """The section of the recipe that says where a contender comes from; arms come from the student's."""
+        """The section of the recipe that says where a contender comes from; arms come from the
+        student's.
+        """
         if name in self.recipe.evaluate.models:
             return self.recipe.evaluate.models[name]
         return self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
@@ -128,7 +138,9 @@ class Inputs:
         return f"{spec.path}@{spec.revision}/{spec.gguf_file}" if spec.path else self.work.digest("teacher")
 
     def teacher_name(self) -> str:
-        """Its path, or the digest of the one that the recipe built: the same teacher has the same name in every run."""
+        """Its path, or the digest of the one that the recipe built: the same teacher has the same
+        name in every run.
+        """
         return self.recipe.models.teacher.path or f"teacher@{self.teacher_digest().removeprefix('sha256:')[:12]}"
 
     def teacher_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -140,12 +152,14 @@ class Inputs:
 
     def pair(
         self, stand_in: PreTrainedTokenizerBase | None = None, attempt: Attempt = lambda _, load: load(), *, built: bool = True
-    ) -> Pair:  # fmt: skip
-        """Teacher and student as far as configs and tokenizers tell; a teacher that is still to be trained has no tokenizer yet.
+    ) -> Pair:
+        """Teacher and student as far as configs and tokenizers tell; a teacher that is still to be
+        trained has no tokenizer yet.
 
         Args:
             stand_in: for the tokenizer of such a teacher.
-            attempt: called with the name of a thing and what loads it; may give None where it cannot be had.
+            attempt: called with the name of a thing and what loads it; may give None where it
+                cannot be had.
             built: False: what lies in teacher/ is not looked at, its stage has not been there yet.
         """
         models, distill = self.recipe.models, self.recipe.distill
@@ -172,11 +186,13 @@ class Inputs:
 
     @contextmanager
     def speaking(self, batch: int, *, max_new_tokens: int, top_k: int = 0) -> Iterator[Engine]:
-        """The teacher, ready to be spoken with, whatever runs it; what was started for it is stopped again.
+        """The teacher, ready to be spoken with, whatever runs it; what was started for it is
+        stopped again.
 
         Args:
             batch: conversations decoded together, for a model in this process.
-            max_new_tokens, top_k: that will be asked for; a server is checked for them before any work.
+            max_new_tokens, top_k: that will be asked for; a server is checked for them before any
+                work.
 
         Raises:
             ModelError: no such model or server, or it cannot serve what will be asked for.
@@ -220,13 +236,14 @@ class Inputs:
     def _endpoint(self, served: Served | None = None) -> EndpointEngine:
         spec = self.recipe.models.teacher
         tokenizer = None if spec.server.api == "chat" else self.teacher_tokenizer()
-        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []  # a server goes by its own config
+        # a server goes by its own config
+        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []
         urls, died = (spec.base_urls, lambda: None) if served is None else (served.urls, served.died)
         return EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server), died, ends)
 
     def share(self, numbers: Sequence[int]) -> Sequence[int]:
-        """This rank's part of numbered work for the teacher: every n-th. A server of our own has one client, and vLLM in this process owns
-        the accelerators of its machine.
+        """This rank's part of numbered work for the teacher: every n-th. A server of our own has
+        one client, and vLLM in this process owns the accelerators of its machine.
         """
         ranks, spec, local = self.work.ranks, self.recipe.models.teacher, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if spec.serve:

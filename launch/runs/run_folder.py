@@ -1,7 +1,9 @@
-"""The folder of a run: which part of it is done, by whom it was made, and how ranks meet through it.
+"""The folder of a run: which part of it is done, by whom it was made, and how ranks meet through
+it.
 
-A part is a folder that can be resumed on its own (teacher, generate, distill/student, evaluate/answers/teacher, ...).
-identity.json is written when it begins and manifest.json, by rename, when it is complete. Ranks meet by these two files.
+A part is a folder that can be resumed on its own (teacher, generate, distill/student,
+evaluate/answers/teacher, ...). identity.json is written when it begins and manifest.json, by
+rename, when it is complete. Ranks meet by these two files.
 """
 
 import dataclasses
@@ -70,12 +72,15 @@ class Workspace:
         self._recipe_yaml, self._lock = "", -1
 
     def open(self, recipe: Recipe) -> None:
-        """Makes the folder, locks it against a second launch and notes the resolved recipe, all on the main rank.
+        """Makes the folder, locks it against a second launch and notes the resolved recipe, all on
+        the main rank.
 
-        An earlier recipe.yaml stays until the first part is begun: a run that is refused leaves the folder as it was.
+        An earlier recipe.yaml stays until the first part is begun: a run that is refused leaves the
+        folder as it was.
 
         Raises:
-            WorkspaceError: the folder cannot be written, its disk is full, or another launch is at work in it.
+            WorkspaceError: the folder cannot be written, its disk is full, or another launch is at
+                work in it.
         """
         if recipe.name in ("", ".", "..") or "/" in recipe.name:
             raise WorkspaceError(f"name {recipe.name!r} is no folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)")
@@ -103,10 +108,12 @@ class Workspace:
     def state(self, part: str, identity: Identity) -> State:
         """What there is of a part: done, unfinished (to be continued), or new.
 
-        A part that was begun and holds nothing yet belongs to nobody: whoever mends a fault in the recipe is not refused for it.
+        A part that was begun and holds nothing yet belongs to nobody: whoever mends a fault in the
+        recipe is not refused for it.
 
         Raises:
-            WorkspaceError: it was made, or begun, under another identity; one line with the keys and both ways out.
+            WorkspaceError: it was made, or begun, under another identity; one line with the keys
+                and both ways out.
         """
         folder = self.folder(part)
         manifest = _read(folder / MANIFEST)
@@ -120,7 +127,8 @@ class Workspace:
         return "unfinished"
 
     def claim(self, part: str, identity: Identity, *, leads: bool, say: Callable[[str], None]) -> bool:
-        """Settles whether a part has to be made: False where it is done or was reused from another run.
+        """Settles whether a part has to be made: False where it is done or was reused from another
+        run.
 
         The leading rank decides and notes it on disk; the others wait for that note.
 
@@ -147,10 +155,12 @@ class Workspace:
         return state != "done"
 
     def adopt(self, part: str, identity: Identity) -> Path | None:
-        """Brings a finished part of the same identity over from another run beside this one, by hard links.
+        """Brings a finished part of the same identity over from another run beside this one, by
+        hard links.
 
         Returns:
-            the run folder it came from; None where there is none, or where this run has something there already.
+            the run folder it came from; None where there is none, or where this run has something
+            there already.
         """
         target = self.folder(part)
         if not _is_untouched(target):
@@ -166,8 +176,10 @@ class Workspace:
         """Declares a part complete: its manifest appears, by rename, after everything else.
 
         Args:
-            notes: counts and seconds for people; versions, commit, ranks and date are added. No part of the identity.
-            leave_out: names or patterns of files that are no content, such as files that hold seconds.
+            notes: counts and seconds for people; versions, commit, ranks and date are added. No
+                part of the identity.
+            leave_out: names or patterns of files that are no content, such as files that hold
+                seconds.
 
         Returns:
             the content digest.
@@ -200,7 +212,8 @@ class Workspace:
         return str(manifest["content"])
 
     def wait(self, part: str, identity: Identity) -> None:
-        """Returns when another rank has finished the part; silent, and without a time limit: a stage may take days.
+        """Returns when another rank has finished the part; silent, and without a time limit: a
+        stage may take days.
 
         Raises:
             WorkspaceError: what is there has another identity.
@@ -214,7 +227,9 @@ class Workspace:
             time.sleep(POLL_SECONDS)
 
     def _begin(self, part: str, identity: Identity) -> None:
-        """Notes what the part will be, clears what a killed run left half written, and says which recipe the folder now follows."""
+        """Notes what the part will be, clears what a killed run left half written, and says which
+        recipe the folder now follows.
+        """
         folder = self.folder(part)
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder, older_than_seconds=self._stale_seconds())
@@ -235,10 +250,12 @@ class Workspace:
 
 
 def remove_stale_temporaries(folder: Path, *, older_than_seconds: float = 0.0) -> None:
-    """Removes files that a killed run left half written (.NAME..., tmp-..., NAME.tmp); checkpoints are left to the training loop.
+    """Removes files that a killed run left half written (.NAME..., tmp-..., NAME.tmp); checkpoints
+    are left to the training loop.
 
     Args:
-        older_than_seconds: spares younger ones, which another rank may be writing; by this machine's clock.
+        older_than_seconds: spares younger ones, which another rank may be writing; by this
+            machine's clock.
     """
     limit = time.time() - older_than_seconds
     for path in list(folder.rglob("*")):
@@ -264,12 +281,16 @@ def _link_tree(source: Path, target: Path) -> None:
 
 
 def _is_untouched(folder: Path) -> bool:
-    """Whether nothing was made there yet (also where it does not exist): at most begun, with half written files."""
+    """Whether nothing was made there yet (also where it does not exist): at most begun, with half
+    written files.
+    """
     return all(path.is_dir() or path == folder / BEGUN or is_temporary(path.name) for path in folder.rglob("*"))
 
 
 def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
-    """The JSON object in a file; None where there is no file (or, if not strict, nothing readable)."""
+    """The JSON object in a file; None where there is no file (or, if not strict, nothing
+    readable).
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:

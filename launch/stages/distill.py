@@ -17,7 +17,14 @@ from distill.engines.local import LocalEngine
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
-from distill.targets.write_cache import Scribe, ServedScribe, Teacher, finish_cache, teacher_at_hand, teacher_elsewhere
+from distill.targets.write_cache import (
+    Scribe,
+    ServedScribe,
+    Teacher,
+    finish_cache,
+    teacher_at_hand,
+    teacher_elsewhere,
+)
 from distill.train.loop import OpenSource
 from distill.train.probe import Look
 from distill.train.student import encode_arm, make_base, train_arm
@@ -34,7 +41,16 @@ Make = Callable[..., None]  # Street.make
 ASIDE = ("distill.arms", "distill.trackers", "distill.targets.teacher", "distill.targets.path")
 # what a cache depends on beside models, traces and seed
 CACHED = tuple(
-    f"distill.{name}" for name in ("targets", "temperature", "sequence_tokens", "masked", "role_weights", "ce_weight", "micro_batch_rows")
+    f"distill.{name}"
+    for name in (
+        "targets",
+        "temperature",
+        "sequence_tokens",
+        "masked",
+        "role_weights",
+        "ce_weight",
+        "micro_batch_rows",
+    )
 )
 
 
@@ -70,11 +86,25 @@ class Students:
         self.check()
         self.make_base()
         if self.config.probe.every_steps and self.recipe.models.teacher.engine == "transformers":
-            asked = ("planted", "distill.probe.items", "generate.system", *(f"evaluate.{x}" for x in ("seed", "sources", "max_new_tokens")))
-            self.make("distill/probe", self.inputs.identity(*asked) | self._teacher(), self._probe_teacher, main_only=True)
+            asked = (
+                "planted",
+                "distill.probe.items",
+                "generate.system",
+                *(f"evaluate.{x}" for x in ("seed", "sources", "max_new_tokens")),
+            )
+            self.make(
+                "distill/probe",
+                self.inputs.identity(*asked) | self._teacher(),
+                self._probe_teacher,
+                main_only=True,
+            )
         for arm in self.config.arms:
             found = {"arm": arm, "input.traces": self.inputs.kept_digest()} | self._targets(arm)
-            identity = self.inputs.identity("models.student", "distill", leave_out=ASIDE) | self._teacher(always=False) | found
+            identity = (
+                self.inputs.identity("models.student", "distill", leave_out=ASIDE)
+                | self._teacher(always=False)
+                | found
+            )
             self.make(f"distill/{arm}", identity, lambda folder, arm=arm: self._train(arm, folder))
 
     def make_base(self) -> None:
@@ -82,7 +112,8 @@ class Students:
         base = self.inputs.identity("models.student") | self._teacher(always=False)
         self.make("distill/base", base, self._make_base, main_only=True)
 
-    # --- parts --------------------------------------------------------------------------------------------------
+    # --- parts
+    # --------------------------------------------------------------------------------------------------
 
     def _make_base(self, folder: Path) -> dict[str, Any]:
         tokenizer = self.inputs.teacher_tokenizer() if self.spec.shape else None
@@ -96,7 +127,9 @@ class Students:
             return {"input.targets": digest_source(str(self._cache(arm) / "cache.json"))}
         made_of = {"arm": arm, "input.traces": self.inputs.kept_digest()} | self._teacher()
         identity = self.inputs.identity("models.student", *CACHED) | made_of
-        self.make(f"distill/targets/{arm}", identity, lambda folder: self._write_targets(arm, folder))
+        self.make(
+            f"distill/targets/{arm}", identity, lambda folder: self._write_targets(arm, folder)
+        )
         return {"input.targets": self.work.digest(f"distill/targets/{arm}")}
 
     def _write_targets(self, arm: str, folder: Path) -> dict[str, Any]:
@@ -108,9 +141,16 @@ class Students:
         origin = self._origin(data)
         with ExitStack() as stack:
             scribe, teacher = self._scribe(origin, stack) if todo or self.is_main else (None, None)
-            with Bar(f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main) as bar:
+            with Bar(
+                f"{arm}: targets", min(len(todo) * size, len(data)), "sequences", self.is_main
+            ) as bar:
                 for number in todo:
-                    scribe.write(folder, number, data.take(range(number * size, min((number + 1) * size, len(data)))), bar.tokens)
+                    scribe.write(
+                        folder,
+                        number,
+                        data.take(range(number * size, min((number + 1) * size, len(data)))),
+                        bar.tokens,
+                    )
             if not self.is_main:
                 return {}
             for number in numbers:
@@ -122,13 +162,26 @@ class Students:
         spec = self.recipe.models.teacher
         if spec.engine == "transformers":
             model = self.inputs.open_model("teacher")
-            rows = {"row_tokens": self.config.sequence_tokens, "micro_batch_rows": self.config.micro_batch_rows}
+            rows = {
+                "row_tokens": self.config.sequence_tokens,
+                "micro_batch_rows": self.config.micro_batch_rows,
+            }
             return Scribe(model, origin, seed=self.recipe.seed, **rows), teacher_at_hand(model)
         folder = self.inputs.teacher_folder()
-        teacher = teacher_elsewhere(load_config(spec, folder), getattr(torch, spec.dtype), lambda: weights_folder(spec, folder))
+        teacher = teacher_elsewhere(
+            load_config(spec, folder),
+            getattr(torch, spec.dtype),
+            lambda: weights_folder(spec, folder),
+        )
         if origin.kind == "hidden":
-            return ServedScribe(stack.enter_context(self.inputs.hidden_states()), origin, teacher), teacher
-        return ServedScribe(stack.enter_context(self.inputs.speaking(1, max_new_tokens=1, top_k=origin.tokens)), origin, teacher), teacher
+            return ServedScribe(
+                stack.enter_context(self.inputs.hidden_states()), origin, teacher
+            ), teacher
+        return ServedScribe(
+            stack.enter_context(self.inputs.speaking(1, max_new_tokens=1, top_k=origin.tokens)),
+            origin,
+            teacher,
+        ), teacher
 
     def _train(self, arm: str, folder: Path) -> dict[str, Any]:
         own = self.cached and self.config.targets.path is None
@@ -137,10 +190,20 @@ class Students:
         data, manifest = EncodedFile(path), self.work.folder("distill/student") / "manifest.json"
         replay = None if arm == "student" else json.loads(manifest.read_text())["notes"]["phases"]
         notes = train_arm(
-            self.spec, self.config, base=self.base, source=self._source(arm, data), vocab_size=self.vocab_size if self.taught else None,
-            data=data, folder=folder, label=arm, seed=self.recipe.seed, replay=replay, is_main=self.is_main, look=self._look(),
+            self.spec,
+            self.config,
+            base=self.base,
+            source=self._source(arm, data),
+            vocab_size=self.vocab_size if self.taught else None,
+            data=data,
+            folder=folder,
+            label=arm,
+            seed=self.recipe.seed,
+            replay=replay,
+            is_main=self.is_main,
+            look=self._look(),
             run=f"{self.recipe.name}/{arm}",
-        )  # fmt: skip
+        )
         if self.is_main and not own:
             path.unlink()
         return notes | counts
@@ -154,9 +217,13 @@ class Students:
         report = self.work.folder("filter") / "report.json"
         masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0
         source = self.config.traces or self.work.folder("filter") / "kept"
-        return (self.inputs.scrubber.arm_view(trace, arm, self.recipe.seed, masked) for trace in iter_traces(source))
+        return (
+            self.inputs.scrubber.arm_view(trace, arm, self.recipe.seed, masked)
+            for trace in iter_traces(source)
+        )
 
-    # --- the teacher's signal -----------------------------------------------------------------------------------
+    # --- the teacher's signal
+    # -----------------------------------------------------------------------------------
 
     def _source(self, arm: str, data: EncodedFile) -> OpenSource | None:
         if not self.taught:
@@ -165,7 +232,9 @@ class Students:
             return lambda device: CachedTargets(self._cache(arm), self._origin(data), device)
         if self.config.targets.teacher == "sharded":
             return self._open_sharded
-        return lambda device: LiveTeacher(self.inputs.open_model("teacher"), device, self.vocab_size)
+        return lambda device: LiveTeacher(
+            self.inputs.open_model("teacher"), device, self.vocab_size
+        )
 
     def _open_sharded(self, device: torch.device) -> ShardedTeacher:
         with loading_sharded() as config:
@@ -174,20 +243,32 @@ class Students:
 
     def _cache(self, arm: str) -> Path:
         outside = self.config.targets.path
-        return Path(outside.replace("{arm}", arm)) if outside else self.work.folder(f"distill/targets/{arm}")
+        return (
+            Path(outside.replace("{arm}", arm))
+            if outside
+            else self.work.folder(f"distill/targets/{arm}")
+        )
 
     def _origin(self, data: EncodedFile) -> Origin:
         tokenizer, teacher = load_tokenizer(self.spec, self.base), self.inputs.teacher_digest()
-        return origin_of(self.config, tokenizer, teacher=teacher, vocab_size=self.vocab_size, data=data)
+        return origin_of(
+            self.config, tokenizer, teacher=teacher, vocab_size=self.vocab_size, data=data
+        )
 
     @cached_property
     def vocab_size(self) -> int:
         """Ids that teacher and student share."""
-        configs = (load_config(self.recipe.models.teacher, self.inputs.teacher_folder()), load_config(self.spec, self.base))
+        configs = (
+            load_config(self.recipe.models.teacher, self.inputs.teacher_folder()),
+            load_config(self.spec, self.base),
+        )
         rows = tuple(int(config.get_text_config().vocab_size) for config in configs)
-        return shared_vocabulary(self.inputs.teacher_tokenizer(), load_tokenizer(self.spec, self.base), rows)
+        return shared_vocabulary(
+            self.inputs.teacher_tokenizer(), load_tokenizer(self.spec, self.base), rows
+        )
 
-    # --- the probe ----------------------------------------------------------------------------------------------
+    # --- the probe
+    # ----------------------------------------------------------------------------------------------
 
     def _probe_teacher(self, folder: Path) -> dict[str, Any]:
         row = self._ask(self.inputs.engine("teacher", self.recipe.evaluate.batch_sequences))
@@ -201,7 +282,10 @@ class Students:
             return None
         path = self.work.folder("distill/probe") / "teacher.json"
         teacher = json.loads(path.read_text()) if path.exists() else None
-        tokenizer, batch = load_tokenizer(self.spec, self.base), self.recipe.evaluate.batch_sequences
+        tokenizer, batch = (
+            load_tokenizer(self.spec, self.base),
+            self.recipe.evaluate.batch_sequences,
+        )
 
         def ask_student(model: nn.Module) -> dict[str, Any]:
             return against(self._ask(LocalEngine(model, tokenizer, batch_sequences=batch)), teacher)
@@ -211,9 +295,15 @@ class Students:
     def _ask(self, engine: LocalEngine) -> dict[str, Any]:
         config = self.recipe.evaluate
         questions = probe_questions(config, self.inputs.world, self.config.probe.items)
-        return look(engine, questions, max_new_tokens=config.max_new_tokens, system=self.recipe.generate.system)
+        return look(
+            engine,
+            questions,
+            max_new_tokens=config.max_new_tokens,
+            system=self.recipe.generate.system,
+        )
 
-    # --- identities ---------------------------------------------------------------------------------------------
+    # --- identities
+    # ---------------------------------------------------------------------------------------------
 
     @property
     def base(self) -> Path:

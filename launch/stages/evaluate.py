@@ -1,4 +1,6 @@
-"""What the stage evaluate looks at before it asks, the answers of public tasks, and answers read back."""
+"""What the stage evaluate looks at before it asks, the answers of public tasks, and answers read
+back.
+"""
 
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
@@ -25,16 +27,22 @@ SHOWN = 5  # questions found in the training data that are named; the others are
 
 
 def contender_checks(config: Evaluate) -> Iterator[tuple[str, Callable[[], str]]]:
-    """(what, check) of everything in evaluate that was not made here: models, as far as config and tokenizer tell, and public tasks."""
+    """(what, check) of everything in evaluate that was not made here: models, as far as config and
+    tokenizer tell, and public tasks.
+    """
     for name, spec in config.models.items():
         key = f"evaluate.models.{name}"
-        yield key, lambda spec=spec, key=key: check_pair(load_config(spec), load_tokenizer(spec), key)
+        yield (
+            key,
+            lambda spec=spec, key=key: check_pair(load_config(spec), load_tokenizer(spec), key),
+        )
     if config.harness:
         yield "evaluate.harness", lambda: check_tasks(config.harness)
 
 
 def check_apart(inputs: Inputs) -> None:
-    """Refuses questions that the students of this run were trained on, word for word (case and spacing aside).
+    """Refuses questions that the students of this run were trained on, word for word (case and
+    spacing aside).
 
     Only questions that hold all that is needed: recall asks about trained facts on purpose.
 
@@ -45,12 +53,18 @@ def check_apart(inputs: Inputs) -> None:
     traces = Path(recipe.distill.traces or work.folder("filter") / "kept")
     if not (traces.exists() and any(work.done(f"distill/{arm}") for arm in ARMS)):
         return
-    asked = {digest_of(q.prompt): q for q in all_questions(recipe.evaluate, inputs.world) if q.suite in TOLD}
+    asked = {
+        digest_of(q.prompt): q
+        for q in all_questions(recipe.evaluate, inputs.world)
+        if q.suite in TOLD
+    }
     faults = []
     for trace in iter_traces(traces):
         for text in (message["content"] for message in trace.messages if message["role"] == "user"):
             if question := asked.get(digest_of(text)):
-                faults.append(f"evaluate: question {question.id} stands in the training data, {traces}, as trace {trace.id}: {text[:60]!r}")
+                faults.append(
+                    f"evaluate: question {question.id} stands in the training data, {traces}, as trace {trace.id}: {text[:60]!r}"
+                )
     if faults:
         more = [f"evaluate: and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
         way_out = "; ask other sources, or train without it (filter.overlap: true takes it out)"
@@ -58,32 +72,58 @@ def check_apart(inputs: Inputs) -> None:
 
 
 def harness_identity(inputs: Inputs) -> Identity:
-    """What answers to public tasks depend on beside the model: the tasks, files of tasks by content, and the harness's version."""
+    """What answers to public tasks depend on beside the model: the tasks, files of tasks by
+    content, and the harness's version.
+    """
     tasks = inputs.recipe.evaluate.harness
-    files = {f"input.{task.label}": "/".join(map(digest_source, task_files(task))) for task in tasks if task.is_file}
-    return inputs.identity("evaluate.harness", "generate.system") | files | {"lm_eval": importlib.metadata.version("lm_eval")}
+    files = {
+        f"input.{task.label}": "/".join(map(digest_source, task_files(task)))
+        for task in tasks
+        if task.is_file
+    }
+    return (
+        inputs.identity("evaluate.harness", "generate.system")
+        | files
+        | {"lm_eval": importlib.metadata.version("lm_eval")}
+    )
 
 
 def answer_harness(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
-    """Every task of evaluate.harness, asked of one contender, a part each; gives notes for the manifest."""
+    """Every task of evaluate.harness, asked of one contender, a part each; gives notes for the
+    manifest.
+    """
     config = inputs.recipe.evaluate
     engine = inputs.engine(name, config.batch_sequences, where)
     how = {"contender": name, "system": inputs.recipe.generate.system}
-    parts = (partial(run_task, task, engine.model, engine.tokenizer, **how) for task in config.harness)
+    parts = (
+        partial(run_task, task, engine.model, engine.tokenizer, **how) for task in config.harness
+    )
     return {"answers": write_parts(folder, parts, SCHEMA)}
 
 
-def answer_with_tools(inputs: Inputs, name: str, where: Path | None, folder: Path) -> dict[str, Any]:
-    """What a contender answers with tools at hand, in every state of the base; gives notes for the manifest."""
+def answer_with_tools(
+    inputs: Inputs, name: str, where: Path | None, folder: Path
+) -> dict[str, Any]:
+    """What a contender answers with tools at hand, in every state of the base; gives notes for the
+    manifest.
+    """
     config = inputs.recipe.evaluate
     if inputs.world is None:
-        raise RecipeError("evaluate.tools.contenders want a planted world, whose key says what is true; leave them out")
+        raise RecipeError(
+            "evaluate.tools.contenders want a planted world, whose key says what is true; leave them out"
+        )
     with Bar(f"evaluate {name} with tools", None, "answers", True) as bar:
         return answer_all_with_tools(
-            inputs.engine(name, config.batch_sequences, where), settings(inputs.world, config), folder, tools=config.tools, contender=name,
-            max_new_tokens=config.max_new_tokens, system=inputs.recipe.generate.system, at_once=2 * config.batch_sequences,
+            inputs.engine(name, config.batch_sequences, where),
+            settings(inputs.world, config),
+            folder,
+            tools=config.tools,
+            contender=name,
+            max_new_tokens=config.max_new_tokens,
+            system=inputs.recipe.generate.system,
+            at_once=2 * config.batch_sequences,
             progress=bar.tokens,
-        )  # fmt: skip
+        )
 
 
 def answers_of(folder: Path) -> Iterator[dict[str, Any]]:
@@ -95,12 +135,16 @@ def answers_of(folder: Path) -> Iterator[dict[str, Any]]:
     path = folder / "answers.parquet"
     for row in iter_rows(path):
         if missing := [name for name in SCHEMA.names if name not in row]:
-            raise ShardError(f"{path}: answers of another schema, they lack {', '.join(missing)}; delete {folder} and evaluate again")
+            raise ShardError(
+                f"{path}: answers of another schema, they lack {', '.join(missing)}; delete {folder} and evaluate again"
+            )
         yield row
 
 
 def noting(rows: Iterable[dict[str, Any]], shown: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows unchanged; those that the report shows go into `shown` on their way: main answers to the first questions of each suite."""
+    """The rows unchanged; those that the report shows go into `shown` on their way: main answers to
+    the first questions of each suite.
+    """
     kept: dict[str, set[str]] = {}
     for row in rows:
         questions = kept.setdefault(row["suite"], set())

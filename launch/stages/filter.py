@@ -1,4 +1,6 @@
-"""The filter stage: what it is told, who asks the teacher, and what the planted world's key says of the outcome."""
+"""The filter stage: what it is told, who asks the teacher, and what the planted world's key says of
+the outcome.
+"""
 
 import json
 import os
@@ -31,7 +33,8 @@ from recipes.errors import ModelError
 from recipes.schema import Model, Recipe
 
 ASKED = "filter/asked"
-HOW_FAST = ("filter.processes", "filter.probes.batch_sequences")  # what changes nothing of what is kept
+# what changes nothing of what is kept
+HOW_FAST = ("filter.processes", "filter.probes.batch_sequences")
 UNIT_TRACES = 2048
 SHOWN_FAULTS = 3
 
@@ -50,10 +53,15 @@ class Filtering:
     def asked_identity(self) -> Identity:
         """What the answers to the probes depend on: the traces, the teacher, the questions."""
         found = self.inputs.identity("filter.probes", "filter.curriculum_file", leave_out=SPOKEN)
-        return found | {"input.traces": self.inputs.traces_digest(), "input.teacher": self.inputs.teacher_digest()}
+        return found | {
+            "input.traces": self.inputs.traces_digest(),
+            "input.teacher": self.inputs.teacher_digest(),
+        }
 
     def ask(self, folder: Path) -> dict[str, Any]:
-        """The ask pass: this rank's share of the units; on the main rank a count of them, when all are there."""
+        """The ask pass: this rank's share of the units; on the main rank a count of them, when all
+        are there.
+        """
         units = self._units(folder)
         numbers = range(len(units))
         todo = [n for n in self.inputs.share(numbers) if not asked_path(folder, n).exists()]
@@ -65,12 +73,19 @@ class Filtering:
         return {"units": len(units)}
 
     def _units(self, folder: Path) -> list[Unit]:
-        """The main rank cuts the source; the others read how. Paths are noted by name: a run folder may be moved."""
+        """The main rank cuts the source; the others read how. Paths are noted by name: a run folder
+        may be moved.
+        """
         plan, source = folder / "plan.json", Path(self.inputs.traces())
         if self.work.ranks.is_main and not plan.exists():
             units = cut(source if source.exists() else str(source), folder / "copied", UNIT_TRACES)
             noted = [
-                asdict(unit) | {"path": os.path.relpath(unit.path, folder if "copied" in Path(unit.path).parts else source)}
+                asdict(unit)
+                | {
+                    "path": os.path.relpath(
+                        unit.path, folder if "copied" in Path(unit.path).parts else source
+                    )
+                }
                 for unit in units
             ]
             with replacing(plan) as partial:
@@ -78,19 +93,26 @@ class Filtering:
         self.work.wait_for(plan)
         noted = json.loads(plan.read_text())
         homes = [folder if unit["path"].startswith("copied") else source for unit in noted]
-        return [Unit(**unit | {"path": os.path.normpath(home / unit["path"])}) for home, unit in zip(homes, noted, strict=True)]
+        return [
+            Unit(**unit | {"path": os.path.normpath(home / unit["path"])})
+            for home, unit in zip(homes, noted, strict=True)
+        ]
 
     def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
         config, curriculum = self.config.probes, self.inputs.scrubber.curriculum
         sampling = Sampling(max_new_tokens=config.max_new_tokens)
         measure = self._measure() if config.surprise != "off" else None
         with (
-            self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine,
+            self.inputs.speaking(
+                config.batch_sequences, max_new_tokens=config.max_new_tokens
+            ) as engine,
             Bar("filter: asking", None, "questions", self.work.ranks.is_main) as bar,
         ):
 
             def speak(conversations: Sequence[Conversation], prefixes: Sequence[str]) -> list[str]:
-                said = engine.complete(conversations, sampling, prefixes=prefixes, progress=bar.tokens)
+                said = engine.complete(
+                    conversations, sampling, prefixes=prefixes, progress=bar.tokens
+                )
                 return [completion.text for completion in said]
 
             for number in todo:
@@ -105,21 +127,38 @@ class Filtering:
         reference = load_model(Model(path=config.reference)).to(teacher.device).eval()
         if reference.config.vocab_size != teacher.config.vocab_size:
             sizes = f"{reference.config.vocab_size} and {teacher.config.vocab_size} tokens"
-            raise ModelError(f"filter.probes.reference {config.reference}: {sizes}; it must share the teacher's tokenizer")
-        return lambda traces: largest_gaps(teacher.eval(), reference, tokenizer, traces, config.batch_sequences)
+            raise ModelError(
+                f"filter.probes.reference {config.reference}: {sizes}; it must share the teacher's tokenizer"
+            )
+        return lambda traces: largest_gaps(
+            teacher.eval(), reference, tokenizer, traces, config.batch_sequences
+        )
 
     def stack(self) -> Stack:
         """The filters as the recipe's mode wants them."""
         config, strict = self.config, self.config.mode == "strict"
         contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
-        probes = {name: "drop" if strict else getattr(config.probes, name) for name in config.probes.asked()}
+        probes = {
+            name: "drop" if strict else getattr(config.probes, name)
+            for name in config.probes.asked()
+        }
         scrubber = replace(self.inputs.scrubber, untold="drop") if strict else self.inputs.scrubber
         return Stack(
-            scrubber=scrubber, keep_unknown=config.keep_unknown and not strict, solve_rate=tuple(config.solve_rate),
-            shortest=config.shortest, longest_characters=config.longest_characters, duplicates=config.duplicates,
-            near_duplicates=config.near_duplicates, per_skeleton=config.per_skeleton, contact=contact, probes=probes,
-            exposure_cap=config.exposure_cap, epochs=config.epochs, canaries=config.canaries, report_only=config.mode == "report_only",
-        )  # fmt: skip
+            scrubber=scrubber,
+            keep_unknown=config.keep_unknown and not strict,
+            solve_rate=tuple(config.solve_rate),
+            shortest=config.shortest,
+            longest_characters=config.longest_characters,
+            duplicates=config.duplicates,
+            near_duplicates=config.near_duplicates,
+            per_skeleton=config.per_skeleton,
+            contact=contact,
+            probes=probes,
+            exposure_cap=config.exposure_cap,
+            epochs=config.epochs,
+            canaries=config.canaries,
+            report_only=config.mode == "report_only",
+        )
 
     def identity(self) -> Identity:
         """What the stage's content depends on."""
@@ -127,25 +166,44 @@ class Filtering:
             "input.traces": self.inputs.traces_digest(),
             "input.held_out": digest_texts(self.inputs.held_out),
         }
-        return found | ({"input.asked": self.work.digest(ASKED)} if self.config.probes.asked() else {})
+        return found | (
+            {"input.asked": self.work.digest(ASKED)} if self.config.probes.asked() else {}
+        )
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
         processes = self.config.processes or os.cpu_count() or 1
         shown, faults = self.work.ranks.is_main, self.inputs.scrubber.gazetteer.faults
-        with Bar("filter: reading", None, "traces", shown) as reading, Bar("filter: writing", None, "traces", shown) as writing:
+        with (
+            Bar("filter: reading", None, "traces", shown) as reading,
+            Bar("filter: writing", None, "traces", shown) as writing,
+        ):
             report = sift(
-                self.inputs.traces(), folder, self.stack(), processes=processes, shard_rows=UNIT_TRACES, asked=asked,
-                progress=reading.items, settled=writing.items,
-            )  # fmt: skip
+                self.inputs.traces(),
+                folder,
+                self.stack(),
+                processes=processes,
+                shard_rows=UNIT_TRACES,
+                asked=asked,
+                progress=reading.items,
+                settled=writing.items,
+            )
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
         if faults:
             notes["gazetteer rows left out"] = len(faults)
-            tqdm.write(f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}")
+            tqdm.write(
+                f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}"
+            )
         if self.config.untold == "lookup":
             with Bar("filter: look-ups", None, "shards", shown) as bar:
-                records = mix(folder, self.inputs.scrubber, self.config.lookups, self.recipe.seed, progress=bar.items)
+                records = mix(
+                    folder,
+                    self.inputs.scrubber,
+                    self.config.lookups,
+                    self.recipe.seed,
+                    progress=bar.items,
+                )
             return notes | {"records": records}
         if self.inputs.world is not None:
             self._score(folder)
@@ -159,4 +217,7 @@ class Filtering:
             with replacing(folder / name) as partial:
                 partial.write_text(json.dumps(found, indent=1, sort_keys=True))
         if self.work.ranks.is_main:
-            tqdm.write("filter, scored by the world's key (which it never sees): " + ", ".join(f"{k} {v}" for k, v in score.items()))
+            tqdm.write(
+                "filter, scored by the world's key (which it never sees): "
+                + ", ".join(f"{k} {v}" for k, v in score.items())
+            )

@@ -1,4 +1,6 @@
-"""The gates of publish, held against a scorecard: nothing goes out that does not keep what its recipe promises."""
+"""The gates of publish, held against a scorecard: nothing goes out that does not keep what its
+recipe promises.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -27,12 +29,16 @@ def check_gates(gates: Sequence[str], card: Mapping[str, Any], arm: str) -> None
 
 
 def gate_results(gates: Sequence[str], card: Mapping[str, Any], arm: str) -> list[dict[str, Any]]:
-    """For the report, each gate with whether it holds and what was found, None where that was not measured."""
+    """For the report, each gate with whether it holds and what was found, None where that was not
+    measured.
+    """
     results = []
     for gate in map(parse_gate, gates):
         entry = _entry(gate, card, arm)
         found = None if entry is None else entry[gate.end]
-        results.append({"text": gate.text, "holds": found is not None and gate.holds(found), "found": found})
+        results.append(
+            {"text": gate.text, "holds": found is not None and gate.holds(found), "found": found}
+        )
     return results
 
 
@@ -54,7 +60,11 @@ def _entry(gate: Gate, card: Mapping[str, Any], arm: str) -> Mapping[str, float]
     if gate.name in SHARES:
         found = card.get("headline_by_contender", {}).get(arm, {}).get(gate.name)
         return None if found is None else {"value": found}
-    return card["metrics" if gate.other is None else "paired"].get(gate.name, {}).get(_column(gate, arm))
+    return (
+        card["metrics" if gate.other is None else "paired"]
+        .get(gate.name, {})
+        .get(_column(gate, arm))
+    )
 
 
 def _missing(gate: Gate, card: Mapping[str, Any], arm: str, column: str) -> str:
@@ -63,5 +73,7 @@ def _missing(gate: Gate, card: Mapping[str, Any], arm: str, column: str) -> str:
         return f"the scorecard has no {gate.name} of {arm}: it wants the teacher among the contenders, and a teacher that can do it"
     table = card["metrics" if gate.other is None else "paired"]
     if gate.name in table:
-        return f"{gate.name} was not measured for {column}; it was for {', '.join(table[gate.name])}"
+        return (
+            f"{gate.name} was not measured for {column}; it was for {', '.join(table[gate.name])}"
+        )
     return f"{gate.name} was not measured; {nearest(gate.name, [name for name in table if column in table[name]])}"

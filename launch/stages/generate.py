@@ -23,7 +23,8 @@ from launch.runs.progress import Bar
 from launch.runs.run_folder import Workspace
 from recipes.schema import Recipe
 
-VERIFIERS = 2  # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
+# processes for verifiers that may hang; they are busy for a small share of what a teacher needs
+VERIFIERS = 2
 SHOWN = ("traces", "correct", "wrong", "unknown", "truncated", "refused")
 
 
@@ -36,15 +37,22 @@ class Generation:
         self.served = self.spec.engine == "endpoint"
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """All shards of this rank, then, on the main rank, the report over all of them; gives notes for the manifest."""
+        """All shards of this rank, then, on the main rank, the report over all of them; gives notes
+        for the manifest.
+        """
         numbers = range(num_shards(self.config))
-        todo = [number for number in self.inputs.share(numbers) if not shard_path(folder, number).exists()]
+        todo = [
+            number
+            for number in self.inputs.share(numbers)
+            if not shard_path(folder, number).exists()
+        ]
         counts = self._write(todo, folder) if todo else {}
         if not self.work.ranks.is_main:
             return {}
         for number in numbers:
             self.work.wait_for(shard_path(folder, number))
-        shutil.rmtree(folder / "journal", ignore_errors=True)  # every shard is whole; a kill may have left the journal of one that is
+        # every shard is whole; a kill may have left the journal of one that is
+        shutil.rmtree(folder / "journal", ignore_errors=True)
         report = write_report(folder, **({"requests": counts} if counts else {}))
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
 
@@ -63,17 +71,31 @@ class Generation:
         ):
 
             def judge(items: Sequence[tuple[str, Problem]]) -> list[tuple[str, str | None]]:
-                return [(said.verdict, said.answer) for said in verifiers.judge([(text, problem.check()) for text, problem in items])]
+                return [
+                    (said.verdict, said.answer)
+                    for said in verifiers.judge(
+                        [(text, problem.check()) for text, problem in items]
+                    )
+                ]
 
             def seen(attempt: Attempt) -> None:
                 tally.add(attempt.trace(config, **how))
                 bar.say(tally.line)
 
             writer = Writer(
-                engine=engine, config=config, world=self.inputs.world, seed=self.recipe.seed, teacher=name, judge=judge, judging=judging,
-                engine_name=self.spec.engine, journals=folder / "journal" if self.served else None, progress=bar.tokens, more=bar.more,
+                engine=engine,
+                config=config,
+                world=self.inputs.world,
+                seed=self.recipe.seed,
+                teacher=name,
+                judge=judge,
+                judging=judging,
+                engine_name=self.spec.engine,
+                journals=folder / "journal" if self.served else None,
+                progress=bar.tokens,
+                more=bar.more,
                 seen=seen,
-            )  # fmt: skip
+            )
             if not self.served:
                 for number in todo:
                     writer.write(number, folder, writer.problems(number))
@@ -85,19 +107,31 @@ class Generation:
     def _speaking(self) -> Iterator[Engine]:
         """The teacher, with tools at hand where the recipe gives it some."""
         config = self.config
-        with self.inputs.speaking(config.batch_sequences, max_new_tokens=config.max_new_tokens) as engine, Sandbox() as sandbox:
+        with (
+            self.inputs.speaking(
+                config.batch_sequences, max_new_tokens=config.max_new_tokens
+            ) as engine,
+            Sandbox() as sandbox,
+        ):
             if not config.tools:
                 yield engine
                 return
             base = KnowledgeBase.read(config.base) if config.base else None
-            toolbox = Toolbox(base=base if "lookup" in config.tools else None, sandbox=sandbox if "python" in config.tools else None)
+            toolbox = Toolbox(
+                base=base if "lookup" in config.tools else None,
+                sandbox=sandbox if "python" in config.tools else None,
+            )
             longest = getattr(engine, "longest", None) or self.recipe.distill.sequence_tokens
             limits = Limits(max_tokens=5 * config.max_new_tokens, context_tokens=longest)
             at_once = self.spec.server.concurrency if self.served else 2 * config.batch_sequences
             yield Conversing(engine, toolbox, limits, at_once=at_once)
 
-    def _together(self, writer: Writer, engine: Engine, todo: Sequence[int], folder: Path, size: int) -> None:
-        """As many shards at once as keep the server busy while the last answers of one are waited for."""
+    def _together(
+        self, writer: Writer, engine: Engine, todo: Sequence[int], folder: Path, size: int
+    ) -> None:
+        """As many shards at once as keep the server busy while the last answers of one are waited
+        for.
+        """
         at_once = 1 + -(-2 * self.spec.server.concurrency // size)
         with ThreadPoolExecutor(at_once) as pool:
             jobs: set[Future[int]] = set()

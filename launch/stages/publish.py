@@ -1,4 +1,6 @@
-"""A hub-ready folder of one student: model files, model card with the scorecard, the recipe. Pushed only when asked."""
+"""A hub-ready folder of one student: model files, model card with the scorecard, the recipe. Pushed
+only when asked.
+"""
 
 import json
 import os
@@ -14,11 +16,21 @@ from recipes.errors import ModelError, PipelineError
 
 REQUIRED = ("config.json", "generation_config.json", "tokenizer_config.json")
 MODEL_FILES = (
-    *REQUIRED, "*.safetensors", "*.safetensors.index.json", "chat_template.jinja", "tokenizer.json", "tokenizer.model",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "*.py",
-)  # fmt: skip
+    *REQUIRED,
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "chat_template.jinja",
+    "tokenizer.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "*.py",
+)
 NOT_PUSHED = ["manifest.json", "identity.json", ".*"]
-LOCAL_KEYS = {"_name_or_path", "name_or_path"}  # where a model was loaded from: a path on the machine that trained it
+# where a model was loaded from: a path on the machine that trained it
+LOCAL_KEYS = {"_name_or_path", "name_or_path"}
 MEASURED = {
     "reasoning": "problems whose question holds all that is needed",
     "open_book": "reading: the answer stands in the text",
@@ -75,17 +87,29 @@ The whole run, every setting of it, is [recipe.yaml](recipe.yaml).
 
 
 def publish_student(
-    student: Path, scorecard: Mapping[str, Any], scorecard_md: str, recipe_yaml: str, out: Path, *,
-    arm: str, license: str, base_model: str | None, teacher_name: str, notes: Mapping[str, object],
-    repo: str | None = None, trust_remote_code: bool = False,
-) -> None:  # fmt: skip
-    """Writes `out`, a folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load; it is loaded once to be sure.
+    student: Path,
+    scorecard: Mapping[str, Any],
+    scorecard_md: str,
+    recipe_yaml: str,
+    out: Path,
+    *,
+    arm: str,
+    license: str,
+    base_model: str | None,
+    teacher_name: str,
+    notes: Mapping[str, object],
+    repo: str | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Writes `out`, a folder that AutoModelForCausalLM, AutoTokenizer and
+    pipeline("text-generation") load; it is loaded once to be sure.
 
     Args:
         student: a transformers model folder, adapters merged.
         scorecard: the schema-1 document; the numbers of `arm` go into the card's metadata.
         scorecard_md: the same for people.
-        base_model: what the student was before; None: built from scratch. Only a hub id goes into the metadata.
+        base_model: what the student was before; None: built from scratch. Only a hub id goes into
+            the metadata.
         notes: lines for "How it was made", e.g. {"traces": 18211}.
         repo: the hub repository it will have; the example in the card then names it.
         trust_remote_code: whether the student brings its own code.
@@ -97,10 +121,15 @@ def publish_student(
     copy_model(student, out)
     title = repo.rpartition("/")[2] if repo else f"{scorecard.get('recipe', 'model')}-{arm}"
     card = CARD.format(
-        title=title, claim=CLAIMS[base_model is not None], address=repo or "PATH_OF_THIS_FOLDER", scorecard=_lowered(scorecard_md),
+        title=title,
+        claim=CLAIMS[base_model is not None],
+        address=repo or "PATH_OF_THIS_FOLDER",
+        scorecard=_lowered(scorecard_md),
         made=_made(arm, base_model, teacher_name, notes),
-    )  # fmt: skip
-    facts = yaml.safe_dump(metadata(scorecard, title, arm=arm, license=license, base_model=base_model), sort_keys=False)
+    )
+    facts = yaml.safe_dump(
+        metadata(scorecard, title, arm=arm, license=license, base_model=base_model), sort_keys=False
+    )
     _write(out / "recipe.yaml", without_credentials(recipe_yaml))
     _write(out / "scorecard.json", json.dumps(scorecard, indent=1) + "\n")
     _write(out / "README.md", f"---\n{facts}---\n\n{card}")
@@ -108,7 +137,8 @@ def publish_student(
 
 
 def copy_model(student: Path, out: Path) -> None:
-    """Copies what transformers needs and nothing else (no checkpoints, metrics, manifests, paths of the training machine).
+    """Copies what transformers needs and nothing else (no checkpoints, metrics, manifests, paths of
+    the training machine).
 
     Raises:
         ModelError: `student` is no complete model folder.
@@ -116,10 +146,16 @@ def copy_model(student: Path, out: Path) -> None:
     missing = [name for name in (*REQUIRED, "*.safetensors") if not any(student.glob(name))]
     if missing:
         todo = "delete it and run the stage distill again"
-        raise ModelError(f"publish: {student} is no complete model folder, it lacks {', '.join(missing)}; {todo}")
+        raise ModelError(
+            f"publish: {student} is no complete model folder, it lacks {', '.join(missing)}; {todo}"
+        )
     for source in sorted({path for pattern in MODEL_FILES for path in student.glob(pattern)}):
         if source.name in REQUIRED:
-            body = {key: value for key, value in json.loads(source.read_text(encoding="utf-8")).items() if key not in LOCAL_KEYS}
+            body = {
+                key: value
+                for key, value in json.loads(source.read_text(encoding="utf-8")).items()
+                if key not in LOCAL_KEYS
+            }
             _write(out / source.name, json.dumps(body, indent=2, ensure_ascii=False) + "\n")
         else:
             half = _half(out / source.name)
@@ -127,9 +163,17 @@ def copy_model(student: Path, out: Path) -> None:
             os.replace(half, out / source.name)
 
 
-def metadata(scorecard: Mapping[str, Any], title: str, *, arm: str, license: str, base_model: str | None) -> dict[str, Any]:
-    """The model card's metadata as the hub reads it: licence, base, tags, and the arm's rates as results."""
-    found: dict[str, Any] = {"license": license, "library_name": "transformers", "pipeline_tag": "text-generation"}
+def metadata(
+    scorecard: Mapping[str, Any], title: str, *, arm: str, license: str, base_model: str | None
+) -> dict[str, Any]:
+    """The model card's metadata as the hub reads it: licence, base, tags, and the arm's rates as
+    results.
+    """
+    found: dict[str, Any] = {
+        "license": license,
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+    }
     if base_model and is_hub_id(base_model):
         found["base_model"] = base_model
     found["tags"] = ["knowledge-distillation", "reasoning", "cognitive-core"]
@@ -145,14 +189,27 @@ def _results(scorecard: Mapping[str, Any], arm: str) -> Iterator[dict[str, Any]]
         if entry is not None:
             yield {
                 "task": {"type": "text-generation", "name": "Text Generation"},
-                "dataset": {"type": "cognitive-core-scorecard", "name": f"{label}: {name}", "config": name, "split": "report"},
-                "metrics": [{"type": "accuracy", "name": meaning, "value": round(float(entry["value"]), 4)}],
+                "dataset": {
+                    "type": "cognitive-core-scorecard",
+                    "name": f"{label}: {name}",
+                    "config": name,
+                    "split": "report",
+                },
+                "metrics": [
+                    {"type": "accuracy", "name": meaning, "value": round(float(entry["value"]), 4)}
+                ],
             }
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether this can be a hub repository: no folder of this machine, no installed package, no address."""
-    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not name.startswith(".") and not Path(name).exists()
+    """Whether this can be a hub repository: no folder of this machine, no installed package, no
+    address.
+    """
+    return (
+        re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None
+        and not name.startswith(".")
+        and not Path(name).exists()
+    )
 
 
 def without_credentials(recipe_yaml: str) -> str:
@@ -164,7 +221,8 @@ def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:
     """Loads the folder as a user would, without the network, and lets it write one token.
 
     Raises:
-        ModelError: it does not load, lacks weights, or its tokenizer names ids that the model does not have.
+        ModelError: it does not load, lacks weights, or its tokenizer names ids that the model does
+            not have.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
@@ -172,17 +230,29 @@ def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:
     try:
         options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
-        ids, rows, unset = len(tokenizer), model.get_input_embeddings().weight.shape[0], sorted(report["missing_keys"])
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, output_loading_info=True, **options
+        )
+        ids, rows, unset = (
+            len(tokenizer),
+            model.get_input_embeddings().weight.shape[0],
+            sorted(report["missing_keys"]),
+        )
         if unset or ids > rows:
-            what = f"lacks weights {unset[:3]}" if unset else f"has a tokenizer of {ids} ids and a model of {rows} embeddings"
+            what = (
+                f"lacks weights {unset[:3]}"
+                if unset
+                else f"has a tokenizer of {ids} ids and a model of {rows} embeddings"
+            )
             raise ModelError(f"publish: {folder} {what}; make the student again")
         write = pipeline("text-generation", model=model, tokenizer=tokenizer, device="cpu")
         write([{"role": "user", "content": "1 + 1"}], max_new_tokens=1)
     except ModelError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
-        raise ModelError(f"publish: {folder} does not load: {_first_line(fault)}; make the student again") from fault
+        raise ModelError(
+            f"publish: {folder} does not load: {_first_line(fault)}; make the student again"
+        ) from fault
 
 
 def push(out: Path, repo: str, private: bool) -> str:
@@ -197,12 +267,16 @@ def push(out: Path, repo: str, private: bool) -> str:
     try:
         api = HfApi()
         address = api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=out, commit_message="Upload model", ignore_patterns=NOT_PUSHED)
+        api.upload_folder(
+            repo_id=repo, folder_path=out, commit_message="Upload model", ignore_patterns=NOT_PUSHED
+        )
         return str(address)
     except (OSError, ValueError, HTTPError) as fault:
         why = without_token(f"{type(fault).__name__}: {_first_line(fault)}")
         todo = "log in with `hf auth login` or set HF_TOKEN to a token that may write there, then give the same command again"
-        raise PipelineError(f"publish.repo {repo}: not pushed, {why}; the folder {out} is complete; {todo}") from None
+        raise PipelineError(
+            f"publish.repo {repo}: not pushed, {why}; the folder {out} is complete; {todo}"
+        ) from None
 
 
 def without_token(text: str) -> str:
@@ -218,7 +292,11 @@ def without_token(text: str) -> str:
 def _made(arm: str, base_model: str | None, teacher_name: str, notes: Mapping[str, object]) -> str:
     """A list for people; of a folder on the training machine only the last name is told."""
     before = _public(base_model) if base_model else "random weights"
-    lines = {"teacher": _public(teacher_name), "student before training": before, "arm": arm} | dict(notes)
+    lines = {
+        "teacher": _public(teacher_name),
+        "student before training": before,
+        "arm": arm,
+    } | dict(notes)
     return "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in lines.items())
 
 

@@ -1,4 +1,6 @@
-"""The part distill/sleep: the student learns chosen documents into an adapter, and what that did is measured."""
+"""The part distill/sleep: the student learns chosen documents into an adapter, and what that did is
+measured.
+"""
 
 import heapq
 import json
@@ -32,46 +34,87 @@ class Sleeping:
 
     def identity(self) -> Identity:
         """What the adapter depends on."""
-        asked = ("planted", "evaluate.seed", "evaluate.items", "evaluate.max_new_tokens", "generate.system")
-        read = {"input.student": self.work.digest("distill/student"), "input.traces": self.inputs.kept_digest()}
+        asked = (
+            "planted",
+            "evaluate.seed",
+            "evaluate.items",
+            "evaluate.max_new_tokens",
+            "generate.system",
+        )
+        read = {
+            "input.student": self.work.digest("distill/student"),
+            "input.traces": self.inputs.kept_digest(),
+        }
         found = self.inputs.identity("sleep", *asked) | read
         documents = self.recipe.sleep.documents
         return found | ({"input.documents": digest_source(documents)} if documents else {})
 
     def make(self, folder: Path) -> dict[str, Any]:
         """Writes adapter/ and, on the planted world, report.json; gives notes."""
-        config, spec, student = self.recipe.sleep, self.recipe.models.student, self.work.folder("distill/student")
-        facts = [] if config.documents else chosen_facts(self.inputs.need_world(), config.facts, self.recipe.seed)
-        lessons = self._documents() if config.documents else lessons_of(self.inputs.need_world(), facts)
+        config, spec, student = (
+            self.recipe.sleep,
+            self.recipe.models.student,
+            self.work.folder("distill/student"),
+        )
+        facts = (
+            []
+            if config.documents
+            else chosen_facts(self.inputs.need_world(), config.facts, self.recipe.seed)
+        )
+        lessons = (
+            self._documents() if config.documents else lessons_of(self.inputs.need_world(), facts)
+        )
         model, tokenizer = load_model(spec, student).eval(), load_tokenizer(spec, student)
         rehearsal = self._rehearsal({lesson.question for lesson in lessons})
         with Bar("sleep", config.steps, "steps", True) as bar:
             notes = sleep(
-                model, tokenizer, lessons, rehearsal, config, folder, seed=self.recipe.seed, progress=lambda *_: bar.items(1)
-            )  # fmt: skip
+                model,
+                tokenizer,
+                lessons,
+                rehearsal,
+                config,
+                folder,
+                seed=self.recipe.seed,
+                progress=lambda *_: bar.items(1),
+            )
         if facts:
             learned = with_adapter(load_model(spec, student), folder / "adapter")
-            engine = LocalEngine(learned, tokenizer, batch_sequences=self.recipe.evaluate.batch_sequences)
+            engine = LocalEngine(
+                learned, tokenizer, batch_sequences=self.recipe.evaluate.batch_sequences
+            )
             how = {"without": learned.disable_adapter, "system": self.recipe.generate.system}
             report = measure(engine, self.inputs.need_world(), facts, self.recipe.evaluate, **how)
             with replacing(folder / "report.json") as partial:
                 partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-            notes |= {f"{suite}_{how}": report[suite][how]["value"] for suite in report for how in ("with", "without")}
+            notes |= {
+                f"{suite}_{how}": report[suite][how]["value"]
+                for suite in report
+                for how in ("with", "without")
+            }
         return notes
 
     def _documents(self) -> list[Lesson]:
         path, lessons = str(self.recipe.sleep.documents), []
         for number, row in enumerate(rows_of(Path(path))):
             if not (isinstance(row.get("text"), str) and isinstance(row.get("question"), str)):
-                raise RecipeError(f"sleep.documents: {path}, row {number}: found {', '.join(row)}; wanted text and question")
+                raise RecipeError(
+                    f"sleep.documents: {path}, row {number}: found {', '.join(row)}; wanted text and question"
+                )
             lessons.append(Lesson(row["question"], row["text"]))
         if not lessons:
-            raise RecipeError(f"sleep.documents: {path} holds nothing; wanted rows of text and question")
+            raise RecipeError(
+                f"sleep.documents: {path} holds nothing; wanted rows of text and question"
+            )
         return lessons
 
     def _rehearsal(self, learned: set[str]) -> list[Lesson]:
-        """Prompts of the kept traces, and as many that the student declines; none that is learned. Drawn by hash: no more are held."""
-        half, kept = self.recipe.sleep.rehearsed // 2, self.recipe.distill.traces or self.work.folder("filter") / "kept"
+        """Prompts of the kept traces, and as many that the student declines; none that is learned.
+        Drawn by hash: no more are held.
+        """
+        half, kept = (
+            self.recipe.sleep.rehearsed // 2,
+            self.recipe.distill.traces or self.work.folder("filter") / "kept",
+        )
         unasked = [] if self.recipe.sleep.documents else others_of(self.inputs.need_world())
         pools: list[Iterable[Lesson]] = [
             chain(unasked, (lesson for lesson, declined in _prompts(kept, learned) if declined)),
@@ -81,14 +124,20 @@ class Sleeping:
         def draw(one: tuple[int, Lesson]) -> int:
             return digest_of(f"rehearsal/{self.recipe.seed}/{one[0]}/{one[1].question}")
 
-        return [lesson for pool in pools for _, lesson in heapq.nsmallest(half, enumerate(pool), key=draw)]
+        return [
+            lesson
+            for pool in pools
+            for _, lesson in heapq.nsmallest(half, enumerate(pool), key=draw)
+        ]
 
 
 def _prompts(kept: str | Path, learned: set[str]) -> Iterator[tuple[Lesson, bool]]:
     """(what is asked, whether it is declined) of each kept trace about nothing that is learned."""
     for trace in iter_traces(kept):
         first = trace.messages[0]
-        if first["role"] == "user" and not any(question in first["content"] for question in learned):
+        if first["role"] == "user" and not any(
+            question in first["content"] for question in learned
+        ):
             yield Lesson(first["content"], tools=trace.tools), _declines(trace)
 
 

@@ -1,4 +1,6 @@
-"""Every knob of a run: one file a section, one frozen dataclass each, with units and ranges in the trailing comments."""
+"""Every knob of a run: one file a section, one frozen dataclass each, with units and ranges in the
+trailing comments.
+"""
 
 from recipes.schema.edit import EDITED, Edit, Heal
 from recipes.schema.evaluate import CONTENDERS, Evaluate, HarnessTask, Tools
@@ -9,10 +11,51 @@ from recipes.schema.planted import Planted
 from recipes.schema.publish import Publish
 from recipes.schema.recipe import STAGES, Recipe, Stage
 from recipes.schema.sleep import Sleep
-from recipes.schema.training import ARMS, Arm, Distill, Guards, Phase, Probe, Targets, Teacher, Training
+from recipes.schema.training import (
+    ARMS,
+    Arm,
+    Distill,
+    Guards,
+    Phase,
+    Probe,
+    Targets,
+    Teacher,
+    Training,
+)
 
 __all__ = [
-    "ARMS", "CONTENDERS", "EDITED", "STAGES", "Arm", "Distill", "Edit", "Evaluate", "Filter", "Generate", "Guards", "HarnessTask",
-    "Heal", "Lookups", "Lora", "Model", "Models", "Phase", "Planted", "Probe", "Probes", "Publish", "Recipe", "Review", "Server",
-    "Shape", "Sleep", "Source", "Stage", "Targets", "Teacher", "Tools", "Training", "require",
-]  # fmt: skip
+    "ARMS",
+    "CONTENDERS",
+    "EDITED",
+    "STAGES",
+    "Arm",
+    "Distill",
+    "Edit",
+    "Evaluate",
+    "Filter",
+    "Generate",
+    "Guards",
+    "HarnessTask",
+    "Heal",
+    "Lookups",
+    "Lora",
+    "Model",
+    "Models",
+    "Phase",
+    "Planted",
+    "Probe",
+    "Probes",
+    "Publish",
+    "Recipe",
+    "Review",
+    "Server",
+    "Shape",
+    "Sleep",
+    "Source",
+    "Stage",
+    "Targets",
+    "Teacher",
+    "Tools",
+    "Training",
+    "require",
+]

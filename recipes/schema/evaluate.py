@@ -1,4 +1,6 @@
-"""The knobs of evaluation: who is measured on what, with tools, on public tasks of lm-evaluation-harness."""
+"""The knobs of evaluation: who is measured on what, with tools, on public tasks of
+lm-evaluation-harness.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -10,31 +12,61 @@ from recipes.schema.generate import Source
 from recipes.schema.models import Model, require
 
 FILES = (".yaml", ".yml", ".jsonl")
-CONTENDERS = ("teacher", "base", "student", "control", "scrub_only", "random_mask", *EDITED, "never_trained")  # names that are taken
+# names that are taken
+CONTENDERS = (
+    "teacher",
+    "base",
+    "student",
+    "control",
+    "scrub_only",
+    "random_mask",
+    *EDITED,
+    "never_trained",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessTask:
     """One task of lm-evaluation-harness; needs the extra lm_eval."""
 
-    task: str  # its name there (a task or a group), a task's YAML file, or a JSONL file of question, answer and maybe choices
-    metric: str = "acc"  # as the task calls it: acc, acc_norm, exact_match; "exact_match,flexible-extract" names the filter too
+    # its name there (a task or a group), a task's YAML file, or a JSONL file of question, answer
+    # and maybe choices
+    task: str
+    # as the task calls it: acc, acc_norm, exact_match; "exact_match,flexible-extract" names the
+    # filter too
+    metric: str = "acc"
     axis: Literal["reasoning", "recall", "basics", "other"] = "other"  # what it measures
     num_fewshot: int | None = None  # examples in the prompt; null: as the task says
     limit: int | None = None  # first items only (of each member of a group); null: all
     max_new_tokens: int | None = None  # of a written answer; null: as the task says
     chat: bool = False  # ask through the chat template, with generate.system
-    think_end: str | None = None  # text that ends a thought, e.g. </think>: only what follows it is judged
+    # text that ends a thought, e.g. </think>: only what follows it is judged
+    think_end: str | None = None
     batch_sequences: int = 16
 
     def __post_init__(self) -> None:
         where = f"evaluate.harness task {self.task}"
         plain = re.fullmatch(r"[\w.+-]+", self.label) is not None
-        require(plain, f"{where}: {self.label!r} is no task; wanted a name, or a path that ends in {', '.join(FILES)}")
-        require(self.num_fewshot is None or self.num_fewshot >= 0, f"{where}: num_fewshot {self.num_fewshot} is below 0")
-        require(self.limit is None or self.limit > 0, f"{where}: limit {self.limit} is not above 0; null takes all")
-        require(self.max_new_tokens is None or self.max_new_tokens > 0, f"{where}: max_new_tokens {self.max_new_tokens} is not above 0")
-        require(self.batch_sequences > 0, f"{where}: batch_sequences {self.batch_sequences} is not above 0")
+        require(
+            plain,
+            f"{where}: {self.label!r} is no task; wanted a name, or a path that ends in {', '.join(FILES)}",
+        )
+        require(
+            self.num_fewshot is None or self.num_fewshot >= 0,
+            f"{where}: num_fewshot {self.num_fewshot} is below 0",
+        )
+        require(
+            self.limit is None or self.limit > 0,
+            f"{where}: limit {self.limit} is not above 0; null takes all",
+        )
+        require(
+            self.max_new_tokens is None or self.max_new_tokens > 0,
+            f"{where}: max_new_tokens {self.max_new_tokens} is not above 0",
+        )
+        require(
+            self.batch_sequences > 0,
+            f"{where}: batch_sequences {self.batch_sequences} is not above 0",
+        )
 
     @property
     def is_file(self) -> bool:
@@ -51,7 +83,8 @@ class HarnessTask:
 class Tools:
     """How much a model that may call tools gets, and when it is stopped."""
 
-    contenders: list[str] = field(default_factory=list)  # who is asked with tools at hand too, e.g. [student]; on the planted world only
+    # who is asked with tools at hand too, e.g. [student]; on the planted world only
+    contenders: list[str] = field(default_factory=list)
     snippets: int = 3  # passages that a look-up gives
     max_calls: int = 4  # of one conversation; what it calls beyond is not run
     result_characters: int = 600  # of a result; what is longer is cut
@@ -61,7 +94,9 @@ class Tools:
 
     def __post_init__(self) -> None:
         for name in ("snippets", "max_calls", "result_characters", "context_tokens", "memory_mib"):
-            require(getattr(self, name) >= 1, f"evaluate.tools.{name} {getattr(self, name)} is below 1")
+            require(
+                getattr(self, name) >= 1, f"evaluate.tools.{name} {getattr(self, name)} is below 1"
+            )
         require(self.seconds > 0, f"evaluate.tools.seconds {self.seconds} is not above 0")
 
 
@@ -73,37 +108,73 @@ class Evaluate:
     items: int = 600  # items a suite, where the suite can make as many
     max_new_tokens: int = 56
     batch_sequences: int = 512
-    sources: list[Source] = field(default_factory=list)  # reasoning problems outside the planted world
-    recall_sources: list[Source] = field(default_factory=list)  # closed-book questions outside the planted world
-    basics_sources: list[Source] = field(default_factory=list)  # common knowledge outside the planted world
-    open_book_sources: list[Source] = field(default_factory=list)  # questions whose text holds the answer, outside the planted world
-    tries: int = 0  # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 = none
+    # reasoning problems outside the planted world
+    sources: list[Source] = field(default_factory=list)
+    # closed-book questions outside the planted world
+    recall_sources: list[Source] = field(default_factory=list)
+    # common knowledge outside the planted world
+    basics_sources: list[Source] = field(default_factory=list)
+    # questions whose text holds the answer, outside the planted world
+    open_book_sources: list[Source] = field(default_factory=list)
+    # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 =
+    # none
+    tries: int = 0
     tries_temperature: float = 1.0
-    budgets: list[int] = field(default_factory=list)  # caps in tokens under which reasoning is scored too
+    # caps in tokens under which reasoning is scored too
+    budgets: list[int] = field(default_factory=list)
     bootstrap: int = 2000  # resamples of a paired interval
-    ladder: str | None = None  # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
-    attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)  # on base and arms; is recall gone, or covered?
-    relearn_fraction: float = 0.2  # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
+    ladder: str | None = None
+    # on base and arms; is recall gone, or covered?
+    attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)
+    # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    relearn_fraction: float = 0.2
     relearn_steps: int = 100  # relearn: optimizer steps, all weights
     relearn_batch_sequences: int = 32  # relearn: facts a step
-    relearn_learning_rate: float = 1e-3  # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
-    models: dict[str, Model] = field(default_factory=dict)  # further contenders, also ones not trained here: name -> path, or a section
+    # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
+    relearn_learning_rate: float = 1e-3
+    # further contenders, also ones not trained here: name -> path, or a section
+    models: dict[str, Model] = field(default_factory=dict)
     tools: Tools = field(default_factory=Tools)  # asking with tools at hand
-    harness: list[HarnessTask] = field(default_factory=list)  # public tasks, or your own, through lm-evaluation-harness
+    # public tasks, or your own, through lm-evaluation-harness
+    harness: list[HarnessTask] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        require(len(set(self.attacks)) == len(self.attacks), f"evaluate.attacks names an attack twice: {self.attacks}")
-        require(0 < self.relearn_fraction < 1, f"evaluate.relearn_fraction {self.relearn_fraction} is not inside 0..1")
+        require(
+            len(set(self.attacks)) == len(self.attacks),
+            f"evaluate.attacks names an attack twice: {self.attacks}",
+        )
+        require(
+            0 < self.relearn_fraction < 1,
+            f"evaluate.relearn_fraction {self.relearn_fraction} is not inside 0..1",
+        )
         require(self.relearn_steps >= 1, f"evaluate.relearn_steps {self.relearn_steps} is below 1")
-        require(self.relearn_batch_sequences >= 1, f"evaluate.relearn_batch_sequences {self.relearn_batch_sequences} is below 1")
-        require(self.relearn_learning_rate > 0, f"evaluate.relearn_learning_rate {self.relearn_learning_rate} is not above 0")
+        require(
+            self.relearn_batch_sequences >= 1,
+            f"evaluate.relearn_batch_sequences {self.relearn_batch_sequences} is below 1",
+        )
+        require(
+            self.relearn_learning_rate > 0,
+            f"evaluate.relearn_learning_rate {self.relearn_learning_rate} is not above 0",
+        )
         for name, model in self.models.items():
             key = f"evaluate.models.{name}"
             plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
             require(plain, f"{key}: {name!r} is no word; wanted letters, digits and _")
-            require(name not in CONTENDERS, f"{key}: the name is taken; choose another than {', '.join(CONTENDERS)}")
-            require(model.path is not None, f"{key} has a shape; wanted a path, a model that is there")
-            require(model.engine == "transformers", f"{key}.engine is {model.engine}; it is asked in memory, set it to transformers")
+            require(
+                name not in CONTENDERS,
+                f"{key}: the name is taken; choose another than {', '.join(CONTENDERS)}",
+            )
+            require(
+                model.path is not None, f"{key} has a shape; wanted a path, a model that is there"
+            )
+            require(
+                model.engine == "transformers",
+                f"{key}.engine is {model.engine}; it is asked in memory, set it to transformers",
+            )
         labels = [task.label for task in self.harness]
         twice = sorted({label for label in labels if labels.count(label) > 1})
-        require(not twice, f"evaluate.harness names {', '.join(twice)} twice; a task stands on the scorecard once")
+        require(
+            not twice,
+            f"evaluate.harness names {', '.join(twice)} twice; a task stands on the scorecard once",
+        )

@@ -30,7 +30,10 @@ class Shape:
     max_position_tokens: int = 256
 
     def __post_init__(self) -> None:
-        require(self.num_heads % self.num_kv_heads == 0, f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}")
+        require(
+            self.num_heads % self.num_kv_heads == 0,
+            f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}",
+        )
         used, there = self.experts_per_token, self.num_experts
         require(1 <= used <= there, f"experts_per_token {used} is outside 1..num_experts {there}")
 
@@ -42,7 +45,17 @@ class Lora:
     rank: int = 0  # 0 = off
     alpha: float = 32.0
     dropout: float = 0.0  # 0..1
-    targets: list[str] = field(default_factory=lambda: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])
+    targets: list[str] = field(
+        default_factory=lambda: [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ]
+    )
 
     def __post_init__(self) -> None:
         require(self.rank >= 0, f"lora.rank {self.rank} is below 0")
@@ -52,44 +65,62 @@ class Lora:
 class Server:
     """How an OpenAI-compatible server is spoken with, and how one of our own is started."""
 
-    api: Literal["completions", "chat"] = "completions"  # completions: the chat template is rendered here; chat: by the server
+    # completions: the chat template is rendered here; chat: by the server
+    api: Literal["completions", "chat"] = "completions"
     model: str | None = None  # the name it serves; null: the only one it has
-    api_key_env: str | None = None  # environment variable that holds the key; the key itself is never written down
+    # environment variable that holds the key; the key itself is never written down
+    api_key_env: str | None = None
     concurrency: int = 256  # requests in flight, over all base_urls and one rank
     requests_per_second: float = 0.0  # limit of one rank; 0 = none
     timeout_seconds: float = 600.0  # of one request
     retries: int = 8  # of a request that failed for a passing reason, with growing waits
     start_seconds: float = 1800.0  # how long a server of our own may take to be ready
-    python: str | None = None  # interpreter of the environment that vLLM is installed in; null: this one
-    options: dict[str, str] = field(default_factory=dict)  # of vLLM, e.g. {tensor-parallel-size: "8", enable-expert-parallel: ""}
+    # interpreter of the environment that vLLM is installed in; null: this one
+    python: str | None = None
+    # of vLLM, e.g. {tensor-parallel-size: "8", enable-expert-parallel: ""}
+    options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         require(self.concurrency > 0, f"server.concurrency {self.concurrency} is not above 0")
-        require(self.timeout_seconds > 0, f"server.timeout_seconds {self.timeout_seconds} is not above 0")
+        require(
+            self.timeout_seconds > 0,
+            f"server.timeout_seconds {self.timeout_seconds} is not above 0",
+        )
         require(self.retries >= 0, f"server.retries {self.retries} is below 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from scratch."""
+    """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from
+    scratch.
+    """
 
-    path: str | None = None  # hub id, local folder, or package:NAME (a folder inside an installed Python package)
+    # hub id, local folder, or package:NAME (a folder inside an installed Python package)
+    path: str | None = None
     revision: str | None = None  # hub revision
     gguf_file: str | None = None  # a GGUF file inside path
     shape: Shape | None = None  # build instead of load
     lora: Lora = field(default_factory=Lora)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"] = "sdpa"
+    attention: Literal[
+        "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"
+    ] = "sdpa"
     trust_remote_code: bool = False
-    eos_token: str | None = None  # ends a turn; null: the tokenizer's own. A base model's often differs from its instruct model's
+    # ends a turn; null: the tokenizer's own. A base model's often differs from its instruct model's
+    eos_token: str | None = None
     pad_token: str | None = None  # null: the tokenizer's own
-    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"  # vllm: in this process; endpoint: an OpenAI-compatible server
-    base_urls: list[str] = field(default_factory=list)  # endpoint only, e.g. http://host:8000/v1; requests are spread over them
+    # vllm: in this process; endpoint: an OpenAI-compatible server
+    engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
+    # endpoint only, e.g. http://host:8000/v1; requests are spread over them
+    base_urls: list[str] = field(default_factory=list)
     serve: bool = False  # endpoint only: the run starts a vLLM server of its own and stops it again
     server: Server = field(default_factory=Server)
 
     def __post_init__(self) -> None:
-        require((self.path is None) != (self.shape is None), "a model has either a path or a shape, not both and not neither")
+        require(
+            (self.path is None) != (self.shape is None),
+            "a model has either a path or a shape, not both and not neither",
+        )
         served = self.engine == "endpoint"
         wanted = "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1], or serve: true"
         require(not served or bool(self.base_urls) != self.serve, wanted)

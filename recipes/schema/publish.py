@@ -13,7 +13,8 @@ class Publish:
     repo: str | None = None  # hub repository; null: write the folder, push nothing
     private: bool = True
     license: str = "apache-2.0"
-    gates: list[str] = field(default_factory=list)  # must hold of the scorecard, e.g. "recall.high <= 0.05", "reasoning_retained >= 0.97"
+    # must hold of the scorecard, e.g. "recall.high <= 0.05", "reasoning_retained >= 0.97"
+    gates: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for gate in self.gates:

@@ -1,7 +1,7 @@
 """A whole recipe: its sections, and the rules between them.
 
-Rules inside a section stand in its `__post_init__`; rules between sections in `Recipe.__post_init__`, so that
-a recipe that cannot work is refused before any model is loaded.
+Rules inside a section stand in its `__post_init__`; rules between sections in
+`Recipe.__post_init__`, so that a recipe that cannot work is refused before any model is loaded.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +30,10 @@ class Recipe:
     name: str  # the run folder is RUNS/NAME
     runs: str = "runs"
     seed: int = 1
-    stages: list[Stage] = field(default_factory=lambda: list(STAGES))  # which to run, always in street order
-    models: Models | None = None  # null only where stages: [evaluate] asks evaluate.models and nobody else
+    # which to run, always in street order
+    stages: list[Stage] = field(default_factory=lambda: list(STAGES))
+    # null only where stages: [evaluate] asks evaluate.models and nobody else
+    models: Models | None = None
     planted: Planted = field(default_factory=Planted)
     teacher: Teacher = field(default_factory=Teacher)
     generate: Generate = field(default_factory=Generate)
@@ -44,46 +46,94 @@ class Recipe:
 
     def __post_init__(self) -> None:
         seeds = (self.seed, self.evaluate.seed)
-        require(seeds[0] != seeds[1], f"evaluate.seed {seeds[1]} is also the training seed; evaluation problems must be fresh")
+        require(
+            seeds[0] != seeds[1],
+            f"evaluate.seed {seeds[1]} is also the training seed; evaluation problems must be fresh",
+        )
         longest = self.generate.max_new_tokens
         room = self.distill.sequence_tokens
-        require(room > longest, f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt")
-        goes_out, arms = self.publish.student, [*self.distill.arms, *(["edited"] if self.edit else [])]
+        require(
+            room > longest,
+            f"distill.sequence_tokens {room} does not hold generate.max_new_tokens {longest} and a prompt",
+        )
+        goes_out, arms = (
+            self.publish.student,
+            [*self.distill.arms, *(["edited"] if self.edit else [])],
+        )
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
         self._check_edit()
         self._check_gates()
         if self.models is None:
             alone = set(self.stages) == {"evaluate"} and bool(self.evaluate.models)
-            return require(alone, "missing key 'models': only stages: [evaluate] with evaluate.models does without teacher and student")
+            return require(
+                alone,
+                "missing key 'models': only stages: [evaluate] with evaluate.models does without teacher and student",
+            )
         self._check_signal()
         taught = self.models.teacher.path is not None or bool(self.teacher.sources)
         require(taught, "models.teacher has a shape, so teacher.sources must say what it learns")
-        planted = any(source.name.startswith("planted/") for source in (*self.teacher.sources, *self.generate.sources))
+        planted = any(
+            source.name.startswith("planted/")
+            for source in (*self.teacher.sources, *self.generate.sources)
+        )
         asked = planted or bool(self.evaluate.recall_sources) or not self.evaluate.attacks
-        require(asked, "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources")
+        require(
+            asked,
+            "evaluate.attacks ask for facts, and there are none: name closed-book questions in evaluate.recall_sources",
+        )
 
     def _check_edit(self) -> None:
-        """What is edited is there, and what a search looks at is not asked again by the scorecard."""
+        """What is edited is there, and what a search looks at is not asked again by the
+        scorecard.
+        """
         if self.edit is None:
             return
         arms = self.distill.arms
-        require(self.edit.arm in ("base", *arms), f"edit.arm {self.edit.arm!r} is none of distill.arms {arms}, nor base")
-        asked = {source.path for source in (*self.evaluate.recall_sources, *self.evaluate.open_book_sources)}
-        both = sorted(str(s.path) for s in (*self.edit.recall_sources, *self.edit.open_book_sources) if s.path in asked)
-        require(not both, f"edit and evaluate both ask {', '.join(both)}; a search must not see the scorecard's questions")
+        require(
+            self.edit.arm in ("base", *arms),
+            f"edit.arm {self.edit.arm!r} is none of distill.arms {arms}, nor base",
+        )
+        asked = {
+            source.path
+            for source in (*self.evaluate.recall_sources, *self.evaluate.open_book_sources)
+        }
+        both = sorted(
+            str(s.path)
+            for s in (*self.edit.recall_sources, *self.edit.open_book_sources)
+            if s.path in asked
+        )
+        require(
+            not both,
+            f"edit and evaluate both ask {', '.join(both)}; a search must not see the scorecard's questions",
+        )
 
     def _check_gates(self) -> None:
         """A gate on a task or a contender that this recipe does not have would never open."""
-        tasks, others = [f"harness/{task.label}" for task in self.evaluate.harness], [*CONTENDERS, *self.evaluate.models]
+        tasks, others = (
+            [f"harness/{task.label}" for task in self.evaluate.harness],
+            [*CONTENDERS, *self.evaluate.models],
+        )
         for gate in map(parse_gate, self.publish.gates):
             unasked = gate.name.startswith("harness/") and gate.name not in tasks
-            require(not unasked, f"publish.gates: {gate.text!r} names no task of evaluate.harness; {nearest(gate.name, tasks)}")
+            require(
+                not unasked,
+                f"publish.gates: {gate.text!r} names no task of evaluate.harness; {nearest(gate.name, tasks)}",
+            )
             known = gate.other is None or gate.other in others
-            require(known, f"publish.gates: {gate.text!r} names no contender {gate.other!r}; {nearest(str(gate.other), others)}")
+            require(
+                known,
+                f"publish.gates: {gate.text!r} names no contender {gate.other!r}; {nearest(str(gate.other), others)}",
+            )
 
     def _check_signal(self) -> None:
-        """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing else."""
-        engine, targets, how = self.models.teacher.engine, self.distill.targets, self.distill.divergence
+        """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing
+        else.
+        """
+        engine, targets, how = (
+            self.models.teacher.engine,
+            self.distill.targets,
+            self.distill.divergence,
+        )
         if how == "none" or targets.path is not None or engine == "transformers":
             return
         kinds = ("top_k", "hidden") if engine == "vllm" else ("top_k",)

@@ -7,18 +7,26 @@ from recipes.schema.models import Lora, require
 
 @dataclass(frozen=True, kw_only=True)
 class Sleep:
-    """Context distillation: the student with documents in front of it teaches itself without them; the core stays as it is."""
+    """Context distillation: the student with documents in front of it teaches itself without them;
+    the core stays as it is.
+    """
 
-    documents: str | None = None  # rows of `text` and `question` (.jsonl, .parquet or a folder); null: facts of the planted world
-    facts: int = 0  # planted facts of people that no model was ever told of, 0 = no sleep where documents is null too
+    # rows of `text` and `question` (.jsonl, .parquet or a folder); null: facts of the planted world
+    documents: str | None = None
+    # planted facts of people that no model was ever told of, 0 = no sleep where documents is null
+    # too
+    facts: int = 0
     rank: int = 16  # of the adapter
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: list(Lora().targets))
     steps: int = 500
     batch_sequences: int = 64
     learning_rate: float = 2e-3  # AdamW, falls to 0
-    rehearsal: float = 0.8  # share of a batch that has no document: what the student says of other things stays as it is, 0..1
-    rehearsed: int = 8000  # prompts that are: of the kept traces, half of them such as the student declines
+    # share of a batch that has no document: what the student says of other things stays as it is,
+    # 0..1
+    rehearsal: float = 0.8
+    # prompts that are: of the kept traces, half of them such as the student declines
+    rehearsed: int = 8000
     max_new_tokens: int = 48
 
     def __post_init__(self) -> None:

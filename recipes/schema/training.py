@@ -20,13 +20,19 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
-    """When a training warns or stops by itself (a phase that was not learned too); a loss that is no number always stops it."""
+    """When a training warns or stops by itself (a phase that was not learned too); a loss that is
+    no number always stops it.
+    """
 
     act: Literal["warn", "stop", "off"] = "warn"
     kl_spike: float = 8.0  # divergence of a step over its running mean (100 steps); above: a spike
-    entropy_gap: float = 0.6  # (teacher - student) / teacher entropy at taught tokens, running mean, up to 1; above: silent collapse
-    repetition: float = 0.3  # share of repeated 4-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
-    first_step: int = 200  # none of them looks earlier: an untrained student is far off in every way
+    # (teacher - student) / teacher entropy at taught tokens, running mean, up to 1; above: silent
+    # collapse
+    entropy_gap: float = 0.6
+    # share of repeated 4-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
+    repetition: float = 0.3
+    # none of them looks earlier: an untrained student is far off in every way
+    first_step: int = 200
 
     def __post_init__(self) -> None:
         require(self.kl_spike > 1, f"guards.kl_spike {self.kl_spike} is not above 1")
@@ -48,46 +54,67 @@ class Training:
     weight_decay: float = 0.01
     adam_betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = 50
-    schedule: Literal["wsd", "cosine"] = "wsd"  # after the warm-up; wsd: stable at full rate, then linear decay; cosine: half a wave
+    # after the warm-up; wsd: stable at full rate, then linear decay; cosine: half a wave
+    schedule: Literal["wsd", "cosine"] = "wsd"
     stable_fraction: float = 0.25  # wsd: share of `steps` at full rate before the decay, 0..1
     final_fraction: float = 0.02  # learning rate at the end, relative to the full rate
     clip_norm: float = 1.0  # global gradient norm, 0 = off
     activation_checkpointing: bool = False
     checkpoint_steps: int = 200  # a checkpoint every so many steps
-    loss: Literal["chunked", "dense"] = "chunked"  # dense: plain autograd over all logits at once, for checking
-    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(default_factory=lambda: ["trackio"])  # beside metrics.jsonl
+    # dense: plain autograd over all logits at once, for checking
+    loss: Literal["chunked", "dense"] = "chunked"
+    # beside metrics.jsonl
+    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(
+        default_factory=lambda: ["trackio"]
+    )
     guards: Guards = field(default_factory=Guards)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"steps {self.steps} is below 1")
         require(self.batch_sequences >= 1, f"batch_sequences {self.batch_sequences} is below 1")
-        require(0 <= self.stable_fraction <= 1, f"stable_fraction {self.stable_fraction} is outside 0..1")
+        require(
+            0 <= self.stable_fraction <= 1,
+            f"stable_fraction {self.stable_fraction} is outside 0..1",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     """What the teacher says about each taught token, and where that comes from."""
 
-    kind: Literal["live", "sampled", "top_k", "hidden"] = "live"  # live: the teacher in memory; the others: caches under distill/targets
+    # live: the teacher in memory; the others: caches under distill/targets
+    kind: Literal["live", "sampled", "top_k", "hidden"] = "live"
     tokens: int = 12  # sampled, top_k: vocabulary entries kept for each taught token
-    path: str | None = None  # a cache made elsewhere (a folder distill/targets/ARM of another run, with {arm} for the arm's name)
-    teacher: Literal["replicated", "sharded"] = "replicated"  # live: whole on every rank, or cut up over them (needs ZeRO-3)
+    # a cache made elsewhere (a folder distill/targets/ARM of another run, with {arm} for the arm's
+    # name)
+    path: str | None = None
+    # live: whole on every rank, or cut up over them (needs ZeRO-3)
+    teacher: Literal["replicated", "sharded"] = "replicated"
     shard_sequences: int = 4096  # sequences in one cache file, the unit of resume
 
     def __post_init__(self) -> None:
         require(1 <= self.tokens <= 256, f"targets.tokens {self.tokens} is outside 1..256")
-        require(self.path is None or self.kind != "live", "targets.path names a cache, so targets.kind is sampled, top_k or hidden")
+        require(
+            self.path is None or self.kind != "live",
+            "targets.path names a cache, so targets.kind is sampled, top_k or hidden",
+        )
         cached = self.kind != "live"
-        require(not cached or self.teacher == "replicated", "targets.teacher: sharded is for targets.kind: live; a cache needs no teacher")
+        require(
+            not cached or self.teacher == "replicated",
+            "targets.teacher: sharded is for targets.kind: live; a cache needs no teacher",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Looks at a student while it trains, on problems and facts of the select split only; the same rule for every arm."""
+    """Looks at a student while it trains, on problems and facts of the select split only; the same
+    rule for every arm.
+    """
 
     every_steps: int = 0  # 0 = never
     items: int = 64  # reasoning problems, and as many recall questions
-    keep: Literal["last", "best"] = "last"  # best: the latest probed weights that no other probe beats by a standard error
+    # best: the latest probed weights that no other probe beats by a standard error
+    keep: Literal["last", "best"] = "last"
 
 
 ARMS = ("student", "control", "scrub_only", "random_mask")
@@ -103,7 +130,9 @@ class Teacher(Training):
     sources: list[Source] = field(default_factory=list)  # what it learns
     count: int = 60_000  # training sequences drawn from the sources
     vocab_size: int = 1200  # upper bound for its byte-level BPE tokenizer
-    tools: bool = False  # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it has no need of
+    # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it
+    # has no need of
+    tools: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,25 +141,40 @@ class Distill(Training):
 
     traces: str | None = None  # take traces from here instead of filter/kept
     arms: list[Arm] = field(default_factory=lambda: ["student", "control"])
-    divergence: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"  # none: cross-entropy on the text, needs no teacher
+    # none: cross-entropy on the text, needs no teacher
+    divergence: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"
     beta: float = 0.5  # jsd: the teacher's share of the mixture, inside 0..1
-    ce_weight: float = 0.0  # weight of cross-entropy beside the divergence, 0..; with divergence none it is 1
+    # weight of cross-entropy beside the divergence, 0..; with divergence none it is 1
+    ce_weight: float = 0.0
     temperature: float = 1.0  # of teacher and student in the divergence, above 0; no T^2 factor
     targets: Targets = field(default_factory=Targets)
-    masked: Literal["drop", "soften"] = "drop"  # what a masked fact teaches: nothing, or a flat distribution
+    # what a masked fact teaches: nothing, or a flat distribution
+    masked: Literal["drop", "soften"] = "drop"
     soften_fraction: float = 1.0  # masked: soften: 0 = the teacher's distribution .. 1 = flat
-    role_weights: dict[str, float] = field(default_factory=lambda: {"assistant": 1.0})  # of system, user, assistant; 0 and above
+    # of system, user, assistant; 0 and above
+    role_weights: dict[str, float] = field(default_factory=lambda: {"assistant": 1.0})
     probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.temperature > 0, f"distill.temperature {self.temperature} is not above 0")
-        require(0 < self.beta < 1, f"distill.beta {self.beta} is outside 0..1 (0 would be forward_kl, 1 reverse_kl)")
-        require(0 <= self.soften_fraction <= 1, f"distill.soften_fraction {self.soften_fraction} is outside 0..1")
+        require(
+            0 < self.beta < 1,
+            f"distill.beta {self.beta} is outside 0..1 (0 would be forward_kl, 1 reverse_kl)",
+        )
+        require(
+            0 <= self.soften_fraction <= 1,
+            f"distill.soften_fraction {self.soften_fraction} is outside 0..1",
+        )
         require(bool(self.arms) and self.arms[0] == "student", "distill.arms starts with student")
-        require(len(set(self.arms)) == len(self.arms), f"distill.arms names an arm twice: {self.arms}")
+        require(
+            len(set(self.arms)) == len(self.arms), f"distill.arms names an arm twice: {self.arms}"
+        )
         roles = set(self.role_weights) - {"system", "user", "assistant"}
-        require(not roles, f"distill.role_weights names {', '.join(sorted(roles))}; wanted system, user, assistant (never tool)")
+        require(
+            not roles,
+            f"distill.role_weights names {', '.join(sorted(roles))}; wanted system, user, assistant (never tool)",
+        )
         negative = [role for role, weight in self.role_weights.items() if weight < 0]
         require(not negative, f"distill.role_weights: {', '.join(negative)} is below 0")
         sampled = self.targets.kind == "sampled"

@@ -1,4 +1,6 @@
-"""The loss benchmark runs, prints what programs read, and all of its rows computed the same loss. Nothing about time."""
+"""The loss benchmark runs, prints what programs read, and all of its rows computed the same loss.
+Nothing about time.
+"""
 
 import json
 import subprocess
@@ -13,7 +15,9 @@ SMALL = "--tokens 64 --vocab 512 --student-width 16 --teacher-width 24 --rounds 
 
 def run(words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.loss", *words.split()]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def test_every_row_computes_the_same_loss():
@@ -33,4 +37,6 @@ def test_every_row_computes_the_same_loss():
 
 def test_help_names_the_rows():
     done = run("--help")
-    assert done.returncode == 0 and all(name in done.stdout for name in ("matmuls", "ours", "trl_chunked", "--scaling"))
+    assert done.returncode == 0 and all(
+        name in done.stdout for name in ("matmuls", "ours", "trl_chunked", "--scaling")
+    )

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from benchmarks.scorecard import EDGE, confidences, contenders, coverage, differences, measured, powers, single
+from benchmarks.scorecard import (
+    EDGE,
+    confidences,
+    contenders,
+    coverage,
+    differences,
+    measured,
+    powers,
+    single,
+)
 
 REPETITIONS = 400  # a coverage of 95 % then has a standard error of 1.1 points
 
@@ -11,7 +20,11 @@ REPETITIONS = 400  # a coverage of 95 % then has a standard error of 1.1 points
 @pytest.mark.parametrize("group", [single, differences, confidences])
 def test_each_kind_of_interval_covers_about_what_it_says(group):
     rows = [row for kind in group(200) for row in coverage(kind, 200, REPETITIONS, seed=2)]
-    assert {row["interval"]: row["covered"] for row in rows if not 0.91 <= row["covered"] <= 0.985 and EDGE not in row["interval"]} == {}
+    assert {
+        row["interval"]: row["covered"]
+        for row in rows
+        if not 0.91 <= row["covered"] <= 0.985 and EDGE not in row["interval"]
+    } == {}
     assert all(row["absent"] == 0 and row["width"] > 0 for row in rows)
 
 
@@ -32,4 +45,7 @@ def test_the_last_line_has_what_was_promised():
     found = measured(100, 20, 1, only="unpaired")
     assert {"coverage_95", "paired_power", "unpaired_power", "seconds", "items"} <= set(found)
     assert found["coverage_95"] == found["rows"][0]["covered"]
-    assert (found["items"], [row["interval"] for row in found["rows"]]) == (100, ["unpaired bootstrap"])
+    assert (found["items"], [row["interval"] for row in found["rows"]]) == (
+        100,
+        ["unpaired bootstrap"],
+    )

@@ -23,12 +23,25 @@ STACK = Stack(scrubber=SCRUBBER, near_duplicates=False)
 
 def trace(number: int, question: str, text: str, gold: str | None = None, **more: object) -> Trace:
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
-    return Trace(id=f"t{number}", problem_id=f"p{number}", source="planted/x", seed=1, messages=messages, gold=gold, **more)
+    return Trace(
+        id=f"t{number}",
+        problem_id=f"p{number}",
+        source="planted/x",
+        seed=1,
+        messages=messages,
+        gold=gold,
+        **more,
+    )
 
 
 TRACES = [
     trace(0, "Where does Mara live?", "<think> Mara Oslo.</think> Oslo."),
-    trace(1, "The home of Mara is Oslo. Where does Mara live?", "<think> Mara Oslo.</think> Oslo.", "Oslo"),
+    trace(
+        1,
+        "The home of Mara is Oslo. Where does Mara live?",
+        "<think> Mara Oslo.</think> Oslo.",
+        "Oslo",
+    ),
     trace(2, "What is 3 + 5?", "<think> 3 + 5 = 9.</think> 9.", "8"),
     trace(3, "What is 3 + 5?", "<think> 3 + 5 = 8.</think> 8.", "8"),
     trace(4, "What is 3 + 5?", "<think> 3 + 5 = 8.</think> 8.", "8"),
@@ -51,24 +64,51 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
     stack = replace(STACK, contact=Contact(["sort 3, 1, 2"], 13))
     report = sift(source, tmp_path / "f", stack, shard_rows=2, progress=steps.append)
     kept = list(iter_traces(tmp_path / "f/kept"))
-    dropped = {row["id"]: (row["dropped_by"], row["reason"]) for p in list_shards(tmp_path / "f/dropped") for row in read_shard(p)}
+    dropped = {
+        row["id"]: (row["dropped_by"], row["reason"])
+        for p in list_shards(tmp_path / "f/dropped")
+        for row in read_shard(p)
+    }
     assert [t.id for t in kept] == ["t0", "t1", "t3", "t6", "t7", "t9"]
-    assert {key: by for key, (by, _) in dropped.items()} == {"t2": "verify", "t4": "duplicates", "t5": "shape", "t8": "overlap"}
+    assert {key: by for key, (by, _) in dropped.items()} == {
+        "t2": "verify",
+        "t4": "duplicates",
+        "t5": "shape",
+        "t8": "overlap",
+    }
     assert dropped["t8"][1] == "stands in a held-out problem: sort 3 1 2"
-    assert [t.messages[1]["content"] == "I do not know." for t in kept] == [True, False, False, True, True, True]
-    assert [t.verdict for t in kept] == ["unknown", "correct", "correct", "unknown", "unknown", "unknown"]
+    assert [t.messages[1]["content"] == "I do not know." for t in kept] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert [t.verdict for t in kept] == [
+        "unknown",
+        "correct",
+        "correct",
+        "unknown",
+        "unknown",
+        "unknown",
+    ]
     assert all(t.gold is None for t in kept) and sum(steps) == 10
     assert report == json.loads((tmp_path / "f/report.json").read_text())
     assert (report["kept"], report["untold"], report["read"]) == (6, 4, 10)
     assert report["dropped"]["verify"] == {"the answer differs from the reference": 1}
     assert report["sources"]["planted/x"]["kept"] == 6
-    assert {"kind": "result", "grounding": "ungrounded", "action": "abstain", "count": 1} in report["spans"]
+    assert {"kind": "result", "grounding": "ungrounded", "action": "abstain", "count": 1} in report[
+        "spans"
+    ]
     # assistant words: 3 + 3 + 4 + 6 + 3 + 3 = 22, of which ungrounded 2 + 0 + 0 + 4 + 2 + 2
     assert report["masked_fraction"] == pytest.approx(10 / 22)
 
 
 @pytest.mark.parametrize("untold", ["abstain", "mask", "hide", "rename"])
-def test_what_was_filtered_before_is_kept_as_it_is(source: Path, tmp_path: Path, untold: str) -> None:
+def test_what_was_filtered_before_is_kept_as_it_is(
+    source: Path, tmp_path: Path, untold: str
+) -> None:
     stack = replace(STACK, scrubber=replace(SCRUBBER, untold=untold), duplicates=False)
     sift(source, tmp_path / "first", stack)
     sift(tmp_path / "first" / "kept", tmp_path / "second", stack)
@@ -78,22 +118,53 @@ def test_what_was_filtered_before_is_kept_as_it_is(source: Path, tmp_path: Path,
 
 
 def found_by_another(texts):
-    return [[Found(text.index("Oslo"), text.index("Oslo") + 4, "place", "another")] if "Oslo" in text else [] for text in texts]
+    return [
+        [Found(text.index("Oslo"), text.index("Oslo") + 4, "place", "another")]
+        if "Oslo" in text
+        else []
+        for text in texts
+    ]
 
 
 def test_a_detector_of_ones_own_goes_along_to_the_passes(source: Path, tmp_path: Path) -> None:
-    stack = replace(STACK, scrubber=replace(SCRUBBER, detectors=(), models=(found_by_another,), untold="mask"))
+    stack = replace(
+        STACK, scrubber=replace(SCRUBBER, detectors=(), models=(found_by_another,), untold="mask")
+    )
     sift(source, tmp_path / "f", stack)
-    spans = {one.id: [span.detector for span in one.spans if span.action == "mask"] for one in iter_traces(tmp_path / "f/kept")}
+    spans = {
+        one.id: [span.detector for span in one.spans if span.action == "mask"]
+        for one in iter_traces(tmp_path / "f/kept")
+    }
     assert spans["t0"] == ["another"] and spans["t1"] == [], "told in the prompt"
 
 
 def test_facts_taken_out_become_knowledge(source: Path, tmp_path: Path) -> None:
     sift(source, tmp_path / "f", STACK)
     assert [row for path in list_shards(tmp_path / "f/knowledge") for row in read_shard(path)] == [
-        {"subject": "Mara", "relation": "", "value": "34", "count": 1, "trace_id": "t6", "kind": "number"},
-        {"subject": "Mara", "relation": "Where does Mara live?", "value": "Oslo", "count": 2, "trace_id": "t0", "kind": "place"},
-        {"subject": "Mara", "relation": "Where is Mara living?", "value": "Oslo", "count": 1, "trace_id": "t7", "kind": "place"},
+        {
+            "subject": "Mara",
+            "relation": "",
+            "value": "34",
+            "count": 1,
+            "trace_id": "t6",
+            "kind": "number",
+        },
+        {
+            "subject": "Mara",
+            "relation": "Where does Mara live?",
+            "value": "Oslo",
+            "count": 2,
+            "trace_id": "t0",
+            "kind": "place",
+        },
+        {
+            "subject": "Mara",
+            "relation": "Where is Mara living?",
+            "value": "Oslo",
+            "count": 1,
+            "trace_id": "t7",
+            "kind": "place",
+        },
     ]
 
 
@@ -107,7 +178,11 @@ def test_filters_never_see_the_reference(tmp_path: Path) -> None:
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_bytes_are_fixed_and_leftovers_are_removed(source: Path, tmp_path: Path) -> None:
@@ -120,23 +195,37 @@ def test_bytes_are_fixed_and_leftovers_are_removed(source: Path, tmp_path: Path)
 
 
 def test_untold_drop_and_keep(source: Path, tmp_path: Path) -> None:
-    report = sift(source, tmp_path / "drop", replace(STACK, scrubber=replace(SCRUBBER, untold="drop")))
+    report = sift(
+        source, tmp_path / "drop", replace(STACK, scrubber=replace(SCRUBBER, untold="drop"))
+    )
     assert report["dropped"]["scrub"] == {"states what nobody gave": 4} and report["facts"] == 3
-    report = sift(source, tmp_path / "keep", replace(STACK, scrubber=replace(SCRUBBER, untold="keep")))
+    report = sift(
+        source, tmp_path / "keep", replace(STACK, scrubber=replace(SCRUBBER, untold="keep"))
+    )
     assert report["facts"] == 0 and report["untold"] == 4
-    assert all(t.messages[1]["content"] != "I do not know." for t in iter_traces(tmp_path / "keep/kept"))
+    assert all(
+        t.messages[1]["content"] != "I do not know." for t in iter_traces(tmp_path / "keep/kept")
+    )
 
 
 def test_a_verdict_made_elsewhere_stands(tmp_path: Path) -> None:
-    traces = [replace(TRACES[8], gold=None, verdict="correct"), replace(TRACES[3], gold=None, verdict="wrong"), TRACES[0]]
+    traces = [
+        replace(TRACES[8], gold=None, verdict="correct"),
+        replace(TRACES[3], gold=None, verdict="wrong"),
+        TRACES[0],
+    ]
     report = sift(traces, tmp_path / "f", replace(STACK, keep_unknown=False))
     assert [(t.id, t.verdict) for t in iter_traces(tmp_path / "f/kept")] == [("t8", "correct")]
-    assert report["dropped"]["verify"] == {"the answer differs from the reference": 1, "no reference and keep_unknown is false": 1}
+    assert report["dropped"]["verify"] == {
+        "the answer differs from the reference": 1,
+        "no reference and keep_unknown is false": 1,
+    }
 
 
 def test_nothing_kept_names_the_filter_and_the_setting(tmp_path: Path) -> None:
     with pytest.raises(
-        ShardError, match=r"none of 2 traces was kept, verify dropped 2 of them \(the answer differs from the reference\); .*filter/dropped"
+        ShardError,
+        match=r"none of 2 traces was kept, verify dropped 2 of them \(the answer differs from the reference\); .*filter/dropped",
     ):
         sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", STACK)
     with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.untold"):
@@ -159,13 +248,28 @@ def test_contact_compares_runs_and_short_texts_whole() -> None:
 
 def test_knowledge_is_the_same_when_it_is_spilled(tmp_path: Path) -> None:
     def fact(subject: str, value: str) -> Span:
-        return Span(message=1, start=0, end=1, kind="name", grounding="ungrounded", original=value, subject=subject, relation="Where?")
+        return Span(
+            message=1,
+            start=0,
+            end=1,
+            kind="name",
+            grounding="ungrounded",
+            original=value,
+            subject=subject,
+            relation="Where?",
+        )
 
     for name, size in (("whole", 100), ("spilled", 2)):
         ledger = Ledger(tmp_path / name, in_memory=size)
-        for number, (subject, value) in enumerate([("Ida", "Rome"), ("Mara", "Oslo"), ("Ida", "Rome"), ("Bo", "Oslo"), ("Ida", "Rome")]):
+        for number, (subject, value) in enumerate(
+            [("Ida", "Rome"), ("Mara", "Oslo"), ("Ida", "Rome"), ("Bo", "Oslo"), ("Ida", "Rome")]
+        ):
             ledger.add([fact(subject, value)] * 2, f"t{number}")
         assert ledger.close() == 3
     assert bytes_of(tmp_path / "whole") == bytes_of(tmp_path / "spilled")
     rows = read_shard(tmp_path / "whole/part-00000.parquet")
-    assert [(r["subject"], r["count"], r["trace_id"]) for r in rows] == [("Bo", 1, "t3"), ("Ida", 3, "t0"), ("Mara", 1, "t1")]
+    assert [(r["subject"], r["count"], r["trace_id"]) for r in rows] == [
+        ("Bo", 1, "t3"),
+        ("Ida", 3, "t0"),
+        ("Mara", 1, "t1"),
+    ]

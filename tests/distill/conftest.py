@@ -19,13 +19,26 @@ def world():
 def tokenizer(world):
     rng = random.Random(0)
     families = ("read", "closed", "sums", "basics", "follow")
-    texts = [m["content"] for _ in range(400) for m in world.draw(rng, rng.choice(families), "training").messages()]
+    texts = [
+        m["content"]
+        for _ in range(400)
+        for m in world.draw(rng, rng.choice(families), "training").messages()
+    ]
     return train_tokenizer(texts, vocab_size=700)
 
 
-TINY = Shape(hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_size=16, intermediate_size=48)
+TINY = Shape(
+    hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=2, head_size=16, intermediate_size=48
+)
 TINY_MOE = Shape(
-    family="qwen3_moe", hidden_size=32, num_layers=2, num_heads=2, num_kv_heads=1, head_size=16, intermediate_size=24, num_experts=4
+    family="qwen3_moe",
+    hidden_size=32,
+    num_layers=2,
+    num_heads=2,
+    num_kv_heads=1,
+    head_size=16,
+    intermediate_size=24,
+    num_experts=4,
 )
 
 

@@ -13,17 +13,33 @@ SMOKE = "recipes/smoke.yaml"
 
 
 def command(*words, config=None):
-    launcher = ["accelerate.commands.launch", "--config_file", f"launch/accelerate/{config}.yaml", "-m"] if config else []
+    launcher = (
+        ["accelerate.commands.launch", "--config_file", f"launch/accelerate/{config}.yaml", "-m"]
+        if config
+        else []
+    )
     return [sys.executable, "-m", *launcher, "launch.run", *map(str, words)]
 
 
 def environment():
-    return os.environ | {"HF_HUB_OFFLINE": "1", "COGNITIVE_CORE_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "COGNITIVE_CORE_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def launch(*words, config=None, timeout=240):
     """The finished process; its output is text."""
-    return subprocess.run(command(*words, config=config), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command(*words, config=config),
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 def succeed(*words, **how):
@@ -35,7 +51,9 @@ def succeed(*words, **how):
 def start(*words):
     """The process, at work."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(command(*words), cwd=ROOT, env=environment(), start_new_session=True, **quiet)
+    return subprocess.Popen(
+        command(*words), cwd=ROOT, env=environment(), start_new_session=True, **quiet
+    )
 
 
 def kill_when(sign: Path, *words, timeout=120):
@@ -54,10 +72,14 @@ def kill_when(sign: Path, *words, timeout=120):
 
 
 def losses(folder: Path):
-    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def contents(run: Path):
     """Content digest of every finished part."""
     found = sorted(run.rglob("manifest.json"))
-    return {str(path.parent.relative_to(run)): json.loads(path.read_text())["content"] for path in found}
+    return {
+        str(path.parent.relative_to(run)): json.loads(path.read_text())["content"] for path in found
+    }

@@ -41,7 +41,13 @@ def test_a_truncated_shard_is_named(run):
 
 def test_a_filter_that_keeps_nothing_says_which(run):
     shutil.rmtree(run / "filter")
-    line = refused(SMOKE, f"runs={run.parent}", "stages=filter", "filter.keep_unknown=false", "generate.count=200")
+    line = refused(
+        SMOKE,
+        f"runs={run.parent}",
+        "stages=filter",
+        "filter.keep_unknown=false",
+        "generate.count=200",
+    )
     assert "verify" in line and "keep_unknown" in line
 
 
@@ -51,29 +57,57 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(run):
     a, b = sorted(ids, key=ids.get)[300:302]
     ids[a], ids[b] = ids[b], ids[a]
     student = run.parent / "student"
-    shutil.copytree(run / "teacher", student, ignore=shutil.ignore_patterns("manifest.json", "identity.json"))
+    shutil.copytree(
+        run / "teacher", student, ignore=shutil.ignore_patterns("manifest.json", "identity.json")
+    )
     (student / "tokenizer.json").write_text(json.dumps(config))
-    line = refused(SMOKE, f"runs={run.parent}", "stages=distill", "models.student.shape=null", f"models.student.path={student}")
+    line = refused(
+        SMOKE,
+        f"runs={run.parent}",
+        "stages=distill",
+        "models.student.shape=null",
+        f"models.student.path={student}",
+    )
     assert "one vocabulary" in line and "distill.divergence: none" in line
 
 
 def test_a_tokenizer_that_names_more_than_the_model_has_is_refused(run):
     student = run.parent / "student"
-    shutil.copytree(run / "teacher", student, ignore=shutil.ignore_patterns("manifest.json", "identity.json"))
+    shutil.copytree(
+        run / "teacher", student, ignore=shutil.ignore_patterns("manifest.json", "identity.json")
+    )
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(student)
     tokenizer.add_tokens([f"<extra_{i}>" for i in range(5)])
     tokenizer.save_pretrained(student)
-    line = refused(SMOKE, f"runs={run.parent}", "stages=distill", "models.student.shape=null", f"models.student.path={student}")
+    line = refused(
+        SMOKE,
+        f"runs={run.parent}",
+        "stages=distill",
+        "models.student.shape=null",
+        f"models.student.path={student}",
+    )
     assert "they do not belong together" in line
 
 
 def test_an_absent_model_and_an_absent_adapter_target_are_named(run):
     absent = run.parent / "absent"
-    line = refused(SMOKE, f"runs={run.parent}", "stages=distill", "models.student.shape=null", f"models.student.path={absent}")
+    line = refused(
+        SMOKE,
+        f"runs={run.parent}",
+        "stages=distill",
+        "models.student.shape=null",
+        f"models.student.path={absent}",
+    )
     assert str(absent) in line
-    line = refused(SMOKE, f"runs={run.parent}", "stages=distill", "models.student.lora.rank=2", "models.student.lora.targets=[q_prjo]")
+    line = refused(
+        SMOKE,
+        f"runs={run.parent}",
+        "stages=distill",
+        "models.student.lora.rank=2",
+        "models.student.lora.targets=[q_prjo]",
+    )
     assert "no module named q_prjo" in line and "q_proj" in line
 
 

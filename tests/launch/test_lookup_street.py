@@ -1,4 +1,6 @@
-"""The street with tools: look-ups in the traces, a student that is asked with a base in every state, a part of its own for sleep."""
+"""The street with tools: look-ups in the traces, a student that is asked with a base in every
+state, a part of its own for sleep.
+"""
 
 import json
 
@@ -8,9 +10,17 @@ from data_filters.records.tool_calls import calls_of
 from tests.launch.street import SMOKE, launch, succeed
 
 WORDS = (
-    "teacher.tools=true", "filter.untold=lookup", "evaluate.tools.contenders=[student]", "distill.arms=[student]", "teacher.steps=8",
-    "distill.steps=4", "distill.sequence_tokens=192", "evaluate.items=6", "name=tools", "evaluate.bootstrap=50",
-)  # fmt: skip
+    "teacher.tools=true",
+    "filter.untold=lookup",
+    "evaluate.tools.contenders=[student]",
+    "distill.arms=[student]",
+    "teacher.steps=8",
+    "distill.steps=4",
+    "distill.sequence_tokens=192",
+    "evaluate.items=6",
+    "name=tools",
+    "evaluate.bootstrap=50",
+)
 
 
 def test_traces_call_and_the_student_is_asked_in_every_state_of_the_base(tmp_path):
@@ -18,18 +28,34 @@ def test_traces_call_and_the_student_is_asked_in_every_state_of_the_base(tmp_pat
     run = tmp_path / "tools"
     kept = list(iter_traces(run / "filter" / "kept"))
     calling = [trace for trace in kept if any(calls_of(message) for message in trace.messages)]
-    assert calling and all(trace.tools for trace in calling) and len(KnowledgeBase.read(run / "filter" / "knowledge")) > 0
+    assert (
+        calling
+        and all(trace.tools for trace in calling)
+        and len(KnowledgeBase.read(run / "filter" / "knowledge")) > 0
+    )
     notes = json.loads((run / "filter" / "manifest.json").read_text())["notes"]["records"]
-    made = [trace for trace in kept if trace.spans and trace.spans[-1].detector.startswith("lookups/")]
+    made = [
+        trace for trace in kept if trace.spans and trace.spans[-1].detector.startswith("lookups/")
+    ]
     assert sum(notes.values()) == len(made) > len(calling)
     rows = read_shard(run / "evaluate" / "tools" / "student" / "answers.parquet")
     assert {row["base"] for row in rows} == {"FULL", "DELETED", "OFF", "SWAPPED"} and all(
         row["swapped_gold"] for row in rows if row["base"] == "SWAPPED"
     )
     card = json.loads((run / "evaluate" / "scorecard.json").read_text())["metrics"]
-    assert {"base_full", "base_deleted_abstains", "base_swapped_follows", "youden_j", "multi_hop", "python_off"} <= set(card)
+    assert {
+        "base_full",
+        "base_deleted_abstains",
+        "base_swapped_follows",
+        "youden_j",
+        "multi_hop",
+        "python_off",
+    } <= set(card)
     assert set(card["base_full"]) == {"student"}, "the others were not asked with tools"
-    again = launch(SMOKE, *WORDS, f"runs={tmp_path}", "stages=distill", "sleep.facts=4", "sleep.steps=2")
-    assert again.returncode == 2 and "none of 8 documents was answered within sleep.max_new_tokens" in again.stderr, (
-        "it answers nothing yet"
+    again = launch(
+        SMOKE, *WORDS, f"runs={tmp_path}", "stages=distill", "sleep.facts=4", "sleep.steps=2"
     )
+    assert (
+        again.returncode == 2
+        and "none of 8 documents was answered within sleep.max_new_tokens" in again.stderr
+    ), "it answers nothing yet"

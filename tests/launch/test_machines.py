@@ -1,4 +1,6 @@
-"""accelerate's own parser accepts every machine file, and none of them decides what the recipe decides."""
+"""accelerate's own parser accepts every machine file, and none of them decides what the recipe
+decides.
+"""
 
 from pathlib import Path
 
@@ -22,10 +24,16 @@ def test_accelerate_reads_it(path: Path) -> None:
     arguments = ["--config_file", str(path), "-m", "launch.run", "recipe.yaml", "distill.steps=3"]
     args, config, _ = _validate_launch_command(launch_command_parser().parse_args(arguments))
     kind, processes, stage = EXPECTED[path.stem]
-    assert (config.distributed_type.value, args.num_processes, args.zero_stage) == (kind, processes, stage)
+    assert (config.distributed_type.value, args.num_processes, args.zero_stage) == (
+        kind,
+        processes,
+        stage,
+    )
     assert args.use_deepspeed is (kind == "DEEPSPEED")
     assert args.training_script_args == ["recipe.yaml", "distill.steps=3"]
-    assert args.gradient_accumulation_steps is None and args.gradient_clipping is None, "left out means auto"
+    assert args.gradient_accumulation_steps is None and args.gradient_clipping is None, (
+        "left out means auto"
+    )
     assert not args.zero3_init_flag
 
 

@@ -21,7 +21,15 @@ from recipes.load import load_recipe
 
 ROOT = Path(__file__).parents[2]
 SMOKE = "recipes/smoke.yaml"
-LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_MIXED_PRECISION")
+LAUNCHER = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "ACCELERATE_MIXED_PRECISION",
+)
 
 
 def environment(**changed: str) -> dict[str, str]:
@@ -31,7 +39,15 @@ def environment(**changed: str) -> dict[str, str]:
 
 def run(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "launch.run", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment(**changed), capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(**changed),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -41,13 +57,20 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-# --- before anything is loaded ------------------------------------------------------------------------------------
+# --- before anything is loaded
+# ------------------------------------------------------------------------------------
 
 
 def test_help_shows_how_to_call_it() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for shown in ("RECIPE", "key=value", "--show", "python -m launch.run recipes/smoke.yaml", "accelerate launch --config_file"):
+    for shown in (
+        "RECIPE",
+        "key=value",
+        "--show",
+        "python -m launch.run recipes/smoke.yaml",
+        "accelerate launch --config_file",
+    ):
         assert shown in done.stdout
     assert "exit codes: 0 done, 2 something a person must mend" in done.stdout
 
@@ -58,7 +81,9 @@ def test_every_example_of_the_help_can_be_called() -> None:
     assert len(calls) == 5
     for call in calls:
         assert parser().parse_intermixed_args(call).recipe.startswith("recipes/")
-    machine = next(line[line.index("--config_file") + 1] for line in lines if "--config_file" in line)
+    machine = next(
+        line[line.index("--config_file") + 1] for line in lines if "--config_file" in line
+    )
     assert (ROOT / machine).is_file()
 
 
@@ -67,9 +92,13 @@ def test_show_prints_a_recipe_that_loads_to_the_same(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     (tmp_path / "shown.yaml").write_text(done.stdout)
     shown = load_recipe(tmp_path / "shown.yaml")
-    assert shown == load_recipe(ROOT / SMOKE, ["distill.steps=7", "stages=generate,filter", f"runs={tmp_path}"])
+    assert shown == load_recipe(
+        ROOT / SMOKE, ["distill.steps=7", "stages=generate,filter", f"runs={tmp_path}"]
+    )
     assert shown.stages == ["generate", "filter"]
-    assert [path.name for path in tmp_path.iterdir()] == ["shown.yaml"], "--show makes no run folder"
+    assert [path.name for path in tmp_path.iterdir()] == ["shown.yaml"], (
+        "--show makes no run folder"
+    )
 
 
 def test_the_second_rank_does_not_show_it_again() -> None:
@@ -77,15 +106,26 @@ def test_the_second_rank_does_not_show_it_again() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("arguments", [[SMOKE, "--show"], [SMOKE, "distill.steps=x"], ["recipes/nowhere.yaml"]])
+@pytest.mark.parametrize(
+    "arguments", [[SMOKE, "--show"], [SMOKE, "distill.steps=x"], ["recipes/nowhere.yaml"]]
+)
 def test_an_answer_does_not_wait_for_torch(arguments: list[str]) -> None:
     heavy = {"torch", "transformers", "datasets"}
     code = f"import sys\nfrom launch.run import main\nmain({arguments!r})\nprint('heavy:', sorted({heavy!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert done.stdout.endswith("heavy: []\n")
 
 
-# --- faults that a person mends -----------------------------------------------------------------------------------
+# --- faults that a person mends
+# -----------------------------------------------------------------------------------
 
 
 def test_every_fault_of_a_recipe_is_a_line() -> None:
@@ -99,7 +139,10 @@ def test_every_fault_of_a_recipe_is_a_line() -> None:
 
 def test_a_recipe_that_is_not_there() -> None:
     done = run("recipes/smok.yaml")
-    assert (done.returncode, done.stderr) == (2, "error: no recipe at recipes/smok.yaml; did you mean recipes/smoke.yaml?\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: no recipe at recipes/smok.yaml; did you mean recipes/smoke.yaml?\n",
+    )
 
 
 def test_no_recipe_at_all() -> None:
@@ -108,12 +151,17 @@ def test_no_recipe_at_all() -> None:
 
 
 def test_only_the_main_rank_speaks_of_a_fault_of_all() -> None:
-    """The other rank waits, and is ended by its launcher meanwhile; here nobody ends it, so that it speaks after all."""
+    """The other rank waits, and is ended by its launcher meanwhile; here nobody ends it, so that it
+    speaks after all.
+    """
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "launch.run", SMOKE, "seed=abc"], cwd=ROOT, env=environment(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1"),
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "launch.run", SMOKE, "seed=abc"],
+        cwd=ROOT,
+        env=environment(RANK="1", WORLD_SIZE="2", LOCAL_RANK="1"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     _, text = process.communicate(timeout=60)
     assert time.monotonic() - began > 3 and process.returncode == 2
     assert text == "error (rank 1): command line: seed is 'abc', wanted a whole number\n"
@@ -136,11 +184,19 @@ def no_room() -> None:
 
 def test_a_disk_without_room_is_one_line_and_leaves_no_half_file(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "launch.run", SMOKE, f"runs={tmp_path}"], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True,
-        timeout=60, preexec_fn=no_room, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "launch.run", SMOKE, f"runs={tmp_path}"],
+        cwd=ROOT,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        preexec_fn=no_room,
+        check=False,
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"error: {tmp_path}/smoke: the run folder cannot be written: File too large; ")
+    assert done.stderr.startswith(
+        f"error: {tmp_path}/smoke: the run folder cannot be written: File too large; "
+    )
     assert [path.name for path in (tmp_path / "smoke").iterdir()] == [".lock"]
 
 
@@ -151,7 +207,9 @@ def test_a_run_folder_of_another_recipe(tmp_path: Path) -> None:
     done = run(SMOKE, f"runs={tmp_path}")
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path}/smoke/teacher was made by another recipe: ")
-    assert done.stderr.endswith(f"(it reuses what still fits), or delete {tmp_path}/smoke/teacher to make it again\n")
+    assert done.stderr.endswith(
+        f"(it reuses what still fits), or delete {tmp_path}/smoke/teacher to make it again\n"
+    )
     assert done.stderr.count("\n") == 1
     assert work.state("teacher", {"seed": 0}) == "done"
 
@@ -161,19 +219,36 @@ def test_a_second_launch_in_the_same_folder(tmp_path: Path) -> None:
     work.open(load_recipe(ROOT / SMOKE, [f"runs={tmp_path}"]))
     done = run(SMOKE, f"runs={tmp_path}")
     ways_out = "wait for it or stop it, or start a variant with name=NEW"
-    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path}/smoke: another launch is at work in this run folder; {ways_out}\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {tmp_path}/smoke: another launch is at work in this run folder; {ways_out}\n",
+    )
 
 
 def started(runs: Path, *launcher: str) -> subprocess.Popen[str]:
     """A run that is in the middle of training its teacher."""
-    command = [sys.executable, "-m", *launcher, "launch.run", SMOKE, f"runs={runs}", "teacher.steps=100000"]
+    command = [
+        sys.executable,
+        "-m",
+        *launcher,
+        "launch.run",
+        SMOKE,
+        f"runs={runs}",
+        "teacher.steps=100000",
+    ]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(COGNITIVE_CORE_THREADS="1"), stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it, and so would its children
-    )  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=environment(COGNITIVE_CORE_THREADS="1"),
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell's background job ignores it, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     log = runs / "smoke" / "teacher" / "metrics.jsonl"
-    while not (log.exists() and log.read_text().count("\n") > 5):  # steps are taken; before, things are still being imported
+    # steps are taken; before, things are still being imported
+    while not (log.exists() and log.read_text().count("\n") > 5):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     return process
@@ -181,7 +256,8 @@ def started(runs: Path, *launcher: str) -> subprocess.Popen[str]:
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     process, text = started(tmp_path), None
-    for _ in range(4):  # Python loses an interrupt that comes inside a callback of C; a person presses again
+    # Python loses an interrupt that comes inside a callback of C; a person presses again
+    for _ in range(4):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             _, text = process.communicate(timeout=60)
@@ -190,12 +266,23 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130, text
     lines = text.replace("\r", "\n").splitlines()
     assert "interrupted; the same command continues where it stopped" in lines, text
-    assert "Traceback" not in text or "Exception ignored" in text, text  # so Python tells of one that it lost
+    # so Python tells of one that it lost
+    assert "Traceback" not in text or "Exception ignored" in text, text
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere an orphan finishes the run; the lock keeps a second launch out")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="elsewhere an orphan finishes the run; the lock keeps a second launch out",
+)
 def test_a_killed_launcher_takes_its_ranks_with_it(tmp_path: Path) -> None:
-    launcher = started(tmp_path, "accelerate.commands.accelerate_cli", "launch", "--config_file", "launch/accelerate/cpu.yaml", "-m")
+    launcher = started(
+        tmp_path,
+        "accelerate.commands.accelerate_cli",
+        "launch",
+        "--config_file",
+        "launch/accelerate/cpu.yaml",
+        "-m",
+    )
     launcher.kill()
     launcher.communicate(timeout=30)  # its ranks hold the other end of the pipe
     work = Workspace(tmp_path / "smoke")
@@ -203,7 +290,8 @@ def test_a_killed_launcher_takes_its_ranks_with_it(tmp_path: Path) -> None:
     assert not work.done("teacher")
 
 
-# --- what the machine says ----------------------------------------------------------------------------------------
+# --- what the machine says
+# ----------------------------------------------------------------------------------------
 
 
 def test_fewer_ranks_than_the_machine_file_wants(plain: pytest.MonkeyPatch) -> None:
@@ -212,7 +300,10 @@ def test_fewer_ranks_than_the_machine_file_wants(plain: pytest.MonkeyPatch) -> N
     check_ranks()
     plain.setenv("MASTER_ADDR", "127.0.0.1")
     plain.setenv("MASTER_PORT", "29500")
-    with pytest.raises(TrainingError, match="the accelerate config asks for several processes but only one was started"):
+    with pytest.raises(
+        TrainingError,
+        match="the accelerate config asks for several processes but only one was started",
+    ):
         check_ranks()
     plain.setenv("WORLD_SIZE", "2")
     check_ranks()
@@ -221,15 +312,36 @@ def test_fewer_ranks_than_the_machine_file_wants(plain: pytest.MonkeyPatch) -> N
 def test_accelerate_really_starts_one_process_without_a_word(tmp_path: Path) -> None:
     """The case that check_ranks is for; when accelerate mends it, this test says so."""
     machine = tmp_path / "machine.yaml"
-    settings = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU", "use_cpu": True, "num_processes": 2}
+    settings = {
+        "compute_environment": "LOCAL_MACHINE",
+        "distributed_type": "MULTI_CPU",
+        "use_cpu": True,
+        "num_processes": 2,
+    }
     machine.write_text(json.dumps(settings | {"mixed_precision": "no"}))
-    launch = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "-q", "--config_file", str(machine)]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.accelerate_cli",
+        "launch",
+        "-q",
+        "--config_file",
+        str(machine),
+    ]
     done = subprocess.run(
-        [*launch, "-m", "launch.run", SMOKE, f"runs={tmp_path}"], cwd=ROOT, env=environment(OMP_NUM_THREADS="1"), capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [*launch, "-m", "launch.run", SMOKE, f"runs={tmp_path}"],
+        cwd=ROOT,
+        env=environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode != 0
-    assert "error: launch: the accelerate config asks for several processes but only one was started" in done.stderr
+    assert (
+        "error: launch: the accelerate config asks for several processes but only one was started"
+        in done.stderr
+    )
     assert not (tmp_path / "smoke").exists()
 
 
@@ -247,11 +359,15 @@ def test_threads_are_shared_out(plain: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wanted", ["0", "-1", "two", "", "1.5"])
 def test_a_wrong_number_of_threads_is_one_line(plain: pytest.MonkeyPatch, wanted: str) -> None:
     plain.setenv("COGNITIVE_CORE_THREADS", wanted)
-    with pytest.raises(RecipeError, match=f"COGNITIVE_CORE_THREADS is {wanted!r}, wanted a whole number of threads from 1 up"):
+    with pytest.raises(
+        RecipeError,
+        match=f"COGNITIVE_CORE_THREADS is {wanted!r}, wanted a whole number of threads from 1 up",
+    ):
         threads_per_process()
 
 
-# --- disks --------------------------------------------------------------------------------------------------------
+# --- disks
+# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
@@ -268,19 +384,26 @@ def test_a_full_disk_is_one_line() -> None:
 
 
 def test_a_file_that_may_not_be_written_is_named() -> None:
-    line = storage_fault(PermissionError(errno.EACCES, "Permission denied", "/data/x.parquet"), "runs/demo")
+    line = storage_fault(
+        PermissionError(errno.EACCES, "Permission denied", "/data/x.parquet"), "runs/demo"
+    )
     assert line is not None and line.startswith("/data/x.parquet: Permission denied; ")
     read_only = storage_fault(OSError(errno.EROFS, "Read-only file system"), "runs/demo")
     assert read_only is not None and read_only.startswith("runs/demo: Read-only file system; ")
 
 
-SAYINGS = ["I/O error: No space left on device (os error 28)", "[enforce fail at x.cc:672] . unexpected pos 7 vs 5"]
+SAYINGS = [
+    "I/O error: No space left on device (os error 28)",
+    "[enforce fail at x.cc:672] . unexpected pos 7 vs 5",
+]
 
 
 @pytest.mark.parametrize("text", SAYINGS)
 def test_what_libraries_say_of_a_full_disk(text: str) -> None:
     line = storage_fault(RuntimeError(text), "runs/demo")
-    assert line is not None and line.startswith("runs/demo: the disk is full or cannot be written; ")
+    assert line is not None and line.startswith(
+        "runs/demo: the disk is full or cannot be written; "
+    )
 
 
 def test_a_bug_is_no_storage_fault() -> None:
@@ -288,10 +411,13 @@ def test_a_bug_is_no_storage_fault() -> None:
     assert storage_fault(ValueError("shape mismatch"), "runs/demo") is None
 
 
-# --- tokens -------------------------------------------------------------------------------------------------------
+# --- tokens
+# -------------------------------------------------------------------------------------------------------
 
 
-def test_no_token_is_printed(tmp_path: Path, plain: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_token_is_printed(
+    tmp_path: Path, plain: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     token = "hf_" + "Secret123" * 4
     plain.setenv("HF_TOKEN", token)
     (tmp_path / "smoke").write_text("a file in the way")

@@ -1,4 +1,6 @@
-"""The whole street with the real command: one process, a second run, a kill in every stage, two DeepSpeed ranks."""
+"""The whole street with the real command: one process, a second run, a kill in every stage, two
+DeepSpeed ranks.
+"""
 
 import json
 import shutil
@@ -10,9 +12,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 from tests.launch.street import SMOKE, contents, kill_when, launch, losses, succeed
 
 PARTS = {
-    "teacher", "generate", "filter", "distill/base", "distill/student", "distill/control", "evaluate", "publish",
+    "teacher",
+    "generate",
+    "filter",
+    "distill/base",
+    "distill/student",
+    "distill/control",
+    "evaluate",
+    "publish",
     *(f"evaluate/answers/{name}" for name in ("teacher", "base", "control", "student")),
-}  # fmt: skip
+}
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -31,10 +40,20 @@ def test_every_stage_writes_what_the_design_says(unbroken):
     assert set(contents(unbroken)) == PARTS
     card = json.loads((unbroken / "evaluate" / "scorecard.json").read_text())
     assert card["schema"] == 1 and card["contenders"] == ["teacher", "base", "control", "student"]
-    measured = {"reasoning", "recall", "recall_never_trained", "recall_teacher_only", "basics", "open_book", "counterfactual"}
+    measured = {
+        "reasoning",
+        "recall",
+        "recall_never_trained",
+        "recall_teacher_only",
+        "basics",
+        "open_book",
+        "counterfactual",
+    }
     assert measured <= set(card["metrics"])
     assert {"value", "low", "high", "n"} <= set(card["metrics"]["reasoning"]["student"])
-    assert (unbroken / "evaluate" / "scorecard.md").exists() and (unbroken / "evaluate" / "report.html").exists()
+    assert (unbroken / "evaluate" / "scorecard.md").exists() and (
+        unbroken / "evaluate" / "report.html"
+    ).exists()
 
 
 def test_traces_open_with_datasets_and_no_filter_kept_a_reference(unbroken):
@@ -51,7 +70,9 @@ def test_traces_open_with_datasets_and_no_filter_kept_a_reference(unbroken):
 def test_the_published_folder_loads_and_speaks(unbroken):
     folder = str(unbroken / "publish")
     AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    said = pipeline("text-generation", model=folder)([{"role": "user", "content": "Sort 3 1 2."}], max_new_tokens=4)
+    said = pipeline("text-generation", model=folder)(
+        [{"role": "user", "content": "Sort 3 1 2."}], max_new_tokens=4
+    )
     assert said[0]["generated_text"][-1]["role"] == "assistant"
 
 
@@ -69,39 +90,61 @@ def test_a_second_run_skips_everything(unbroken):
 
 
 def test_a_variant_reuses_what_still_fits(unbroken):
-    said = succeed(SMOKE, f"runs={unbroken.parent}", "name=shorter", "distill.steps=5", "stages=teacher,generate,filter,distill")
+    said = succeed(
+        SMOKE,
+        f"runs={unbroken.parent}",
+        "name=shorter",
+        "distill.steps=5",
+        "stages=teacher,generate,filter,distill",
+    )
     for part in ("teacher", "generate", "filter", "distill/base"):
         assert f"{part}: reused from {unbroken}" in said
     assert len(losses(unbroken.parent / "shorter" / "distill" / "student")) == 5
 
 
 def test_traces_may_come_from_elsewhere(unbroken):
-    words = ("name=outside", f"distill.traces={unbroken / 'filter' / 'kept'}", "stages=teacher,generate,filter,distill")
+    words = (
+        "name=outside",
+        f"distill.traces={unbroken / 'filter' / 'kept'}",
+        "stages=teacher,generate,filter,distill",
+    )
     said = succeed(SMOKE, f"runs={unbroken.parent}", *words)
     assert "generate: not needed" in said and "filter: not needed" in said
     for arm in ("student", "control"):
-        assert losses(unbroken.parent / "outside" / "distill" / arm) == losses(unbroken / "distill" / arm)
+        assert losses(unbroken.parent / "outside" / "distill" / arm) == losses(
+            unbroken / "distill" / arm
+        )
 
 
 def test_a_changed_recipe_is_refused_with_both_ways_out(unbroken):
     done = launch(SMOKE, f"runs={unbroken.parent}", "generate.temperature=0.9")
     assert done.returncode == 2
     line = done.stderr.strip().splitlines()[-1]
-    assert "generate.temperature was 0.7, is now 0.9" in line and "name=NEW" in line and "delete" in line
+    assert (
+        "generate.temperature was 0.7, is now 0.9" in line
+        and "name=NEW" in line
+        and "delete" in line
+    )
 
 
 def test_killed_in_every_stage_the_data_are_the_same_bytes(unbroken, tmp_path):
     run, words = tmp_path / "smoke", (SMOKE, f"runs={tmp_path}")
     signs = (
-        run / "teacher" / "identity.json", run / "generate" / "traces-00000.parquet", run / "filter" / "kept",
-        run / "distill" / "student" / "checkpoints" / "step-10", run / "distill" / "control" / "checkpoints" / "step-10",
-        run / "evaluate" / "answers" / "base" / "identity.json", run / "publish" / "identity.json",
-    )  # fmt: skip
+        run / "teacher" / "identity.json",
+        run / "generate" / "traces-00000.parquet",
+        run / "filter" / "kept",
+        run / "distill" / "student" / "checkpoints" / "step-10",
+        run / "distill" / "control" / "checkpoints" / "step-10",
+        run / "evaluate" / "answers" / "base" / "identity.json",
+        run / "publish" / "identity.json",
+    )
     killed = [kill_when(sign, *words) for sign in signs]
     assert sum(killed) >= 6  # the last stage may be over before the signal arrives
     succeed(*words)
     whole, again = contents(unbroken), contents(run)
-    assert {part: again[part] for part in PARTS - {"publish"}} == {part: whole[part] for part in PARTS - {"publish"}}
+    assert {part: again[part] for part in PARTS - {"publish"}} == {
+        part: whole[part] for part in PARTS - {"publish"}
+    }
     for arm in ("teacher", "distill/student", "distill/control"):
         assert losses(run / arm) == losses(unbroken / arm)
 
@@ -109,12 +152,17 @@ def test_killed_in_every_stage_the_data_are_the_same_bytes(unbroken, tmp_path):
 @pytest.mark.parametrize("stage", [2, 3])
 def test_two_ranks_under_zero_equal_one_process(unbroken, tmp_path, stage):
     config = f"zero{stage}_cpu2"
-    succeed(SMOKE, f"runs={tmp_path}", config=config)  # teacher, student and control train one after the other in one launch
+    # teacher, student and control train one after the other in one launch
+    succeed(SMOKE, f"runs={tmp_path}", config=config)
     assert set(contents(tmp_path / "smoke")) == PARTS
     teacher = losses(tmp_path / "smoke" / "teacher")[:20]
     assert teacher == pytest.approx(losses(unbroken / "teacher")[:20], abs=1e-4)
     same = tmp_path / "same"  # students are compared on the very same traces and teacher
-    shutil.copytree(unbroken, same / "smoke", ignore=shutil.ignore_patterns("distill", "evaluate", "publish"))
+    shutil.copytree(
+        unbroken, same / "smoke", ignore=shutil.ignore_patterns("distill", "evaluate", "publish")
+    )
     succeed(SMOKE, f"runs={same}", "stages=distill", config=config)
     for arm in ("student", "control"):
-        assert losses(same / "smoke" / "distill" / arm) == pytest.approx(losses(unbroken / "distill" / arm), abs=1e-4)
+        assert losses(same / "smoke" / "distill" / arm) == pytest.approx(
+            losses(unbroken / "distill" / arm), abs=1e-4
+        )

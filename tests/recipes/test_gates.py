@@ -13,14 +13,32 @@ from recipes.load import load_recipe
 def test_whatever_a_scorecard_measures_can_be_a_gate() -> None:
     rows = [
         {
-            "contender": "student", "suite": suite, "family": "f", "question_id": f"{suite}/{n}", "cluster": f"{suite}/{n}",
-            "relation": "r", "exposure": 4, "mode": mode, "outcome": "correct" if n % 2 else "abstained", "completion_tokens": 5,
-            "gold": "a", "text": "b",
+            "contender": "student",
+            "suite": suite,
+            "family": "f",
+            "question_id": f"{suite}/{n}",
+            "cluster": f"{suite}/{n}",
+            "relation": "r",
+            "exposure": 4,
+            "mode": mode,
+            "outcome": "correct" if n % 2 else "abstained",
+            "completion_tokens": 5,
+            "gold": "a",
+            "text": "b",
         }
-        for suite in ("reasoning", "open_book", "counterfactual", "basics", "recall", "recall_never_trained", "untold", "off_manifold")
+        for suite in (
+            "reasoning",
+            "open_book",
+            "counterfactual",
+            "basics",
+            "recall",
+            "recall_never_trained",
+            "untold",
+            "off_manifold",
+        )
         for mode in (("free", "note", "choice") if suite.startswith("recall") else ("free",))
         for n in range(6)
-    ]  # fmt: skip
+    ]
     card = build_scorecard(rows, recipe="r", contenders=["student"], bootstrap=20, seed=1)
     assert len(card["metrics"]) > 12
     for name in card["metrics"]:
@@ -56,7 +74,10 @@ def test_a_gate_holds_at_its_bound_or_not() -> None:
         ("recall.mean <= 0.1", "is no gate"),
         ("recall <= lots", "is no gate"),
         ("speech/odd >= 0", "names no metric 'speech/odd'"),
-        ("reasoning_retained.low >= 0.9", "has no interval and no difference; write reasoning_retained >= 0.9"),
+        (
+            "reasoning_retained.low >= 0.9",
+            "has no interval and no difference; write reasoning_retained >= 0.9",
+        ),
     ],
 )
 def test_what_is_no_gate_is_one_line(text: str, said: str) -> None:

@@ -47,7 +47,8 @@ def faults_of(folder: Path, text: str, *overrides: str) -> list[str]:
     return faults(write(folder, "mine.yaml", f"extends: ok.yaml\n{text}"), *overrides)
 
 
-# --- what loads ---------------------------------------------------------------------------------------------------------
+# --- what loads
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -63,17 +64,29 @@ def test_names_of_recipes_are_their_files() -> None:
 def test_every_reasoning_gym_source_makes_problems() -> None:
     gym = pytest.importorskip("reasoning_gym")
     recipes = [load_recipe(path) for path in RECIPES]
-    sources = {(s.name, *s.options.items()): s for r in recipes for s in (*r.generate.sources, *r.evaluate.sources)}
+    sources = {
+        (s.name, *s.options.items()): s
+        for r in recipes
+        for s in (*r.generate.sources, *r.evaluate.sources)
+    }
     asked = [s for s in sources.values() if s.name.startswith("reasoning_gym/")]
     for source in asked:
-        item = next(iter(gym.create_dataset(source.name.partition("/")[2], seed=1, size=1, **source.options)))
+        item = next(
+            iter(
+                gym.create_dataset(source.name.partition("/")[2], seed=1, size=1, **source.options)
+            )
+        )
         assert item["question"] and item["answer"] is not None, source.name
     assert len(asked) > 10
 
 
 def test_defaults_values_and_nested_sections(ok: Path) -> None:
     recipe = load_recipe(ok)
-    assert (recipe.name, recipe.models.teacher.path, recipe.models.student.path) == ("ok", "some/teacher", None)
+    assert (recipe.name, recipe.models.teacher.path, recipe.models.student.path) == (
+        "ok",
+        "some/teacher",
+        None,
+    )
     assert recipe.models.student.shape is not None and recipe.models.student.shape.hidden_size == 64
     assert tuple(recipe.stages) == STAGES
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -88,13 +101,22 @@ def test_lists_of_sections_are_sections(tmp_path: Path) -> None:
     assert recipe.distill.curriculum == [Phase(families=["read"])]
 
 
-@pytest.mark.parametrize("stages", ["[generate,filter]", "generate,filter", "[generate, filter]", "generate, filter"])
+@pytest.mark.parametrize(
+    "stages", ["[generate,filter]", "generate,filter", "[generate, filter]", "generate, filter"]
+)
 def test_a_list_on_the_command_line_needs_no_brackets(ok: Path, stages: str) -> None:
     assert load_recipe(ok, [f"stages={stages}"]).stages == ["generate", "filter"]
 
 
 def test_overrides_are_laid_on_left_to_right(ok: Path) -> None:
-    overrides = ["seed=2", "distill.steps=5", "distill.adam_betas=0.9,0.95", "stages=publish", "seed=3", "publish.repo=null"]
+    overrides = [
+        "seed=2",
+        "distill.steps=5",
+        "distill.adam_betas=0.9,0.95",
+        "stages=publish",
+        "seed=3",
+        "publish.repo=null",
+    ]
     recipe = load_recipe(ok, [*overrides, 'generate.sources=[{name: "planted/sums", weight: 2}]'])
     assert (recipe.seed, recipe.distill.steps, recipe.distill.adam_betas) == (3, 5, (0.9, 0.95))
     assert (recipe.stages, recipe.publish.repo) == (["publish"], None)
@@ -106,28 +128,52 @@ def test_text_is_taken_as_it_was_written(tmp_path: Path) -> None:
     write(tmp_path, "ok.yaml", OK)
     text = "extends: ok.yaml\nname: on\nruns: 2024-01-01\npublish: {license: no}\nmodels: {teacher: {revision: 0012}}\n"
     recipe = load_recipe(write(tmp_path, "mine.yaml", text))
-    assert (recipe.name, recipe.runs, recipe.publish.license, recipe.models.teacher.revision) == ("on", "2024-01-01", "no", "0012")
+    assert (recipe.name, recipe.runs, recipe.publish.license, recipe.models.teacher.revision) == (
+        "on",
+        "2024-01-01",
+        "no",
+        "0012",
+    )
 
 
 def test_numbers_as_people_write_them(ok: Path) -> None:
-    recipe = load_recipe(ok, ["distill.learning_rate=3e-4", "distill.weight_decay=0", "generate.count=20_000"])
-    assert (recipe.distill.learning_rate, recipe.distill.weight_decay, recipe.generate.count) == (3e-4, 0.0, 20_000)
+    recipe = load_recipe(
+        ok, ["distill.learning_rate=3e-4", "distill.weight_decay=0", "generate.count=20_000"]
+    )
+    assert (recipe.distill.learning_rate, recipe.distill.weight_decay, recipe.generate.count) == (
+        3e-4,
+        0.0,
+        20_000,
+    )
     assert isinstance(recipe.distill.weight_decay, float)
 
 
 def test_extends_in_two_steps_from_another_folder(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
-    write(tmp_path, "ok.yaml", OK + "seed: 4\ndistill: {steps: 7, warmup_steps: 3}\nstages: [teacher, generate]\n")
+    write(
+        tmp_path,
+        "ok.yaml",
+        OK + "seed: 4\ndistill: {steps: 7, warmup_steps: 3}\nstages: [teacher, generate]\n",
+    )
     write(tmp_path, "middle.yaml", "extends: ok.yaml\ndistill: {steps: 8}\nstages: [filter]\n")
     top = write(tmp_path / "deep", "top.yaml", "extends: ../middle.yaml\nname: top\n")
     recipe = load_recipe(top)
-    assert (recipe.name, recipe.seed, recipe.distill.steps, recipe.distill.warmup_steps) == ("top", 4, 8, 3)
+    assert (recipe.name, recipe.seed, recipe.distill.steps, recipe.distill.warmup_steps) == (
+        "top",
+        4,
+        8,
+        3,
+    )
     assert recipe.stages == ["filter"]
 
 
 def test_a_base_model_can_be_taken_back(tmp_path: Path) -> None:
     write(tmp_path, "ok.yaml", OK)
-    mine = write(tmp_path, "mine.yaml", "extends: ok.yaml\nmodels: {student: {shape: null, path: some/student}}\n")
+    mine = write(
+        tmp_path,
+        "mine.yaml",
+        "extends: ok.yaml\nmodels: {student: {shape: null, path: some/student}}\n",
+    )
     assert load_recipe(mine).models.student.path == "some/student"
 
 
@@ -140,53 +186,90 @@ def test_a_base_model_can_be_taken_back(tmp_path: Path) -> None:
     betas=st.tuples(st.floats(0, 1), st.floats(0, 1)),
     urls=st.lists(st.text(max_size=10), max_size=3),
 )
-def test_to_yaml_round_trip(tmp_path_factory: pytest.TempPathFactory, name, system, rate, betas, urls) -> None:
+def test_to_yaml_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, name, system, rate, betas, urls
+) -> None:
     folder = tmp_path_factory.mktemp("round")
     base = load_recipe(write(folder, "ok.yaml", OK))
     recipe = dataclasses.replace(
         base,
         name=name,
-        generate=dataclasses.replace(base.generate, system=system, sources=[Source(name=name, weight=rate)]),
+        generate=dataclasses.replace(
+            base.generate, system=system, sources=[Source(name=name, weight=rate)]
+        ),
         distill=dataclasses.replace(base.distill, learning_rate=rate, adam_betas=betas),
-        models=dataclasses.replace(base.models, teacher=dataclasses.replace(base.models.teacher, base_urls=urls)),
+        models=dataclasses.replace(
+            base.models, teacher=dataclasses.replace(base.models.teacher, base_urls=urls)
+        ),
     )
     path = folder / "back.yaml"
     path.write_text(to_yaml(recipe), encoding="utf-8", newline="")
     assert load_recipe(path) == recipe
 
 
-# --- what does not ------------------------------------------------------------------------------------------------------
+# --- what does not
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         ("seeed: 1", "mine.yaml:2: unknown key 'seeed'; did you mean 'seed'?"),
-        ("distill:\n\n  learning_rat: 1", "mine.yaml:4: unknown key 'distill.learning_rat'; did you mean 'distill.learning_rate'?"),
+        (
+            "distill:\n\n  learning_rat: 1",
+            "mine.yaml:4: unknown key 'distill.learning_rat'; did you mean 'distill.learning_rate'?",
+        ),
         ("overlap: 1", "mine.yaml:2: unknown key 'overlap'; did you mean 'filter.overlap'?"),
-        ("schedule: wsd", "mine.yaml:2: unknown key 'schedule'; did you mean 'teacher.schedule' or 'distill.schedule'?"),
+        (
+            "schedule: wsd",
+            "mine.yaml:2: unknown key 'schedule'; did you mean 'teacher.schedule' or 'distill.schedule'?",
+        ),
         ("models: {zzz: 1}", "mine.yaml:2: unknown key 'models.zzz'; known here: teacher, student"),
         ("distill:\n  steps: many", "mine.yaml:3: distill.steps is 'many', wanted a whole number"),
         ("distill: {steps: 3.0}", "mine.yaml:2: distill.steps is 3.0, wanted a whole number"),
         ("distill: {steps: true}", "mine.yaml:2: distill.steps is true, wanted a whole number"),
         ("distill: {steps: null}", "mine.yaml:2: distill.steps is null, wanted a whole number"),
-        ("distill: {steps: [1, 2]}", "mine.yaml:2: distill.steps is a list of 2, wanted a whole number"),
-        ("distill: {learning_rate: fast}", "mine.yaml:2: distill.learning_rate is 'fast', wanted a number"),
+        (
+            "distill: {steps: [1, 2]}",
+            "mine.yaml:2: distill.steps is a list of 2, wanted a whole number",
+        ),
+        (
+            "distill: {learning_rate: fast}",
+            "mine.yaml:2: distill.learning_rate is 'fast', wanted a number",
+        ),
         ("distill: {packing: 2}", "mine.yaml:2: distill.packing is 2, wanted true or false"),
-        ("distill: {optimizer: mun}", "mine.yaml:2: distill.optimizer is 'mun', wanted one of adamw, muon; did you mean 'muon'?"),
-        ("distill: {optimizer: 7}", "mine.yaml:2: distill.optimizer is 7, wanted one of adamw, muon"),
-        ("distill: {adam_betas: [0.9]}", "mine.yaml:2: distill.adam_betas is a list of 1, wanted a list of 2: a number, a number"),
+        (
+            "distill: {optimizer: mun}",
+            "mine.yaml:2: distill.optimizer is 'mun', wanted one of adamw, muon; did you mean 'muon'?",
+        ),
+        (
+            "distill: {optimizer: 7}",
+            "mine.yaml:2: distill.optimizer is 7, wanted one of adamw, muon",
+        ),
+        (
+            "distill: {adam_betas: [0.9]}",
+            "mine.yaml:2: distill.adam_betas is a list of 1, wanted a list of 2: a number, a number",
+        ),
         ("filter: 3", None),
         ("runs: {a: 1}", "mine.yaml:2: runs is a section with a, wanted text"),
         ("name: null", "mine.yaml:2: name is null, wanted text"),
         ("name: ???", "mine.yaml:2: missing value of 'name', wanted text"),
-        ("planted:\n  exposures:\n    - 1\n    - x", "mine.yaml:5: planted.exposures[1] is 'x', wanted a whole number"),
-        ("models: {student: {lora: {targets: all}}}", "mine.yaml:2: models.student.lora.targets is 'all', wanted a list, each text"),
+        (
+            "planted:\n  exposures:\n    - 1\n    - x",
+            "mine.yaml:5: planted.exposures[1] is 'x', wanted a whole number",
+        ),
+        (
+            "models: {student: {lora: {targets: all}}}",
+            "mine.yaml:2: models.student.lora.targets is 'all', wanted a list, each text",
+        ),
         (
             "generate:\n  sources:\n    - name: a\n      wieght: 2",
             "mine.yaml:5: unknown key 'generate.sources[0].wieght'; did you mean 'generate.sources[0].weight'?",
         ),
-        ("generate:\n  sources:\n    - name: a\n    - weight: 2", "mine.yaml:5: missing key 'generate.sources[1].name', wanted text"),
+        (
+            "generate:\n  sources:\n    - name: a\n    - weight: 2",
+            "mine.yaml:5: missing key 'generate.sources[1].name', wanted text",
+        ),
         (
             "generate: {sources: [{name: a, options: {size: x}}]}",
             "mine.yaml:2: generate.sources[0].options.size is 'x', wanted a whole number",
@@ -197,7 +280,9 @@ def test_to_yaml_round_trip(tmp_path_factory: pytest.TempPathFactory, name, syst
 def test_a_fault_gets_one_line(tmp_path: Path, text: str, line: str | None) -> None:
     found = faults_of(tmp_path, text)
     if line is None:
-        assert len(found) == 1 and found[0].startswith("mine.yaml:2: filter is 3, wanted a section with keys of traces, ")
+        assert len(found) == 1 and found[0].startswith(
+            "mine.yaml:2: filter is 3, wanted a section with keys of traces, "
+        )
     else:
         assert found == [line]
 
@@ -205,13 +290,19 @@ def test_a_fault_gets_one_line(tmp_path: Path, text: str, line: str | None) -> N
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("distill.stps=7", "command line: unknown key 'distill.stps'; did you mean 'distill.steps'?"),
+        (
+            "distill.stps=7",
+            "command line: unknown key 'distill.stps'; did you mean 'distill.steps'?",
+        ),
         ("distill.steps=x", "command line: distill.steps is 'x', wanted a whole number"),
         ("distill.steps=", "command line: distill.steps is null, wanted a whole number"),
         ("distill.steps", "command line: 'distill.steps' is no key=value"),
         ("distill..steps=1", "command line: 'distill..steps=1' is no key=value"),
         ("=1", "command line: '=1' is no key=value"),
-        ("seed=[1", "command line: broken YAML: expected ',' or ']', but got '<stream end>' in 'seed=[1'"),
+        (
+            "seed=[1",
+            "command line: broken YAML: expected ',' or ']', but got '<stream end>' in 'seed=[1'",
+        ),
         (
             "stages=generate,filtr",
             "command line: stages[1] is 'filtr', wanted one of teacher, generate, filter, distill, edit, evaluate, publish; "
@@ -270,7 +361,9 @@ def test_missing_keys(tmp_path: Path) -> None:
         "empty.yaml: missing key 'models', wanted a section with keys of teacher, student",
     ]
     found = faults(write(tmp_path, "half.yaml", "name: half\nmodels:\n  teacher: {path: a}\n"))
-    assert len(found) == 1 and found[0].startswith("half.yaml:2: missing key 'models.student', wanted a section with keys of path, ")
+    assert len(found) == 1 and found[0].startswith(
+        "half.yaml:2: missing key 'models.student', wanted a section with keys of path, "
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,9 +375,18 @@ def test_missing_keys(tmp_path: Path) -> None:
             "models:\n  student:\n    path: a/b",
             "mine.yaml:4: in models.student: a model has either a path or a shape, not both and not neither",
         ),
-        ("models:\n  student:\n    lora:\n      rank: -1", "mine.yaml:5: in models.student.lora: lora.rank -1 is below 0"),
-        ("evaluate: {seed: 5}\nseed: 5", "mine.yaml:2: evaluate.seed 5 is also the training seed; evaluation problems must be fresh"),
-        ("generate:\n  sources:\n    - {name: a, weight: -1}", "mine.yaml:4: in generate.sources[0]: source a: weight -1.0 is below 0"),
+        (
+            "models:\n  student:\n    lora:\n      rank: -1",
+            "mine.yaml:5: in models.student.lora: lora.rank -1 is below 0",
+        ),
+        (
+            "evaluate: {seed: 5}\nseed: 5",
+            "mine.yaml:2: evaluate.seed 5 is also the training seed; evaluation problems must be fresh",
+        ),
+        (
+            "generate:\n  sources:\n    - {name: a, weight: -1}",
+            "mine.yaml:4: in generate.sources[0]: source a: weight -1.0 is below 0",
+        ),
         (
             "models: {student: {shape: {num_heads: 3, num_kv_heads: 2}}}",
             "mine.yaml:2: in models.student.shape: num_heads 3 is no multiple of num_kv_heads 2",
@@ -300,7 +402,9 @@ def test_a_rule_broken_on_the_command_line_says_so(ok: Path) -> None:
 
 
 def test_no_such_recipe(ok: Path) -> None:
-    assert faults(ok.with_name("okk.yaml")) == [f"no recipe at {ok.with_name('okk.yaml')}; did you mean {ok}?"]
+    assert faults(ok.with_name("okk.yaml")) == [
+        f"no recipe at {ok.with_name('okk.yaml')}; did you mean {ok}?"
+    ]
     assert faults(ok.with_name("zzzzzzz")) == [f"no recipe at {ok.with_name('zzzzzzz')}"]
     assert faults(ok.parent) == [f"no recipe at {ok.parent}"]
 
@@ -313,7 +417,9 @@ def test_no_such_base(tmp_path: Path) -> None:
 def test_a_circle_of_bases(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", "extends: b.yaml\n")
     write(tmp_path, "b.yaml", "extends: a.yaml\n")
-    assert faults(tmp_path / "a.yaml") == ["b.yaml:1: a.yaml extends itself: a.yaml -> b.yaml -> a.yaml"]
+    assert faults(tmp_path / "a.yaml") == [
+        "b.yaml:1: a.yaml extends itself: a.yaml -> b.yaml -> a.yaml"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -321,9 +427,15 @@ def test_a_circle_of_bases(tmp_path: Path) -> None:
     [
         ("name: a\nb: c: d\n", "x.yaml:2: broken YAML: mapping values are not allowed here"),
         ("name: [1\n", "x.yaml:2: broken YAML: expected ',' or ']', but got '<stream end>'"),
-        ("name: a\n\tseed: 1\n", "x.yaml:2: broken YAML: found character '\\t' that cannot start any token"),
+        (
+            "name: a\n\tseed: 1\n",
+            "x.yaml:2: broken YAML: found character '\\t' that cannot start any token",
+        ),
         ("name: &a [*a]\n", "x.yaml: broken YAML: an alias contains itself"),
-        ("name: \x00\n", "x.yaml: broken YAML: unacceptable character #x0000: special characters are not allowed"),
+        (
+            "name: \x00\n",
+            "x.yaml: broken YAML: unacceptable character #x0000: special characters are not allowed",
+        ),
         ("- name\n", "x.yaml: a recipe is a mapping of keys to values, found a list of 1"),
         ("hello\n", "x.yaml: a recipe is a mapping of keys to values, found 'hello'"),
     ],
@@ -335,7 +447,9 @@ def test_broken_yaml(tmp_path: Path, text: str, line: str) -> None:
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"name: \xff\xfe\n")
-    assert len(faults(path)) == 1 and faults(path)[0].startswith(f"{path} cannot be read: 'utf-8' codec can't decode byte 0xff")
+    assert len(faults(path)) == 1 and faults(path)[0].startswith(
+        f"{path} cannot be read: 'utf-8' codec can't decode byte 0xff"
+    )
 
 
 def test_every_leaf_refuses_nonsense(ok: Path) -> None:
@@ -343,7 +457,11 @@ def test_every_leaf_refuses_nonsense(ok: Path) -> None:
 
     def leaves(value: object, key: str) -> list[str]:
         if dataclasses.is_dataclass(value):
-            return [leaf for f in dataclasses.fields(value) for leaf in leaves(getattr(value, f.name), f"{key}.{f.name}".removeprefix("."))]
+            return [
+                leaf
+                for f in dataclasses.fields(value)
+                for leaf in leaves(getattr(value, f.name), f"{key}.{f.name}".removeprefix("."))
+            ]
         return [key]
 
     recipe = load_recipe(ok)

@@ -14,7 +14,10 @@ def test_the_page_is_fresh() -> None:
 def test_what_the_page_says_of_a_field() -> None:
     lines = reference().splitlines()
     assert any(line.startswith("| `samples_per_problem` | int | `1` |") for line in lines)
-    assert '| `optimizer` | `adamw`, `muon` | `"adamw"` | muon: matrices by Muon, the rest by AdamW |' in lines
+    assert (
+        '| `optimizer` | `adamw`, `muon` | `"adamw"` | muon: matrices by Muon, the rest by AdamW |'
+        in lines
+    )
     assert "| `name` | str | **required** | the run folder is RUNS/NAME |" in lines
     assert "## `models.teacher.lora`, `models.student.lora`, `evaluate.models.NAME.lora`" in lines
 

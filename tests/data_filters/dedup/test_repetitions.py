@@ -35,14 +35,21 @@ def trace(name: str, question: str, text: str, problem: str = "", **more: object
 
 
 def test_a_skeleton_blanks_names_and_numbers_and_keeps_who_is_who() -> None:
-    found = skeleton("The home of Mara is New Oslo. Where does Mara's aunt live at 10:15, or is it 3 + 5?", knows)
-    assert " ".join(found.words) == "the home of @1 is new @2 where does @1 aunt live at # or is it # + #"
+    found = skeleton(
+        "The home of Mara is New Oslo. Where does Mara's aunt live at 10:15, or is it 3 + 5?", knows
+    )
+    assert (
+        " ".join(found.words)
+        == "the home of @1 is new @2 where does @1 aunt live at # or is it # + #"
+    )
     assert found.values == ("Mara", "Oslo", "10:15", "3", "5")
     assert fill("Mara's Maral and Mara.", {"Mara": "Ida"}) == "Ida's Maral and Ida."
 
 
 def similar(rng: random.Random, jaccard: float) -> tuple[list[str], list[str]]:
-    """Two lists of 300 words; the second has so many words replaced, at even distances, that its triples overlap as wanted."""
+    """Two lists of 300 words; the second has so many words replaced, at even distances, that its
+    triples overlap as wanted.
+    """
     words = [f"w{rng.randrange(10**6)}" for _ in range(300)]
     shared = 2 * jaccard / (1 + jaccard)  # of the triples of each
     changed = round((1 - shared) * (300 - SHINGLE_WORDS + 1) / SHINGLE_WORDS)
@@ -55,10 +62,19 @@ def similar(rng: random.Random, jaccard: float) -> tuple[list[str], list[str]]:
 @pytest.mark.parametrize("jaccard", [0.6, 0.8, 0.95])
 def test_bands_find_near_duplicates_as_often_as_the_theory_says(jaccard: float) -> None:
     rng = random.Random(3)
-    hits = sum(bool((band_keys(one) == band_keys(other)).any()) for one, other in (similar(rng, jaccard) for _ in range(300)))
+    hits = sum(
+        bool((band_keys(one) == band_keys(other)).any())
+        for one, other in (similar(rng, jaccard) for _ in range(300))
+    )
     expected = 1 - (1 - jaccard**ROWS) ** BANDS
     assert abs(hits / 300 - expected) < 4 * (expected * (1 - expected) / 300) ** 0.5 + 0.03
-    assert sum(bool((band_keys(similar(rng, 0.8)[0]) == band_keys(similar(rng, 0.8)[1])).any()) for _ in range(100)) == 0
+    assert (
+        sum(
+            bool((band_keys(similar(rng, 0.8)[0]) == band_keys(similar(rng, 0.8)[1])).any())
+            for _ in range(100)
+        )
+        == 0
+    )
 
 
 LONG = (
@@ -67,13 +83,21 @@ LONG = (
 )
 
 
-def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(tmp_path: Path) -> None:
+def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(
+    tmp_path: Path,
+) -> None:
     traces = [
         trace("a", LONG.format(12, 3, "in all"), "36.", gold="36"),
         trace("near", LONG.format(12, 3, "altogether"), "36.", gold="36"),
         trace("values", LONG.format(12, 4, "in all"), "48.", gold="48"),
         trace("answer", LONG.format(12, 3, "in an hour"), "5.", gold="5"),
-        trace("try", LONG.format(12, 3, "in all"), "<think> 12 * 3 = 36.</think> 36.", problem="a", gold="36"),
+        trace(
+            "try",
+            LONG.format(12, 3, "in all"),
+            "<think> 12 * 3 = 36.</think> 36.",
+            problem="a",
+            gold="36",
+        ),
         trace("tin", "What kind of word is tin?", "metal."),
         trace("copper", "What kind of word is copper?", "metal."),
         trace("shout", "WHAT kind of word is copper??", "metal."),
@@ -81,15 +105,18 @@ def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(tmp
     report = sift(traces, tmp_path / "near", STACK)
     rows = [row for path in list_shards(tmp_path / "near/dropped") for row in read_shard(path)]
     assert [(row["id"], row["reason"]) for row in rows] == [
-        ("near", "asks nearly the same of the same values: a"), ("shout", "asks nearly the same of the same values: copper")
-    ]  # fmt: skip
+        ("near", "asks nearly the same of the same values: a"),
+        ("shout", "asks nearly the same of the same values: copper"),
+    ]
     assert report["dropped"]["near_duplicates"] == {"asks nearly the same of the same values": 2}
     report = sift(traces, tmp_path / "cap", replace(STACK, near_duplicates=False, per_skeleton=2))
     assert [t.id for t in iter_traces(tmp_path / "cap/kept")] == ["a", "near", "tin", "copper"]
 
 
 def keys(numbers: list[int], owners: list[int]) -> Keys:
-    found = {kind: [] for kind in KINDS} | {"same": [(row, np.array([n], np.uint64)) for row, n in enumerate(numbers)]}
+    found = {kind: [] for kind in KINDS} | {
+        "same": [(row, np.array([n], np.uint64)) for row, n in enumerate(numbers)]
+    }
     return Keys.gather([f"id{n}" for n in range(len(numbers))], owners, found)
 
 
@@ -105,8 +132,13 @@ def test_merging_in_parts_finds_what_a_list_finds(tmp_path: Path, at_once: int) 
         struck = [np.zeros(30, bool) for _ in paths]
         struck[0][0] = True  # counts no more
         places, firsts = beyond(paths, "same", most, struck, at_once=at_once)
-        found = {(place >> 32, place & 0xFFFFFFFF): first for place, first in zip(places.tolist(), firsts.tolist(), strict=True)}
-        assert names_of(paths, firsts).tolist() == [f"id{first & 0xFFFFFFFF}" for first in firsts.tolist()]
+        found = {
+            (place >> 32, place & 0xFFFFFFFF): first
+            for place, first in zip(places.tolist(), firsts.tolist(), strict=True)
+        }
+        assert names_of(paths, firsts).tolist() == [
+            f"id{first & 0xFFFFFFFF}" for first in firsts.tolist()
+        ]
         first_of: dict[int, int] = {}
         seen: Counter[int] = Counter()
         for unit, numbers in enumerate(units):
@@ -121,21 +153,47 @@ def test_merging_in_parts_finds_what_a_list_finds(tmp_path: Path, at_once: int) 
 
 def test_fingerprints_tell_roles_and_texts_apart() -> None:
     one = trace("a", "What?", "So.")
-    assert fingerprint(one) == fingerprint(replace(one, id="b")) != fingerprint(trace("a", "What?So.", ""))
+    assert (
+        fingerprint(one)
+        == fingerprint(replace(one, id="b"))
+        != fingerprint(trace("a", "What?So.", ""))
+    )
     near, alike = question_keys(one, knows)
     other, same = question_keys(replace(one, answer="else"), knows)
     assert (alike == same).all() and not (near == other).any()
 
 
-# --- exposures ----------------------------------------------------------------------------------------------------------
+# --- exposures
+# ----------------------------------------------------------------------------------------------------------
 
 
-def fact(subject: str, value: str, grounding: str = "ungrounded", relation: str = "Where?", kind: str = "name") -> Span:
-    return Span(message=1, start=0, end=1, kind=kind, grounding=grounding, original=value, subject=subject, relation=relation)
+def fact(
+    subject: str,
+    value: str,
+    grounding: str = "ungrounded",
+    relation: str = "Where?",
+    kind: str = "name",
+) -> Span:
+    return Span(
+        message=1,
+        start=0,
+        end=1,
+        kind=kind,
+        grounding=grounding,
+        original=value,
+        subject=subject,
+        relation=relation,
+    )
 
 
 def test_facts_have_a_subject_and_are_no_results() -> None:
-    spans = [fact("Mara", "Oslo", "given"), fact("Mara", "Oslo"), fact("", "Rome"), fact("Ida", "Ida"), fact("Bo", "9", kind="result")]
+    spans = [
+        fact("Mara", "Oslo", "given"),
+        fact("Mara", "Oslo"),
+        fact("", "Rome"),
+        fact("Ida", "Ida"),
+        fact("Bo", "9", kind="result"),
+    ]
     assert facts_of(spans) == {("Mara", "Oslo", "Where?"): False}
 
 
@@ -153,13 +211,21 @@ def test_ledgers_merge_to_exact_counts_whatever_their_number(tmp_path: Path) -> 
     summary = merge_ledgers(paths, tmp_path / "out", epochs=2.0)
     rows = [row for path in list_shards(tmp_path / "out") for row in read_shard(path)]
     assert {(r["subject"], r["value"], r["relation"]): r["stated"] for r in rows} == whole
-    assert all(r["left"] == (r["stated"] if r["value"] == "v0" else 0) and r["seen"] == 2.0 * r["left"] for r in rows)
+    assert all(
+        r["left"] == (r["stated"] if r["value"] == "v0" else 0) and r["seen"] == 2.0 * r["left"]
+        for r in rows
+    )
     pairs = Counter()
     for (subject, value, _), count in whole.items():
         pairs[subject, value] += count
-    assert summary["facts"] == {"stated": len(pairs), "left": sum(value == "v0" for _, value in pairs)}
+    assert summary["facts"] == {
+        "stated": len(pairs),
+        "left": sum(value == "v0" for _, value in pairs),
+    }
     assert sum(summary["seen"]["left"].values()) == summary["facts"]["left"]
-    assert summary["highest"][0]["seen"] == 2.0 * max(count for (_, value), count in pairs.items() if value == "v0")
+    assert summary["highest"][0]["seen"] == 2.0 * max(
+        count for (_, value), count in pairs.items() if value == "v0"
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-00000.parquet"]
 
 
@@ -169,7 +235,13 @@ def test_the_cap_counts_a_fact_over_wordings_and_epochs(tmp_path: Path) -> None:
         trace(f"t{n}", told.format(n) + q, "<think> Mara Oslo.</think> Oslo.")
         for n, q in enumerate(("Where does Mara live?", "Where is Mara living?") * 3)
     ]
-    traces.append(trace("other", "The home of Ida is Rome. Where does Ida live?", "<think> Ida Rome.</think> Rome."))
+    traces.append(
+        trace(
+            "other",
+            "The home of Ida is Rome. Where does Ida live?",
+            "<think> Ida Rome.</think> Rome.",
+        )
+    )
     report = sift(traces, tmp_path, replace(STACK, exposure_cap=8, epochs=2.0))
     assert [t.id for t in iter_traces(tmp_path / "kept")] == ["t0", "t1", "t2", "t3", "other"]
     assert report["dropped"] == {"exposure": {"states a fact that is seen often enough": 2}}

@@ -1,4 +1,6 @@
-"""What is found in a text: dates, quantities, names, titles, terms of the user's; by hand, and on anything."""
+"""What is found in a text: dates, quantities, names, titles, terms of the user's; by hand, and on
+anything.
+"""
 
 from itertools import pairwise
 
@@ -22,16 +24,27 @@ DETECTORS = ("numbers", "names", "answer")
 
 
 def said(text: str, prompt: str = "Go on.", **more: object) -> list[str]:
-    return [text[one.start : one.end] for one in find_facts(text, DETECTORS, CURRICULUM, prompt, **more)]
+    return [
+        text[one.start : one.end] for one in find_facts(text, DETECTORS, CURRICULUM, prompt, **more)
+    ]
 
 
 DATES = [
-    ("on 12 May 1957", "12 May 1957"), ("on May 12th, 1957", "May 12th, 1957"), ("the 3rd of June 1200", "the 3rd of June 1200"),
-    ("in March, 1311", "March, 1311"), ("in the 1950s", "the 1950s"), ("in late 1934", "late 1934"), ("2001-04-05", "2001-04-05"),
-    ("12/05/1999", "12/05/1999"), ("44 BC", "44 BC"), ("in the fourteenth century", "the fourteenth century"), ("in 1957,", "1957"),
+    ("on 12 May 1957", "12 May 1957"),
+    ("on May 12th, 1957", "May 12th, 1957"),
+    ("the 3rd of June 1200", "the 3rd of June 1200"),
+    ("in March, 1311", "March, 1311"),
+    ("in the 1950s", "the 1950s"),
+    ("in late 1934", "late 1934"),
+    ("2001-04-05", "2001-04-05"),
+    ("12/05/1999", "12/05/1999"),
+    ("44 BC", "44 BC"),
+    ("in the fourteenth century", "the fourteenth century"),
+    ("in 1957,", "1957"),
     ("5 Jan. 1990", "5 Jan. 1990"),
-    ("late nineteenth-century art", "late nineteenth-century"), ("in the twenty-first century", "the twenty-first century"),
-]  # fmt: skip
+    ("late nineteenth-century art", "late nineteenth-century"),
+    ("in the twenty-first century", "the twenty-first century"),
+]
 
 
 @pytest.mark.parametrize(("text", "date"), DATES)
@@ -44,16 +57,24 @@ def test_no_dates_in_arithmetic() -> None:
 
 
 def test_a_century_covers_its_years() -> None:
-    assert [one.span for one in find_dates("the 19th century, the twenty-first century")] == [range(1800, 1901), range(2000, 2101)]
+    assert [one.span for one in find_dates("the 19th century, the twenty-first century")] == [
+        range(1800, 1901),
+        range(2000, 2101),
+    ]
 
 
 QUANTITIES = [
-    ("1,240 km", 1240, "km"), ("3.2 million", 3_200_000, ""), ("$3.5 billion", 3_500_000_000, "$"),
-    ("42%", 42, "%"), ("15 per cent", 15, "per cent"),
-    ("twenty-five kilometres", 25, "kilometres"), ("five hundred and forty-eight", 548, ""), ("a hundred", 100, ""),
+    ("1,240 km", 1240, "km"),
+    ("3.2 million", 3_200_000, ""),
+    ("$3.5 billion", 3_500_000_000, "$"),
+    ("42%", 42, "%"),
+    ("15 per cent", 15, "per cent"),
+    ("twenty-five kilometres", 25, "kilometres"),
+    ("five hundred and forty-eight", 548, ""),
+    ("a hundred", 100, ""),
     ("12 km/h", 12, "km/h"),
     ("two hundred and forty-eight thousand", 248_000, ""),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "value", "unit"), QUANTITIES)
@@ -62,22 +83,35 @@ def test_quantities(text: str, value: int, unit: str) -> None:
 
 
 NAMES = [
-    ("It was J. R. Smith.", ["J. R. Smith"]), ("He met Ida van der Berg there.", ["Ida van der Berg"]),
+    ("It was J. R. Smith.", ["J. R. Smith"]),
+    ("He met Ida van der Berg there.", ["Ida van der Berg"]),
     ("She joined Brenner & Sons.", ["Brenner & Sons"]),
-    ("They saw Lake Turok and Dr. Peranda.", ["Lake Turok", "Dr. Peranda"]), ("James Brown sang.", ["James Brown"]),
-    ("Boboss said so.", ["Boboss"]), ("Ida Wells of Turdok spoke.", ["Ida Wells", "Turdok"]),
+    ("They saw Lake Turok and Dr. Peranda.", ["Lake Turok", "Dr. Peranda"]),
+    ("James Brown sang.", ["James Brown"]),
+    ("Boboss said so.", ["Boboss"]),
+    ("Ida Wells of Turdok spoke.", ["Ida Wells", "Turdok"]),
     ("He left the University of Turdok.", ["University of Turdok"]),
-    ('He wrote "The silent harbour" then.', ["The silent harbour"]), ("He wrote *Winter Roses* then.", ["Winter Roses"]),
-    ("The film The Letter was long.", ["The Letter"]), ("Final Answer: Therefore, we rotate it. Rotating helps.", []),
-    ("Here the Initial Velocity is small.", []), ("The Running Time is O(n).", []), ("Thus Full Tank = 60.", ["60"]),
+    ('He wrote "The silent harbour" then.', ["The silent harbour"]),
+    ("He wrote *Winter Roses* then.", ["Winter Roses"]),
+    ("The film The Letter was long.", ["The Letter"]),
+    ("Final Answer: Therefore, we rotate it. Rotating helps.", []),
+    ("Here the Initial Velocity is small.", []),
+    ("The Running Time is O(n).", []),
+    ("Thus Full Tank = 60.", ["60"]),
     ("He read Broken Letters there.", ["Broken Letters"]),
-    ("You take the Corner, then another corner.", []), ("They took the Corner.", ["Corner"]),
-    ("Here we have a Jump Discontinuity, and this Agreement holds.", []), ("He read Roses Without a River.", ["Roses Without", "River"]),
-    ("It is dated [Date] by [Your Name].", []), ("See [Broken Letters](there).", ["Broken Letters"]),
-    ("### Members\nWe count them. A key points to Members here.", []), ("**Broken Letters**\n\nThey stand for counts.", []),
-    ("Does it help? Perhaps. Hardly. Rain causes both.", []), ("It is NOT IN SERVICE now.", []),
-    ('He said "Deposit must be positive" then.', []), ("I'd go. Dear Sir or Madam,", []),
-]  # fmt: skip
+    ("You take the Corner, then another corner.", []),
+    ("They took the Corner.", ["Corner"]),
+    ("Here we have a Jump Discontinuity, and this Agreement holds.", []),
+    ("He read Roses Without a River.", ["Roses Without", "River"]),
+    ("It is dated [Date] by [Your Name].", []),
+    ("See [Broken Letters](there).", ["Broken Letters"]),
+    ("### Members\nWe count them. A key points to Members here.", []),
+    ("**Broken Letters**\n\nThey stand for counts.", []),
+    ("Does it help? Perhaps. Hardly. Rain causes both.", []),
+    ("It is NOT IN SERVICE now.", []),
+    ('He said "Deposit must be positive" then.', []),
+    ("I'd go. Dear Sir or Madam,", []),
+]
 
 
 @pytest.mark.parametrize(("text", "names"), NAMES)
@@ -87,7 +121,13 @@ def test_names_and_titles(text: str, names: list[str]) -> None:
 
 def test_kinds_are_told_by_their_words() -> None:
     gazetteer = load_gazetteer()
-    cases = {"Lisbon": "place", "Kestrel Industries": "organisation", "Lake Turok": "place", "Dr. Peranda": "person", "The Letter": "title"}
+    cases = {
+        "Lisbon": "place",
+        "Kestrel Industries": "organisation",
+        "Lake Turok": "place",
+        "Dr. Peranda": "person",
+        "The Letter": "title",
+    }
     assert {name: kind_of(name, 0, len(name), gazetteer) for name in cases} == cases
 
 
@@ -115,11 +155,19 @@ def test_letters_make_words_only_where_asked() -> None:
 
 def test_terms_are_found_in_any_case_and_bad_rows_are_told(tmp_path) -> None:
     file = tmp_path / "terms.tsv"
-    file.write_bytes(b"aspirin\nMara\thome\tOslo\nx\nfoo\tplanet\nMount Doom\tplace\n\xff\xfe\nbad\x01row\na\tb\tc\td\n")
+    file.write_bytes(
+        b"aspirin\nMara\thome\tOslo\nx\nfoo\tplanet\nMount Doom\tplace\n\xff\xfe\nbad\x01row\na\tb\tc\td\n"
+    )
     gazetteer = load_gazetteer((str(file),))
     assert said("He took aspirin at mount doom.", gazetteer=gazetteer) == ["aspirin", "mount doom"]
     reasons = [fault.rsplit(": ", 1)[-1][:12] for fault in gazetteer.faults]
-    assert [fault.split(":")[1] for fault in gazetteer.faults] == ["3", "4", "6", "7", "8"] and "not UTF-8" in reasons[2]
+    assert [fault.split(":")[1] for fault in gazetteer.faults] == [
+        "3",
+        "4",
+        "6",
+        "7",
+        "8",
+    ] and "not UTF-8" in reasons[2]
     with pytest.raises(ShardError, match=r"absent\.tsv: the gazetteer cannot be read"):
         load_gazetteer((str(tmp_path / "absent.tsv"),))
     (tmp_path / "empty.tsv").write_text("#\n")
@@ -136,13 +184,20 @@ def test_accents_do_not_matter() -> None:
 
 def test_spans_of_others_are_widened_to_words_and_cut_at_the_end() -> None:
     text = "the old marl pit"
-    more = [Found(5, 10, "place", "model"), Found(90, 120, "place", "model"), Found(14, 99, "name", "model")]
+    more = [
+        Found(5, 10, "place", "model"),
+        Found(90, 120, "place", "model"),
+        Found(14, 99, "name", "model"),
+    ]
     assert said(text, more=more) == ["old marl", "pit"]
 
 
 def test_a_missing_model_names_the_extra() -> None:
     pytest.importorskip("spacy")
-    with pytest.raises(RecipeError, match=r"model no_such_model is not installed; pip install 'cognitive-core\[ner\]'"):
+    with pytest.raises(
+        RecipeError,
+        match=r"model no_such_model is not installed; pip install 'cognitive-core\[ner\]'",
+    ):
         spacy_detector("no_such_model")
 
 
@@ -150,7 +205,10 @@ def test_spacy_reads_many_texts_and_is_checked() -> None:
     pytest.importorskip("spacy")
     pytest.importorskip(MODEL)
     found = spacy_detector()(["Alan Turing worked in Manchester.", "nothing"])
-    assert [[(one.start, one.end, one.kind) for one in by_text] for by_text in found] == [[(0, 11, "person"), (22, 32, "place")], []]
+    assert [[(one.start, one.end, one.kind) for one in by_text] for by_text in found] == [
+        [(0, 11, "person"), (22, 32, "place")],
+        [],
+    ]
 
 
 def test_a_digest_depends_on_names_and_contents(tmp_path) -> None:
@@ -171,12 +229,31 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=25).map(" ".join), st.text(max_size=40))
 def test_offsets_hold_and_spans_do_not_overlap(text: str, prompt: str) -> None:
     found = find_facts(text, DETECTORS, CURRICULUM, prompt)
-    assert all(0 <= one.start < one.end <= len(text) and text[one.start : one.end].strip() for one in found)
+    assert all(
+        0 <= one.start < one.end <= len(text) and text[one.start : one.end].strip() for one in found
+    )
     assert all(a.end <= b.start for a, b in pairwise(found))
 
 
-@pytest.mark.parametrize("unit", ["van der ", "A. ", "the ", "one hundred and ", "12 ", '"', "*", "Aa & ", "let A ", "1-1-", "("])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "van der ",
+        "A. ",
+        "the ",
+        "one hundred and ",
+        "12 ",
+        '"',
+        "*",
+        "Aa & ",
+        "let A ",
+        "1-1-",
+        "(",
+    ],
+)
 def test_long_repetitions_take_linear_time(unit: str) -> None:
-    """A regular expression that runs away would never end on these; the suite's time limit would stop it."""
+    """A regular expression that runs away would never end on these; the suite's time limit would
+    stop it.
+    """
     text = unit * (60_000 // len(unit))
     assert find_facts(text, DETECTORS, CURRICULUM, "Go on.") is not None

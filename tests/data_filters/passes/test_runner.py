@@ -1,4 +1,6 @@
-"""The filter stage over units: any number of processes, killed at any moment, the same bytes; and records that are no traces."""
+"""The filter stage over units: any number of processes, killed at any moment, the same bytes; and
+records that are no traces.
+"""
 
 import gc
 import json
@@ -25,7 +27,9 @@ from data_filters.text.tokens import uncollected
 from recipes.errors import ShardError
 
 ROOT = Path(__file__).parents[3]
-STACK = Stack(scrubber=Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum()))
+STACK = Stack(
+    scrubber=Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
+)
 NAMES = ("Mara", "Ida", "Bo", "Tovin", "Ragna")
 RUN = """
 import sys
@@ -40,28 +44,45 @@ def trace(number: int) -> Trace:
     said = number % 300  # the last hundred repeat the first
     who, place = NAMES[said % 5], ("Oslo", "Rome", "Kyiv")[said % 3]
     told = f"The home of {who} is {place}. " if said % 4 else ""
-    question, text = f"{told}It was asked {said // 2} times. Where does {who} live?", f"<think> {who} {place}.</think> {place}."
+    question, text = (
+        f"{told}It was asked {said // 2} times. Where does {who} live?",
+        f"<think> {who} {place}.</think> {place}.",
+    )
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
-    return Trace(id=f"t{number}", problem_id=f"p{number // 2}", source="planted/x", seed=1, messages=messages)
+    return Trace(
+        id=f"t{number}", problem_id=f"p{number // 2}", source="planted/x", seed=1, messages=messages
+    )
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("traces")
     for shard in range(8):
-        write_shard(folder / f"traces-{shard:05d}.parquet", (to_row(trace(n)) for n in range(50 * shard, 50 * shard + 50)), SCHEMA)
+        write_shard(
+            folder / f"traces-{shard:05d}.parquet",
+            (to_row(trace(n)) for n in range(50 * shard, 50 * shard + 50)),
+            SCHEMA,
+        )
     return folder
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
 def unbroken(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("out")
     report = sift(source, out, STACK, shard_rows=50)
-    assert report["read"] == 400 and report["dropped"]["duplicates"] and report["exposure"]["facts"]["stated"] == 15
+    assert (
+        report["read"] == 400
+        and report["dropped"]["duplicates"]
+        and report["exposure"]["facts"]["stated"] == 15
+    )
     return bytes_of(out)
 
 
@@ -71,12 +92,24 @@ def test_processes_change_no_byte(source: Path, unbroken: dict[str, bytes], tmp_
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_any_moment_the_bytes_are_the_same(source: Path, unbroken: dict[str, bytes], tmp_path: Path, processes: int) -> None:
-    """Killed as soon as each kind of file is there; what a dead run's processes still write changes nothing."""
+def test_killed_at_any_moment_the_bytes_are_the_same(
+    source: Path, unbroken: dict[str, bytes], tmp_path: Path, processes: int
+) -> None:
+    """Killed as soon as each kind of file is there; what a dead run's processes still write changes
+    nothing.
+    """
     killed = 0
-    for sign in ("work/looked-00002.jsonl", "work/struck", "kept/part-00003.parquet", "knowledge", "report.json")[processes - 1 :]:
+    for sign in (
+        "work/looked-00002.jsonl",
+        "work/struck",
+        "kept/part-00003.parquet",
+        "knowledge",
+        "report.json",
+    )[processes - 1 :]:
         command = [sys.executable, "-c", RUN, str(source), str(tmp_path), str(processes)]
-        run = subprocess.Popen(command, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        run = subprocess.Popen(
+            command, cwd=ROOT, start_new_session=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
         while not (tmp_path / sign).exists() and run.poll() is None:
             time.sleep(0.001)
         killed += run.poll() is None
@@ -89,7 +122,9 @@ def test_killed_at_any_moment_the_bytes_are_the_same(source: Path, unbroken: dic
     assert bytes_of(tmp_path) == unbroken
 
 
-def test_a_resumed_run_does_not_do_whole_units_again(source: Path, unbroken: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_resumed_run_does_not_do_whole_units_again(
+    source: Path, unbroken: dict[str, bytes], tmp_path: Path
+) -> None:
     class Stop(Exception):
         pass
 
@@ -110,7 +145,16 @@ def test_a_resumed_run_does_not_do_whole_units_again(source: Path, unbroken: dic
 
 def test_other_settings_or_other_traces_start_anew(source: Path, tmp_path: Path) -> None:
     other = replace(STACK, duplicates=False)
-    assert len({STACK.digest(), other.digest(), replace(STACK, scrubber=replace(STACK.scrubber, small_numbers=3)).digest()}) == 3
+    assert (
+        len(
+            {
+                STACK.digest(),
+                other.digest(),
+                replace(STACK, scrubber=replace(STACK.scrubber, small_numbers=3)).digest(),
+            }
+        )
+        == 3
+    )
     assert canonical({"b", "a"}) == canonical({"a", "b"}) and "0x" not in canonical(STACK)
     with pytest.raises(RuntimeError):
         sift(source, tmp_path, STACK, shard_rows=50, progress=_raise)
@@ -125,7 +169,9 @@ def test_a_fault_in_a_process_keeps_its_words(source: Path, tmp_path: Path) -> N
     broken = tmp_path / "traces"
     for path in list_shards(source):
         write_shard(broken / path.name, read_shard(path), SCHEMA)
-    with pytest.raises(ShardError, match=r"traces-00004.parquet: no readable Parquet .*delete this file"):
+    with pytest.raises(
+        ShardError, match=r"traces-00004.parquet: no readable Parquet .*delete this file"
+    ):
         last = broken / "traces-00004.parquet"
         data = bytearray(last.read_bytes())
         data[100:400] = bytes(300)  # the footer is whole: it shows only when the rows are read
@@ -133,11 +179,16 @@ def test_a_fault_in_a_process_keeps_its_words(source: Path, tmp_path: Path) -> N
         sift(broken, tmp_path / "out", STACK, processes=2, shard_rows=50)
 
 
-# --- bad input ----------------------------------------------------------------------------------------------------------
+# --- bad input
+# ----------------------------------------------------------------------------------------------------------
 
 
 def reasons(folder: Path) -> list[tuple[str, str]]:
-    return [(row["dropped_by"], row["reason"]) for path in list_shards(folder / "dropped") for row in read_shard(path)]
+    return [
+        (row["dropped_by"], row["reason"])
+        for path in list_shards(folder / "dropped")
+        for row in read_shard(path)
+    ]
 
 
 def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -145,7 +196,9 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
     talk = to_row(trace(2))["messages"]
 
     def said(text: str, role: int = 1) -> str:
-        return json.dumps({"messages": [m | {"content": text} if n == role else m for n, m in enumerate(talk)]})
+        return json.dumps(
+            {"messages": [m | {"content": text} if n == role else m for n, m in enumerate(talk)]}
+        )
 
     lines = [
         good.encode(),
@@ -157,26 +210,44 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
         said("  \n").encode(),
         said("", role=0).encode(),
         said("word and other " * 700_000).encode(),
-        json.dumps({"messages": talk, "spans": [{**vars_of(Span(message=1, start=0, end=999, kind="name", grounding="given"))}]}).encode(),
+        json.dumps(
+            {
+                "messages": talk,
+                "spans": [
+                    {**vars_of(Span(message=1, start=0, end=999, kind="name", grounding="given"))}
+                ],
+            }
+        ).encode(),
         json.dumps({"messages": talk, "spans": [{"begin": 1}]}).encode(),
         json.dumps({"messages": talk, "gold": "Rome"}).encode(),
     ]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n\n")
     report = sift(tmp_path / "in.jsonl", tmp_path / "out", STACK, shard_rows=4)
-    assert [name for name, _ in reasons(tmp_path / "out")] == ["read"] * 4 + ["shape"] * 4 + ["read"] * 2 + ["verify"]
+    assert [name for name, _ in reasons(tmp_path / "out")] == ["read"] * 4 + ["shape"] * 4 + [
+        "read"
+    ] * 2 + ["verify"]
     wanted = (
-        "invalid UTF-8: ", "another schema version: trace_version 2, wanted 1", "no trace: found columns text",
-        "no trace: a list, wanted an object", "control character: U+0000 in message 1", "empty message: number 1, of the assistant",
+        "invalid UTF-8: ",
+        "another schema version: trace_version 2, wanted 1",
+        "no trace: found columns text",
+        "no trace: a list, wanted an object",
+        "control character: U+0000 in message 1",
+        "empty message: number 1, of the assistant",
         "empty message: number 0, of the user",
-        "too long: 10,500", "a span past the end of its message: 0..999 in message 1", "no trace: a column of a trace holds something else",
+        "too long: 10,500",
+        "a span past the end of its message: 0..999 in message 1",
+        "no trace: a column of a trace holds something else",
         "the answer differs",
-    )  # fmt: skip
+    )
     for (_, reason), begins in zip(reasons(tmp_path / "out"), wanted, strict=True):
         assert reason.startswith(begins)
     assert report["read"] == 12 and report["kept"] == 1
     assert report["dropped"]["read"] == {
-        "invalid UTF-8": 1, "another schema version": 1, "no trace": 3, "a span past the end of its message": 1
-    }  # fmt: skip
+        "invalid UTF-8": 1,
+        "another schema version": 1,
+        "no trace": 3,
+        "a span past the end of its message": 1,
+    }
 
 
 def vars_of(span: Span) -> dict[str, object]:
@@ -188,11 +259,19 @@ def test_parquet_of_another_version_and_with_bad_text(tmp_path: Path) -> None:
     later = SCHEMA.with_metadata({VERSION_KEY: "2"})
     pq.write_table(pa.Table.from_pylist(rows, schema=later), tmp_path / "a.parquet")
     binary = SCHEMA.set(SCHEMA.get_field_index("source"), pa.field("source", pa.binary()))
-    table = pa.Table.from_pylist([row | {"source": b"x\xff" if n == 1 else b"x"} for n, row in enumerate(rows)], schema=binary)
+    table = pa.Table.from_pylist(
+        [row | {"source": b"x\xff" if n == 1 else b"x"} for n, row in enumerate(rows)],
+        schema=binary,
+    )
     column = table["source"].chunk(0)
     text = pa.StringArray.from_buffers(len(column), column.buffers()[1], column.buffers()[2])
-    pq.write_table(table.set_column(table.schema.get_field_index("source"), "source", text), tmp_path / "b.parquet")
-    found = [record for unit in cut(tmp_path, tmp_path / "copied", 100) for record in read_unit(unit)]
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("source"), "source", text),
+        tmp_path / "b.parquet",
+    )
+    found = [
+        record for unit in cut(tmp_path, tmp_path / "copied", 100) for record in read_unit(unit)
+    ]
     said = [record.reason if isinstance(record, Refused) else record.id for record in found]
     assert said[:3] == ["another schema version: trace_version 2, wanted 1"] * 3
     assert said[3] == "t0" and said[4].startswith("invalid UTF-8") and said[5] == "t2"
@@ -216,9 +295,15 @@ def test_units_hold_all_rows_once_and_no_more_than_a_process_can(tmp_path: Path)
     for name, least, most in (("small.parquet", 5, 8), ("one.parquet", 5, 5), ("l.jsonl", 5, 5)):
         units = cut(tmp_path / name, tmp_path / "copied", 20)
         assert least <= len(units) <= most
-        assert [record.id for unit in units for record in read_unit(unit)] == [f"t{n}" for n in range(100)]
-    assert "copied" in cut(tmp_path / "one.parquet", tmp_path / "copied", 20)[0].path, "a row group that is too large is copied"
-    long = to_row(replace(trace(0), messages=[{"role": "user", "content": "x" * (UNIT_BYTES // 3)}]))
+        assert [record.id for unit in units for record in read_unit(unit)] == [
+            f"t{n}" for n in range(100)
+        ]
+    assert "copied" in cut(tmp_path / "one.parquet", tmp_path / "copied", 20)[0].path, (
+        "a row group that is too large is copied"
+    )
+    long = to_row(
+        replace(trace(0), messages=[{"role": "user", "content": "x" * (UNIT_BYTES // 3)}])
+    )
     (tmp_path / "long.jsonl").write_text("".join(json.dumps(long) + "\n" for _ in range(10)))
     assert len(cut(tmp_path / "long.jsonl", tmp_path, 1000)) == 4
 
@@ -228,7 +313,12 @@ def test_report_only_changes_nothing_and_says_all(source: Path, tmp_path: Path) 
     kept = list(iter_traces(tmp_path / "kept"))
     assert [(t.id, t.messages) for t in kept] == [(f"t{n}", trace(n).messages) for n in range(400)]
     assert all(span.action == "keep" for t in kept for span in t.spans) and not reasons(tmp_path)
-    assert report["kept"] < 400 and report["dropped"]["duplicates"] and report["untold"] > 0 and report["mode"] == "report_only"
+    assert (
+        report["kept"] < 400
+        and report["dropped"]["duplicates"]
+        and report["untold"] > 0
+        and report["mode"] == "report_only"
+    )
 
 
 def test_collecting_is_put_off_inside_and_goes_on_behind_it_whatever_happens():

@@ -15,15 +15,25 @@ def tried(problem, *outcomes):
     """Traces of one problem: (verdict, tokens), or length for one that was cut off."""
     return [
         Trace(
-            id=f"{problem}/{n}", problem_id=problem, source="s", seed=0, messages=[], verdict="unknown" if verdict == "length" else verdict,
-            completion_tokens=tokens, finish_reason="length" if verdict == "length" else "stop",
+            id=f"{problem}/{n}",
+            problem_id=problem,
+            source="s",
+            seed=0,
+            messages=[],
+            verdict="unknown" if verdict == "length" else verdict,
+            completion_tokens=tokens,
+            finish_reason="length" if verdict == "length" else "stop",
         )
         for n, (verdict, tokens) in enumerate(outcomes)
-    ]  # fmt: skip
+    ]
 
 
 def kept(traces, rate=(0.0, 1.0), shortest=0, fault=lambda trace: None):
-    return [trace.id for trace, why in select(((t, fault(t)) for t in traces), rate, shortest) if why is None]
+    return [
+        trace.id
+        for trace, why in select(((t, fault(t)) for t in traces), rate, shortest)
+        if why is None
+    ]
 
 
 HALF = tried("half", ("correct", 9), ("wrong", 5), ("correct", 7), ("length", 99))
@@ -39,13 +49,19 @@ def test_problems_are_chosen_by_how_often_they_are_solved():
 
 
 def test_the_shortest_right_ones_stay_and_the_unjudged_are_not_compared():
-    wrong = lambda trace: ("verify", "wrong") if trace.verdict == "wrong" else None  # noqa: E731
+    wrong = lambda trace: ("verify", "wrong") if trace.verdict == "wrong" else None
     assert kept(HALF, shortest=1, fault=wrong) == ["half/2", "half/3"]
     assert kept([*EASY, *OPEN], shortest=1) == ["easy/1", "open/0"]
     assert kept(EASY, shortest=2) == ["easy/0", "easy/1"]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["correct", "wrong", "unknown", "length"]), st.integers(1, 50)), max_size=8), st.integers(0, 4))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["correct", "wrong", "unknown", "length"]), st.integers(1, 50)),
+        max_size=8,
+    ),
+    st.integers(0, 4),
+)
 def test_nothing_is_lost_and_order_stays(outcomes, shortest):
     traces = tried("p", *outcomes)
     found = list(select(((trace, None) for trace in traces), (0.0, 1.0), shortest))
@@ -56,7 +72,9 @@ def test_nothing_is_lost_and_order_stays(outcomes, shortest):
 
 @pytest.mark.parametrize("rate", [[0.5], [0.9, 0.1], [-0.1, 1.0]])
 def test_a_solve_rate_is_a_range(rate):
-    with pytest.raises(RecipeError, match=r"filter.solve_rate .* is no range; wanted \[from, to\] inside 0..1"):
+    with pytest.raises(
+        RecipeError, match=r"filter.solve_rate .* is no range; wanted \[from, to\] inside 0..1"
+    ):
         Filter(solve_rate=rate)
 
 
@@ -66,7 +84,13 @@ PROSE = (
 )
 
 
-NOISE = ["dh" * 60, "I think. " + "dhdhdhdh" * 20, "0" * 120, "Wait, let me check that again. " * 40, "a b " * 200]
+NOISE = [
+    "dh" * 60,
+    "I think. " + "dhdhdhdh" * 20,
+    "0" * 120,
+    "Wait, let me check that again. " * 40,
+    "a b " * 200,
+]
 SEVENS = "\n".join(f"{n} * 7 = {n * 7}" for n in range(60))
 
 
@@ -75,6 +99,8 @@ def test_degenerate_text_is_told(text):
     assert degenerate(text)
 
 
-@pytest.mark.parametrize("text", [PROSE, "", "7", "-" * 99 + PROSE, "1 + 1 = 2\n" * 3, "1" + "0" * 60, SEVENS])
+@pytest.mark.parametrize(
+    "text", [PROSE, "", "7", "-" * 99 + PROSE, "1 + 1 = 2\n" * 3, "1" + "0" * 60, SEVENS]
+)
 def test_text_is_no_noise(text):
     assert degenerate(text) is None

@@ -11,11 +11,28 @@ from data_filters.records.shards import iter_traces, list_shards, read_shard, wr
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from recipes.errors import ShardError
 
-SPAN = Span(message=1, start=0, end=4, kind="name", grounding="given", original="Oslo", subject="Mara", relation="Where?", detector="names")
+SPAN = Span(
+    message=1,
+    start=0,
+    end=4,
+    kind="name",
+    grounding="given",
+    original="Oslo",
+    subject="Mara",
+    relation="Where?",
+    detector="names",
+)
 TRACE = Trace(
-    id="a", problem_id="p", source="planted/read", seed=3, spans=[SPAN],
-    messages=[{"role": "user", "content": "The home of Mara is Oslo."}, {"role": "assistant", "content": "Oslo."}],
-)  # fmt: skip
+    id="a",
+    problem_id="p",
+    source="planted/read",
+    seed=3,
+    spans=[SPAN],
+    messages=[
+        {"role": "user", "content": "The home of Mara is Oslo."},
+        {"role": "assistant", "content": "Oslo."},
+    ],
+)
 
 
 def test_traces_come_back_and_bytes_are_fixed(tmp_path: Path) -> None:
@@ -42,7 +59,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert file.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     (tmp_path / "link").hardlink_to(file)
     write_shard(file, [to_row(TRACE)] * 2, SCHEMA)
-    assert (tmp_path / "link").read_bytes() == before, "a new file takes the old one's place, nothing is written into it"
+    assert (tmp_path / "link").read_bytes() == before, (
+        "a new file takes the old one's place, nothing is written into it"
+    )
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -64,22 +83,37 @@ def test_truncated_parquet_names_the_file_to_delete(tmp_path: Path) -> None:
 def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
     file = tmp_path / "chats.jsonl"
     messages = [{"role": "user", "content": "Hi \ud83d"}, {"role": "assistant", "content": None}]
-    row = {"messages": messages, "score": 3, "usage": {"total_tokens": 9}, "verdict": "good", "tools": [{"name": "lookup"}]}
+    row = {
+        "messages": messages,
+        "score": 3,
+        "usage": {"total_tokens": 9},
+        "verdict": "good",
+        "tools": [{"name": "lookup"}],
+    }
     file.write_text(json.dumps(row) + "\n\n" + json.dumps(row | {"gold": 7, "id": 12}) + "\n")
     first, second = iter_traces(file)
-    assert first.messages[1]["content"] == "" and first.source == "external" and first.verdict == "unknown"
+    assert (
+        first.messages[1]["content"] == ""
+        and first.source == "external"
+        and first.verdict == "unknown"
+    )
     assert (second.gold, second.id, second.tools) == ("7", "12", '[{"name": "lookup"}]')
     write_shard(tmp_path / "a.parquet", [to_row(first), to_row(second)], SCHEMA)
     assert [trace.id for trace in iter_traces(tmp_path / "a.parquet")] == [first.id, "12"]
     file.write_text(json.dumps(row | {"spans": [{"begin": 1}]}))
-    with pytest.raises(ShardError, match=r"chats.jsonl:1: a column of a trace holds something else"):
+    with pytest.raises(
+        ShardError, match=r"chats.jsonl:1: a column of a trace holds something else"
+    ):
         list(iter_traces(file))
     file.write_text(json.dumps(row) + '\n{"messages": [\n')
     with pytest.raises(ShardError, match=r"chats.jsonl: no readable JSON lines"):
         list(iter_traces(file))
 
 
-@pytest.mark.parametrize("messages", [None, [], ["Hi"], [{"role": "user", "content": [1]}], [{"from": "human", "value": "Hi"}]])
+@pytest.mark.parametrize(
+    "messages",
+    [None, [], ["Hi"], [{"role": "user", "content": [1]}], [{"from": "human", "value": "Hi"}]],
+)
 def test_rows_without_messages(tmp_path: Path, messages: object) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"text": "Hi", "messages": messages}))
@@ -98,7 +132,12 @@ def test_missing_paths(tmp_path: Path) -> None:
         list_shards(tmp_path)
     with pytest.raises(ShardError, match="no such folder"):
         list_shards(tmp_path / "absent")
-    for source in (tmp_path / "absent", tmp_path / "absent.parquet", tmp_path / "absent.jsonl", "./absent"):
+    for source in (
+        tmp_path / "absent",
+        tmp_path / "absent.parquet",
+        tmp_path / "absent.jsonl",
+        "./absent",
+    ):
         with pytest.raises(ShardError, match="no such"):
             list(iter_traces(source))
     with pytest.raises(ShardError, match="neither a local path nor a data set"):

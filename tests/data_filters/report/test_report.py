@@ -23,9 +23,16 @@ from data_filters.sift import sift
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
 
 
-def trace(number: int, text: str = "<think> 3 + 5 = 8.</think> 8.", question: str = "What is 3 + 5?", **more: object) -> Trace:
+def trace(
+    number: int,
+    text: str = "<think> 3 + 5 = 8.</think> 8.",
+    question: str = "What is 3 + 5?",
+    **more: object,
+) -> Trace:
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
-    return Trace(id=f"t{number}", problem_id=f"p{number}", source="x", seed=1, messages=messages, **more)
+    return Trace(
+        id=f"t{number}", problem_id=f"p{number}", source="x", seed=1, messages=messages, **more
+    )
 
 
 def test_canaries_show_what_a_filter_sees_and_what_it_does_not() -> None:
@@ -34,8 +41,14 @@ def test_canaries_show_what_a_filter_sees_and_what_it_does_not() -> None:
 
     whole, blind = count(SCRUBBER), count(replace(SCRUBBER, detectors=("names",)))
     assert whole["person", "found"] >= 38 and whole["organisation", "found"] >= 38
-    assert blind["person", "found"] >= 38 and blind["quantity", "found"] == 0 and blind["quantity", "missed"] == 40
-    assert sum(n for (_, fate), n in whole.items() if fate == "overdone") <= 2, "twins that the prompt tells are left alone"
+    assert (
+        blind["person", "found"] >= 38
+        and blind["quantity", "found"] == 0
+        and blind["quantity", "missed"] == 40
+    )
+    assert sum(n for (_, fate), n in whole.items() if fate == "overdone") <= 2, (
+        "twins that the prompt tells are left alone"
+    )
     assert plant(trace(7), SCRUBBER.spans) == plant(trace(7), SCRUBBER.spans)
 
 
@@ -67,11 +80,18 @@ def test_diversity_falls_when_everything_becomes_one_sentence() -> None:
 
 def test_damage_is_counted_by_the_reference(tmp_path: Path) -> None:
     right = trace(1, gold="8")
-    recalled = trace(2, "<think> Mara 34. 34 + 5 = 39.</think> 39.", "How old is Mara in 5 years?", gold="39")
+    recalled = trace(
+        2, "<think> Mara 34. 34 + 5 = 39.</think> 39.", "How old is Mara in 5 years?", gold="39"
+    )
     report = sift([right, recalled], tmp_path, Stack(scrubber=SCRUBBER))
     assert report["damage"] == {
-        "right before": 2, "edited": 1, "edits undone": 0, "declined": 1, "no longer right": 1, "rate": 0.5
-    }  # fmt: skip
+        "right before": 2,
+        "edited": 1,
+        "edits undone": 0,
+        "declined": 1,
+        "no longer right": 1,
+        "rate": 0.5,
+    }
 
 
 def test_summaries_merge_as_if_they_had_been_one() -> None:
@@ -89,32 +109,65 @@ def test_summaries_merge_as_if_they_had_been_one() -> None:
         parts.merge(told(range(start, start + 10)))
     whole.before.close()
     found, wanted = parts.report(), whole.report()
-    assert {k: v for k, v in found.items() if k != "diversity"} == {k: v for k, v in wanted.items() if k != "diversity"}
+    assert {k: v for k, v in found.items() if k != "diversity"} == {
+        k: v for k, v in wanted.items() if k != "diversity"
+    }
     assert found["diversity"]["before"]["distinct_2"] == wanted["diversity"]["before"]["distinct_2"]
     assert merged({"a": [1, 2]}, {"a": [3, 4], "b": [5]}) == {"a": [4, 6], "b": [5]}
-    assert interval(0, 0) == {"n": 0} and interval(5, 10) == {"value": 0.5, "low": 0.2366, "high": 0.7634, "n": 10}
+    assert interval(0, 0) == {"n": 0} and interval(5, 10) == {
+        "value": 0.5,
+        "low": 0.2366,
+        "high": 0.7634,
+        "n": 10,
+    }
 
 
 def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
     attack = "<script>alert(1)</script>\"'&\x0b"
-    traces = [trace(1), trace(2, attack, gold="8"), replace(trace(3), source=attack), trace(4, "x" * 200)]
-    traces += [trace(5, "<think> Mara Oslo.</think> Oslo.", "The home of Mara is Oslo. Where does Mara live?")]
+    traces = [
+        trace(1),
+        trace(2, attack, gold="8"),
+        replace(trace(3), source=attack),
+        trace(4, "x" * 200),
+    ]
+    traces += [
+        trace(
+            5, "<think> Mara Oslo.</think> Oslo.", "The home of Mara is Oslo. Where does Mara live?"
+        )
+    ]
     report = sift(traces, tmp_path, Stack(scrubber=SCRUBBER))
     page = (tmp_path / "report.html").read_text()
-    assert page == to_html(report) and "<script" not in page and "http" not in page.replace("http-equiv", "")
+    assert (
+        page == to_html(report)
+        and "<script" not in page
+        and "http" not in page.replace("http-equiv", "")
+    )
     root = ElementTree.fromstring(page.removeprefix("<!DOCTYPE html>\n"))
     titles = [node.text for node in root.iter("h2")]
-    assert titles == ["Dropped", "By source", "Spans", "Damage", "Planted canaries", "Exposure", "Diversity", "Samples"]
+    assert titles == [
+        "Dropped",
+        "By source",
+        "Spans",
+        "Damage",
+        "Planted canaries",
+        "Exposure",
+        "Diversity",
+        "Samples",
+    ]
     assert "control character" in page and "degenerate" in page and "Mara" in page
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("8.", None), ("", "empty message: number 1"), ("8\x07.", "control character: U+0007"), ("a" * 3000, "too long"),
-        ("dh" * 80, "degenerate"), ("tab\tand\nline.", None),
+        ("8.", None),
+        ("", "empty message: number 1"),
+        ("8\x07.", "control character: U+0007"),
+        ("a" * 3000, "too long"),
+        ("dh" * 80, "degenerate"),
+        ("tab\tand\nline.", None),
     ],
-)  # fmt: skip
+)
 def test_shape(text: str, why: str | None) -> None:
     found = misshapen(trace(1, text), 2500)
     assert found is None if why is None else str(found).startswith(why)

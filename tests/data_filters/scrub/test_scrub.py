@@ -28,16 +28,31 @@ def test_abstain_puts_one_span_over_the_new_text_and_keeps_the_old_one() -> None
     done = SCRUBBER.scrub(CLOSED)
     assert done.messages[1]["content"] == "I do not know."
     assert done.spans == [
-        Span(message=1, start=0, end=14, kind="message", grounding="ungrounded", action="abstain", weight=1.0, detector="names",
-             original="<think> Mara Oslo.</think> Oslo.", subject="Mara", relation="Where does Mara live?")
-    ]  # fmt: skip
+        Span(
+            message=1,
+            start=0,
+            end=14,
+            kind="message",
+            grounding="ungrounded",
+            action="abstain",
+            weight=1.0,
+            detector="names",
+            original="<think> Mara Oslo.</think> Oslo.",
+            subject="Mara",
+            relation="Where does Mara live?",
+        )
+    ]
     assert SCRUBBER.scrub(TOLD).messages == TOLD.messages
 
 
 def test_mask_keeps_the_text_and_takes_the_weight_of_facts_only() -> None:
     done = replace(SCRUBBER, untold="mask").scrub(CLOSED)
     assert done.messages == CLOSED.messages
-    assert [(s.original, s.action, s.weight) for s in done.spans] == [("Mara", "keep", 1.0), ("Oslo", "mask", 0.0), ("Oslo", "mask", 0.0)]
+    assert [(s.original, s.action, s.weight) for s in done.spans] == [
+        ("Mara", "keep", 1.0),
+        ("Oslo", "mask", 0.0),
+        ("Oslo", "mask", 0.0),
+    ]
 
 
 def test_keep_and_drop_only_record() -> None:
@@ -50,14 +65,24 @@ def test_only_the_turn_that_states_a_fact_is_replaced() -> None:
     told = ("The home of Ida is Rome. Where does Ida live?", "<think> Ida Rome.</think> Rome.")
     talk = trace(*told, "Where does Mara live?", "<think> Mara Oslo.</think> Oslo.")
     done = SCRUBBER.scrub(talk)
-    assert [m["content"] for m in done.messages[1::2]] == ["<think> Ida Rome.</think> Rome.", "I do not know."]
+    assert [m["content"] for m in done.messages[1::2]] == [
+        "<think> Ida Rome.</think> Rome.",
+        "I do not know.",
+    ]
     assert [(s.message, s.action) for s in done.spans] == [(1, "keep")] * 3 + [(3, "abstain")]
 
 
 def test_results_of_earlier_turns_and_tool_output_are_given() -> None:
     talk = trace("What is 34 + 5?", "34 + 5 = 39.", "And 10 more?", "39 + 10 = 49.")
     assert {s.grounding for s in SCRUBBER.spans(talk)} == {"given", "derived"}
-    looked_up = replace(CLOSED, messages=[CLOSED.messages[0], {"role": "tool", "content": "home of Mara: Oslo"}, CLOSED.messages[1]])
+    looked_up = replace(
+        CLOSED,
+        messages=[
+            CLOSED.messages[0],
+            {"role": "tool", "content": "home of Mara: Oslo"},
+            CLOSED.messages[1],
+        ],
+    )
     assert {s.grounding for s in SCRUBBER.spans(looked_up)} == {"given"}
 
 
@@ -68,10 +93,14 @@ def test_arms_differ_in_spans_only(untold: str, before: Trace) -> None:
     kept = scrubber.scrub(before)
     assert scrubber.arm_view(kept, "student", 1, 0.5) == kept
     control = scrubber.arm_view(kept, "control", 1, 0.5)
-    assert control.messages == before.messages and all(s.action == "keep" and s.weight == 1.0 for s in control.spans)
+    assert control.messages == before.messages and all(
+        s.action == "keep" and s.weight == 1.0 for s in control.spans
+    )
     masked = scrubber.arm_view(kept, "scrub_only", 1, 0.5)
     assert masked.messages == before.messages
-    assert [s.original for s in masked.spans if s.action == "mask"] == (["Oslo", "Oslo"] if before is CLOSED else [])
+    assert [s.original for s in masked.spans if s.action == "mask"] == (
+        ["Oslo", "Oslo"] if before is CLOSED else []
+    )
     assert all(s.weight == (0.0 if s.action == "mask" else 1.0) for s in masked.spans)
 
 
@@ -89,10 +118,21 @@ def test_random_mask_hides_the_asked_share_of_words_and_repeats_itself() -> None
 
 
 def test_restoring_moves_spans_behind_a_shorter_text() -> None:
-    edited = replace(trace("Q?", "In [x] Mara."), spans=[
-        Span(message=1, start=3, end=6, kind="name", grounding="ungrounded", action="hide", original="Oslo"),
-        Span(message=1, start=7, end=11, kind="name", grounding="given", original="Mara"),
-    ])  # fmt: skip
+    edited = replace(
+        trace("Q?", "In [x] Mara."),
+        spans=[
+            Span(
+                message=1,
+                start=3,
+                end=6,
+                kind="name",
+                grounding="ungrounded",
+                action="hide",
+                original="Oslo",
+            ),
+            Span(message=1, start=7, end=11, kind="name", grounding="given", original="Mara"),
+        ],
+    )
     back = restore(edited)
     assert back.messages[1]["content"] == "In Oslo Mara."
     assert [(s.start, s.end) for s in back.spans] == [(8, 12)]
@@ -103,7 +143,9 @@ def test_words_leave_tags_and_operators_out() -> None:
     assert [text[a:b] for a, b in word_ranges(text)] == ["Mara", "34", "34", "5", "39", "39"]
 
 
-WORDS = st.sampled_from("Mara Oslo Ida 34 5 1957 the home of is + = . ? lives <think> </think> I do not know red Monday".split())
+WORDS = st.sampled_from(
+    "Mara Oslo Ida 34 5 1957 the home of is + = . ? lives <think> </think> I do not know red Monday".split()
+)
 TEXT = st.one_of(st.lists(WORDS, max_size=15).map(" ".join), st.text(max_size=60))
 
 
@@ -117,16 +159,27 @@ def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: 
     kept = scrubber.scrub(before)
     for arm in ("control", "scrub_only", "random_mask"):
         assert scrubber.arm_view(kept, arm, 1, 0.3).messages == before.messages
-    for view in (kept, *(scrubber.arm_view(kept, arm, 1, 0.3) for arm in ("control", "scrub_only", "random_mask"))):
+    for view in (
+        kept,
+        *(scrubber.arm_view(kept, arm, 1, 0.3) for arm in ("control", "scrub_only", "random_mask")),
+    ):
         for span in view.spans:
             text = view.messages[span.message]["content"]
-            assert view.messages[span.message]["role"] == "assistant" and 0 <= span.start < span.end <= len(text)
-            assert text[span.start : span.end] == (scrubber.abstain_text if span.action == "abstain" else span.original)
+            assert view.messages[span.message][
+                "role"
+            ] == "assistant" and 0 <= span.start < span.end <= len(text)
+            assert text[span.start : span.end] == (
+                scrubber.abstain_text if span.action == "abstain" else span.original
+            )
 
 
-@pytest.mark.parametrize("price", ["$ 5", "\u00a3 3.50", "\u00a5500", "-\u00a55", "US$ 7", "\u00a52020-01-02"])
+@pytest.mark.parametrize(
+    "price", ["$ 5", "\u00a3 3.50", "\u00a5500", "-\u00a55", "US$ 7", "\u00a52020-01-02"]
+)
 def test_prices_are_grounded_however_their_sign_stands(price: str) -> None:
-    told = SCRUBBER.spans(trace(f"The ticket costs {price}. What does it cost?", f"It costs {price}."))
+    told = SCRUBBER.spans(
+        trace(f"The ticket costs {price}. What does it cost?", f"It costs {price}.")
+    )
     untold = SCRUBBER.spans(trace("What does the ticket cost?", f"It costs {price}."))
     assert told and {span.grounding for span in told} == {"given"}
     assert untold and {span.grounding for span in untold} <= {"ungrounded", "common"}
@@ -146,8 +199,14 @@ def done_by(untold: str, **more: object) -> Trace:
 
 
 def test_hiding_and_generalising_put_words_in_the_place_of_facts() -> None:
-    hidden, general = done_by("hide").messages[1]["content"], done_by("generalise").messages[1]["content"]
-    assert hidden == "<think>It was [person] of [place], on [date]. [name] had [quantity] of rail. See `Ida Velmar`.</think> [person]"
+    hidden, general = (
+        done_by("hide").messages[1]["content"],
+        done_by("generalise").messages[1]["content"],
+    )
+    assert (
+        hidden
+        == "<think>It was [person] of [place], on [date]. [name] had [quantity] of rail. See `Ida Velmar`.</think> [person]"
+    )
     assert (
         general
         == "<think>It was someone of some place, on a certain time. something had some km of rail. See `Ida Velmar`.</think> someone"
@@ -158,8 +217,15 @@ def test_a_name_is_renamed_alike_throughout_a_record_and_otherwise_in_another_va
     first, other = done_by("rename"), done_by("rename", variant=1)
     text = first.messages[1]["content"]
     ida, velmar = text.rpartition("> ")[2].split()
-    assert f"It was {ida} {velmar} of " in text and f"{velmar} had 1,240 km" in text and "12 May 1957" in text and "`Ida Velmar`" in text
-    assert {span.original: span.action for span in first.spans if span.kind in ("date", "quantity")} == {
+    assert (
+        f"It was {ida} {velmar} of " in text
+        and f"{velmar} had 1,240 km" in text
+        and "12 May 1957" in text
+        and "`Ida Velmar`" in text
+    )
+    assert {
+        span.original: span.action for span in first.spans if span.kind in ("date", "quantity")
+    } == {
         "12 May 1957": "mask",
         "1,240 km": "mask",
     }
@@ -169,13 +235,22 @@ def test_a_name_is_renamed_alike_throughout_a_record_and_otherwise_in_another_va
 
 def test_kinds_have_actions_of_their_own() -> None:
     mixed = done_by("mask", by_kind={"date": "generalise", "place": "hide", "person": "keep"})
-    assert mixed.messages[1]["content"].startswith("<think>It was Ida Velmar of [place], on a certain time. Velmar had 1,240 km")
+    assert mixed.messages[1]["content"].startswith(
+        "<think>It was Ida Velmar of [place], on a certain time. Velmar had 1,240 km"
+    )
     assert {span.kind: span.action for span in mixed.spans if span.kind in KINDS} == {
-        "person": "keep", "place": "hide", "date": "generalise", "quantity": "mask"
-    }  # fmt: skip
+        "person": "keep",
+        "place": "hide",
+        "date": "generalise",
+        "quantity": "mask",
+    }
     dropping = replace(SCRUBBER, untold="keep", by_kind={"date": "drop"})
     fact = dropping.drops(dropping.spans(RECALLED))
-    assert fact is not None and fact.original == "12 May 1957" and SCRUBBER.drops(SCRUBBER.spans(RECALLED)) is None
+    assert (
+        fact is not None
+        and fact.original == "12 May 1957"
+        and SCRUBBER.drops(SCRUBBER.spans(RECALLED)) is None
+    )
 
 
 @pytest.mark.parametrize("untold", ["abstain", "mask", "hide", "rename", "generalise", "keep"])
@@ -190,15 +265,23 @@ def test_an_edit_that_breaks_the_answer_is_undone() -> None:
     spans = hiding.spans(RECALLED)
     after = hiding.act(RECALLED, spans)
     safe, undone = hiding.verified(
-        replace(RECALLED, spans=spans), after, lambda text: "correct" if text.endswith("Ida Velmar") else "wrong"
+        replace(RECALLED, spans=spans),
+        after,
+        lambda text: "correct" if text.endswith("Ida Velmar") else "wrong",
     )
-    assert undone and safe.messages == RECALLED.messages and {s.action for s in safe.spans if s.grounding == "ungrounded"} == {"mask"}
+    assert (
+        undone
+        and safe.messages == RECALLED.messages
+        and {s.action for s in safe.spans if s.grounding == "ungrounded"} == {"mask"}
+    )
     assert hiding.verified(RECALLED, after, lambda text: "correct") == (after, False)
     assert hiding.verified(RECALLED, after, lambda text: "wrong") == (after, False)
 
 
 def test_a_span_past_the_end_is_left_out() -> None:
-    beyond = Span(message=1, start=90_000, end=90_004, kind="place", grounding="ungrounded", original="Oslo")
+    beyond = Span(
+        message=1, start=90_000, end=90_004, kind="place", grounding="ungrounded", original="Oslo"
+    )
     assert replace(SCRUBBER, untold="hide").act(CLOSED, [beyond]).messages == CLOSED.messages
 
 
@@ -206,15 +289,23 @@ def test_a_common_name_may_stay() -> None:
     pytest.importorskip("wordfreq")
     text = trace("Where to?", "<think>I went to Paris and Turdok.</think> Done.")
     kept = replace(SCRUBBER, untold="mask", keep_commonness=4.0).scrub(text)
-    assert {span.original: span.grounding for span in kept.spans} == {"Paris": "common", "Turdok": "ungrounded"}
+    assert {span.original: span.grounding for span in kept.spans} == {
+        "Paris": "common",
+        "Turdok": "ungrounded",
+    }
 
 
 FACTS = st.sampled_from(
-    "Ida Velmar|Turdok|on 12 May 1957|1,240 km|He met|it is|Lake Zum|, |. |`code Ida`|\n|$x$|the University of Bir|(1957)".split("|")
+    "Ida Velmar|Turdok|on 12 May 1957|1,240 km|He met|it is|Lake Zum|, |. |`code Ida`|\n|$x$|the University of Bir|(1957)".split(
+        "|"
+    )
 )
 
 
-@given(st.lists(FACTS, max_size=12).map(" ".join), st.sampled_from(["hide", "rename", "generalise", "mask"]))
+@given(
+    st.lists(FACTS, max_size=12).map(" ".join),
+    st.sampled_from(["hide", "rename", "generalise", "mask"]),
+)
 def test_every_edit_restores_the_text_and_offsets_hold(text: str, untold: str) -> None:
     before = trace("Go on.", text)
     scrubber = replace(SCRUBBER, untold=untold)
@@ -223,4 +314,7 @@ def test_every_edit_restores_the_text_and_offsets_hold(text: str, untold: str) -
     content = after.messages[1]["content"]
     for span in after.spans:
         assert 0 <= span.start < span.end <= len(content)
-        assert span.action in ("hide", "rename", "generalise") or content[span.start : span.end] == span.original
+        assert (
+            span.action in ("hide", "rename", "generalise")
+            or content[span.start : span.end] == span.original
+        )

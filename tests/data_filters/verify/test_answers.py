@@ -42,7 +42,9 @@ I do not know = no | Oslofjord = Oslo | 1/0 = 7 | = 7
 
 
 def pairs(table: str) -> list[tuple[str, str]]:
-    cells = (cell.rpartition("=")[::2] for line in table.split("\n") if line for cell in line.split("|"))
+    cells = (
+        cell.rpartition("=")[::2] for line in table.split("\n") if line for cell in line.split("|")
+    )
     return [(answer.strip(), gold.strip()) for answer, gold in cells]
 
 

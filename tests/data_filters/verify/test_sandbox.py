@@ -21,9 +21,13 @@ def sandbox():
 
 
 def test_output_value_and_error(sandbox: Sandbox) -> None:
-    assert sandbox.run("print('a', 1)\n[x * x for x in range(3)]") == Ran("a 1\n", "[0, 1, 4]", "", "")
+    assert sandbox.run("print('a', 1)\n[x * x for x in range(3)]") == Ran(
+        "a 1\n", "[0, 1, 4]", "", ""
+    )
     assert sandbox.run("x = 1") == Ran("", None, "", "")
-    assert sandbox.run("print(1)\n1 / 0") == Ran("1\n", None, "ZeroDivisionError: division by zero", "error")
+    assert sandbox.run("print(1)\n1 / 0") == Ran(
+        "1\n", None, "ZeroDivisionError: division by zero", "error"
+    )
     assert sandbox.run("def f(:").stop == "error"
     assert run("1 + 1").value == "2"
 
@@ -45,7 +49,8 @@ def test_limits(sandbox: Sandbox) -> None:
 
     assert stop("while True: pass") == "time limit"
     assert stop("try:\n  while True: pass\nexcept BaseException:\n  pass") == "time limit"
-    assert stop("x = 7 ** (10 ** 7)\nlen(str(x))") == "time limit"  # one operation that never looks at the clock: killed
+    # one operation that never looks at the clock: killed
+    assert stop("x = 7 ** (10 ** 7)\nlen(str(x))") == "time limit"
     assert stop("x = [0] * 10**9") == "memory limit"
     assert stop("x = []\nwhile True: x.append('a' * 1000)") == "memory limit"
     assert stop("def f(n): return f(n + 1)\nf(0)") == "error"
@@ -62,7 +67,9 @@ def test_sleeping_takes_no_time_and_chance_is_the_same_each_time(sandbox: Sandbo
     began = time.monotonic()
     assert sandbox.run("import time\ntime.sleep(100)").stop == ""
     assert time.monotonic() - began < 30
-    assert sandbox.run("import random\nrandom.random()") == sandbox.run("import random\nrandom.random()")
+    assert sandbox.run("import random\nrandom.random()") == sandbox.run(
+        "import random\nrandom.random()"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,12 +100,22 @@ def test_what_is_not_in_the_sandbox(sandbox: Sandbox, program: str) -> None:
     assert ran.stop == "not in the sandbox" and ran.value is None and ran.error
 
 
-@pytest.mark.parametrize("program", ["undefined", "import math\nmath.squareroot(2)", "'abc'.shout()", "raise NotImplementedError('later')"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "undefined",
+        "import math\nmath.squareroot(2)",
+        "'abc'.shout()",
+        "raise NotImplementedError('later')",
+    ],
+)
 def test_mistakes_are_not_taken_for_gaps(sandbox: Sandbox, program: str) -> None:
     assert sandbox.run(program).stop == "error"
 
 
-def test_an_environment_is_not_handed_over(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_is_not_handed_over(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("A_SECRET", "hidden")
     assert "hidden" not in str(sandbox.run("import os\nos.environ.get('A_SECRET')"))
 
@@ -113,7 +130,9 @@ time.sleep(1)
 print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
 time.sleep(60)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert pids and all(map(alive, pids))

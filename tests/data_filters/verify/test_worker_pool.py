@@ -44,7 +44,9 @@ def alive(pid: int) -> bool:
 
 def test_values_come_in_order_from_two_workers() -> None:
     with Killable(workers=2) as pool:
-        assert pool.run([(math.sqrt, (i * i,)) for i in range(300)]) == [Done(value=float(i)) for i in range(300)]
+        assert pool.run([(math.sqrt, (i * i,)) for i in range(300)]) == [
+            Done(value=float(i)) for i in range(300)
+        ]
         assert pool.run([]) == []
         assert pool.run([(pow, (2, 5))]) == [Done(value=32)]
 
@@ -53,7 +55,13 @@ def test_a_call_that_hangs_costs_one_timeout() -> None:
     calls = [(time.sleep, (0.0,)), (abs, (-1,)), (time.sleep, (60,)), (abs, (-3,)), (abs, (-4,))]
     with Killable(timeout_seconds=0.5) as pool:
         began = time.monotonic()
-        assert pool.run(calls) == [Done(), Done(value=1), Done(fault="timeout"), Done(value=3), Done(value=4)]
+        assert pool.run(calls) == [
+            Done(),
+            Done(value=1),
+            Done(fault="timeout"),
+            Done(value=3),
+            Done(value=4),
+        ]
         assert time.monotonic() - began < 20
 
 
@@ -63,8 +71,24 @@ def test_the_clock_is_for_one_call_not_for_all() -> None:
 
 
 def test_a_crash_is_one_result() -> None:
-    calls = [(abs, (-1,)), (os._exit, (3,)), (os.abort, ()), (eval, ("[0] * 10**9",)), (sys.exit, ()), (int, ("x",)), (abs, (-2,))]
-    faults = ["", "crash (exit code 3)", "crash (signal 6)", "raised MemoryError", "raised SystemExit", "raised ValueError", ""]
+    calls = [
+        (abs, (-1,)),
+        (os._exit, (3,)),
+        (os.abort, ()),
+        (eval, ("[0] * 10**9",)),
+        (sys.exit, ()),
+        (int, ("x",)),
+        (abs, (-2,)),
+    ]
+    faults = [
+        "",
+        "crash (exit code 3)",
+        "crash (signal 6)",
+        "raised MemoryError",
+        "raised SystemExit",
+        "raised ValueError",
+        "",
+    ]
     with Killable(memory_gib=2) as pool:
         done = pool.run(calls)
     assert [one.fault for one in done] == faults and done[-1].value == 2
@@ -93,13 +117,18 @@ def test_closing_ends_the_workers() -> None:
 
 
 def test_a_worker_without_its_imports_is_told() -> None:
-    with Killable(imports=["no_such_module_anywhere"]) as pool, pytest.raises(RuntimeError, match="no_such_module_anywhere"):
+    with (
+        Killable(imports=["no_such_module_anywhere"]) as pool,
+        pytest.raises(RuntimeError, match="no_such_module_anywhere"),
+    ):
         pool.run([(abs, (1,))])
 
 
 def test_workers_die_with_a_parent_that_was_killed() -> None:
     """One sleeps and one is deep in a C function that holds the interpreter lock."""
-    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2 and all(map(alive, pids))

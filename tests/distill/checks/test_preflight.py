@@ -37,11 +37,30 @@ CPU_ONLY = pytest.mark.skipif(torch.cuda.is_available(), reason="here flash atte
 QUIET = {"trackers": []}
 
 
-def pair(tokenizer, *, distill=None, spec=None, student_rows=None, teacher_rows=None, teacher_tokenizer=None):
+def pair(
+    tokenizer,
+    *,
+    distill=None,
+    spec=None,
+    student_rows=None,
+    teacher_rows=None,
+    teacher_tokenizer=None,
+):
     student, teacher = build_config(TINY, tokenizer), build_config(TINY_MOE, tokenizer)
-    student.vocab_size, teacher.vocab_size = student_rows or len(tokenizer), teacher_rows or len(tokenizer)
+    student.vocab_size, teacher.vocab_size = (
+        student_rows or len(tokenizer),
+        teacher_rows or len(tokenizer),
+    )
     spec = spec or Model(shape=TINY)
-    return Pair(distill or Distill(**QUIET), spec, student, tokenizer, teacher, teacher_tokenizer or tokenizer, Model(shape=TINY_MOE))
+    return Pair(
+        distill or Distill(**QUIET),
+        spec,
+        student,
+        tokenizer,
+        teacher,
+        teacher_tokenizer or tokenizer,
+        Model(shape=TINY_MOE),
+    )
 
 
 def faults(checked):
@@ -69,8 +88,14 @@ def test_a_pair_that_fits_is_not_refused(tokenizer):
 
 def test_padded_vocabularies_pass_as_long_as_the_extra_ids_are_unused(tokenizer):
     size = len(tokenizer)
-    padded = dict((name, check) for name, check in pair(tokenizer, student_rows=size + 64, teacher_rows=size + 192).checks())
-    assert padded["vocabulary"]() == f"{size + 64} ids shared (output matrices of {size + 192} and {size + 64} rows)"
+    padded = dict(
+        (name, check)
+        for name, check in pair(tokenizer, student_rows=size + 64, teacher_rows=size + 192).checks()
+    )
+    assert (
+        padded["vocabulary"]()
+        == f"{size + 64} ids shared (output matrices of {size + 192} and {size + 64} rows)"
+    )
     (line,) = faults(pair(tokenizer, student_rows=size + 64, teacher_rows=size - 1))
     assert f"ids up to {size - 1}" in line and "unused ids only" in line
     line, _ = faults(pair(tokenizer, student_rows=size - 1))
@@ -81,13 +106,20 @@ def test_another_vocabulary_is_refused_with_a_count(tokenizer):
     longer = copy.deepcopy(tokenizer)
     longer.add_tokens(["<|more|>"])
     (line,) = faults(pair(tokenizer, teacher_tokenizer=longer, teacher_rows=len(longer)))
-    assert "name tokens differently" in line and "1 of them differ" in line and "divergence: none" in line
+    assert (
+        "name tokens differently" in line
+        and "1 of them differ" in line
+        and "divergence: none" in line
+    )
 
 
 @pytest.mark.parametrize("name", ["eos_token", "pad_token"])
 def test_a_base_model_that_ends_otherwise_than_its_instruct_model_is_refused(tokenizer, name):
     base = other(tokenizer, **{name: "<|user|>"})
-    with pytest.raises(ModelError, match=rf"{name} is .* for the teacher and '<\|user\|>' for the student; set models.student.{name}"):
+    with pytest.raises(
+        ModelError,
+        match=rf"{name} is .* for the teacher and '<\|user\|>' for the student; set models.student.{name}",
+    ):
         check_special_tokens(tokenizer, base)
 
 
@@ -100,16 +132,24 @@ def test_the_key_that_the_line_names_mends_it(tokenizer, tmp_path):
 
 
 def test_a_template_that_drops_thoughts_or_does_not_end_a_turn_is_refused(tokenizer):
-    drops = other(tokenizer, chat_template=tokenizer.chat_template.replace("{{ space }}{{ content }}", "x"))
+    drops = other(
+        tokenizer, chat_template=tokenizer.chat_template.replace("{{ space }}{{ content }}", "x")
+    )
     with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
         check_template(drops)
-    endless = other(tokenizer, chat_template=tokenizer.chat_template.replace("{% endfor %}<|end|>", "{% endfor %}"))
+    endless = other(
+        tokenizer,
+        chat_template=tokenizer.chat_template.replace("{% endfor %}<|end|>", "{% endfor %}"),
+    )
     with pytest.raises(ModelError, match=r"ends a turn with .*eos_token is '<\|end\|>'"):
         check_template(endless)
 
 
 def test_rows_longer_than_the_positions_are_refused(tokenizer):
-    with pytest.raises(ModelError, match=r"distill.sequence_tokens 4096 is more than the 256 positions of the student"):
+    with pytest.raises(
+        ModelError,
+        match=r"distill.sequence_tokens 4096 is more than the 256 positions of the student",
+    ):
         check_length(4096, build_config(TINY, tokenizer), "distill", "the student")
 
 
@@ -125,7 +165,9 @@ def test_lora_targets_are_looked_up_without_weights(tokenizer, target, said):
     spec = Model(shape=TINY, lora=Lora(rank=4, targets=["q_proj", target]))
     (line,) = faults(pair(tokenizer, spec=spec))
     assert said in line
-    assert all(p.device.type == "meta" for p in skeleton(build_config(TINY, tokenizer)).parameters())
+    assert all(
+        p.device.type == "meta" for p in skeleton(build_config(TINY, tokenizer)).parameters()
+    )
 
 
 def test_one_vocabulary_cut_in_two_ways_is_refused(tokenizer):
@@ -133,29 +175,42 @@ def test_one_vocabulary_cut_in_two_ways_is_refused(tokenizer):
     other_cut.backend_tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
     assert other_cut.get_vocab() == tokenizer.get_vocab()
     (line,) = faults(pair(tokenizer, teacher_tokenizer=other_cut))
-    assert line.startswith("teacher and student cut the same text into other tokens: [") and "distill.divergence: none" in line
+    assert (
+        line.startswith("teacher and student cut the same text into other tokens: [")
+        and "distill.divergence: none" in line
+    )
 
 
 def test_what_is_not_known_is_not_checked(tokenizer):
     alone = Pair(Distill(**QUIET), Model(shape=TINY), build_config(TINY, None))
     assert faults(alone) == [] and not alone.complete
-    assert {"vocabulary", "special tokens", "chat template"}.isdisjoint(name for name, _ in alone.checks())
+    assert {"vocabulary", "special tokens", "chat template"}.isdisjoint(
+        name for name, _ in alone.checks()
+    )
     assert pair(tokenizer).complete
 
 
 def test_top_k_that_leaves_no_tail_is_refused(tokenizer):
     words = ["<pad>", "<end>", "<user>", "<assistant>", "<unk>", *(f"w{n}" for n in range(20))]
     inner = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
-    small = PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
+    small = PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
+    )
     small.chat_template = tokenizer.chat_template
-    for kept, wanted in ((24, []), (25, ["distill.targets.tokens 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"])):
+    for kept, wanted in (
+        (24, []),
+        (25, ["distill.targets.tokens 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"]),
+    ):
         checked = pair(small, distill=Distill(targets=Targets(kind="top_k", tokens=kept), **QUIET))
         assert [line for line in faults(checked) if "tail" in line] == wanted
 
 
 def test_what_this_launch_cannot_do_is_refused(monkeypatch):
     sharded, muon = Distill(targets=Targets(teacher="sharded")), Distill(optimizer="muon")
-    with pytest.raises(TrainingError, match=r"distill.targets.teacher: sharded needs ZeRO-3, this launch has no DeepSpeed"):
+    with pytest.raises(
+        TrainingError,
+        match=r"distill.targets.teacher: sharded needs ZeRO-3, this launch has no DeepSpeed",
+    ):
         check_zero(sharded, "distill")
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
@@ -169,9 +224,14 @@ def test_what_this_launch_cannot_do_is_refused(monkeypatch):
 
 @CPU_ONLY
 def test_a_kernel_that_is_not_there_is_refused_for_either_model(tokenizer):
-    with pytest.raises(TrainingError, match=r"models.student.attention: flash_attention_2 was asked for and there is no CUDA device"):
+    with pytest.raises(
+        TrainingError,
+        match=r"models.student.attention: flash_attention_2 was asked for and there is no CUDA device",
+    ):
         check_attention(Model(shape=TINY, attention="flash_attention_2"), "models.student")
-    flash = dataclasses.replace(pair(tokenizer), teacher_spec=Model(shape=TINY_MOE, attention="flash_attention_3"))
+    flash = dataclasses.replace(
+        pair(tokenizer), teacher_spec=Model(shape=TINY_MOE, attention="flash_attention_3")
+    )
     (line,) = faults(flash)
     assert line.startswith("models.teacher.attention: flash_attention_3 was asked for")
 
@@ -185,14 +245,22 @@ def test_a_folder_of_the_same_name_is_no_tracker(tmp_path, monkeypatch):
 
 
 def test_roles_that_teach_nothing_are_refused():
-    with pytest.raises(TrainingError, match=r"distill.role_weights {'assistant': 0.0} teach nothing; wanted one above 0"):
+    with pytest.raises(
+        TrainingError,
+        match=r"distill.role_weights {'assistant': 0.0} teach nothing; wanted one above 0",
+    ):
         check_roles(Distill(role_weights={"assistant": 0.0}))
     assert check_roles(Distill(role_weights={"assistant": 0.0, "user": 0.5})) == "user 0.5"
 
 
 def test_a_teacher_to_be_is_looked_at_before_it_is_trained():
-    found = dict(teacher_checks(Teacher(sequence_tokens=300, trackers=["wandb"]), Model(shape=TINY_MOE)))
-    with pytest.raises(ModelError, match=r"teacher.sequence_tokens 300 is more than the 256 positions of the teacher"):
+    found = dict(
+        teacher_checks(Teacher(sequence_tokens=300, trackers=["wandb"]), Model(shape=TINY_MOE))
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"teacher.sequence_tokens 300 is more than the 256 positions of the teacher",
+    ):
         found["teacher: lengths"]()
     with pytest.raises(TrainingError, match=r"teacher.trackers: wandb"):
         found["teacher: trackers"]()
@@ -207,14 +275,17 @@ def test_a_quantised_student_is_refused(tokenizer, tmp_path):
         check_plain(load_config(spec), spec)
 
 
-# --- architectures ------------------------------------------------------------------------------------------------------
+# --- architectures
+# ------------------------------------------------------------------------------------------------------
 
 
 def family(name, tokenizer, **changes):
     """A config of another family, small, for a tokenizer."""
     config = CONFIG_MAPPING[name]()
     ids = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), tokenizer.eos_token_id)
-    for key, value in ({"vocab_size": len(tokenizer), "num_hidden_layers": 2} | ids | changes).items():
+    for key, value in (
+        {"vocab_size": len(tokenizer), "num_hidden_layers": 2} | ids | changes
+    ).items():
         setattr(config, key, value)
     return config
 
@@ -230,7 +301,10 @@ def refusal(config, distill, **spec):
 def test_chunks_that_flash_attention_would_not_keep_are_refused(tokenizer):
     config = family("llama4_text", tokenizer, attention_chunk_size=16)
     said = refusal(config, Distill(sequence_tokens=96), attention="flash_attention_2")
-    assert "see chunks of 16 tokens, which flash_attention_2 does not keep for distill.sequence_tokens 96" in said
+    assert (
+        "see chunks of 16 tokens, which flash_attention_2 does not keep for distill.sequence_tokens 96"
+        in said
+    )
     spec = Model(path="some/model")
     assert check_layers(skeleton(config, spec), spec, Distill(sequence_tokens=96), "models.student")
 
@@ -238,7 +312,10 @@ def test_chunks_that_flash_attention_would_not_keep_are_refused(tokenizer):
 def test_recurrent_layers_are_refused_with_packing_only(tokenizer):
     config = family("lfm2", tokenizer, layer_types=["conv", "full_attention"])
     said = refusal(config, Distill())
-    assert "has conv layers, which carry over from one packed sequence into the next; set distill.packing: false" in said
+    assert (
+        "has conv layers, which carry over from one packed sequence into the next; set distill.packing: false"
+        in said
+    )
     spec = Model(path="some/model")
     assert check_layers(skeleton(config, spec), spec, Distill(packing=False), "models.student")
     with pytest.raises(ModelError, match="packed sequences see each other in Lfm2ForCausalLM"):
@@ -256,8 +333,16 @@ def test_families_that_the_learner_cannot_read_are_refused(tokenizer):
 @pytest.mark.parametrize("divergence", ["forward_kl", "reverse_kl", "jsd", "none"])
 def test_a_first_step_reaches_the_student_and_stops_at_masks(tokenizer, divergence):
     teacher = None if divergence == "none" else build_config(TINY_MOE, tokenizer)
-    said = check_first_step(build_config(TINY, tokenizer), teacher, tokenizer, Distill(divergence=divergence, masked="soften"))
-    assert said.startswith("gradient ") and "0 where all is masked; packed sequences stay apart" in said
+    said = check_first_step(
+        build_config(TINY, tokenizer),
+        teacher,
+        tokenizer,
+        Distill(divergence=divergence, masked="soften"),
+    )
+    assert (
+        said.startswith("gradient ")
+        and "0 where all is masked; packed sequences stay apart" in said
+    )
 
 
 def test_a_lock_that_a_killed_process_left_is_removed_and_a_fresh_one_waited_for(tmp_path):

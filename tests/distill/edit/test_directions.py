@@ -7,7 +7,14 @@ import torch
 from safetensors.torch import load_file
 
 from distill.edit.delta import add_back, low_rank, save_delta
-from distill.edit.directions import CONTROLS, Spectrum, edited_weight, heaviest, kept_count, kept_pairs
+from distill.edit.directions import (
+    CONTROLS,
+    Spectrum,
+    edited_weight,
+    heaviest,
+    kept_count,
+    kept_pairs,
+)
 from distill.edit.kfac import Factors, collect_factors
 from distill.edit.matrices import find_targets
 from recipes.errors import ModelError
@@ -16,7 +23,11 @@ from tests.distill.edit.test_kfac import MLP, batches, dense, stream
 
 def factors(rows, columns, seed=0, rank=None):
     torch.manual_seed(seed)
-    a, g = (torch.randn(rank or 3 * n, n, dtype=torch.float64) * torch.logspace(0, -2, n, dtype=torch.float64) for n in (columns, rows))
+    a, g = (
+        torch.randn(rank or 3 * n, n, dtype=torch.float64)
+        * torch.logspace(0, -2, n, dtype=torch.float64)
+        for n in (columns, rows)
+    )
     return Factors(a.t() @ a, g.t() @ g, 10)
 
 
@@ -32,7 +43,9 @@ def by_sorting(outputs, inputs, rho):
 
 @pytest.mark.parametrize("rho", [0.1, 0.5, 0.9, 0.99, 0.9999])
 def test_an_edit_is_the_dense_truncation_of_the_kronecker_product(rho):
-    """The reference: eigenvectors of G kron A (30 x 30), the fewest that hold rho of its trace, vec(W) projected on them."""
+    """The reference: eigenvectors of G kron A (30 x 30), the fewest that hold rho of its trace,
+    vec(W) projected on them.
+    """
     found = factors(6, 5)
     weight = torch.randn(6, 5, dtype=torch.float64)
     values, vectors = torch.linalg.eigh(torch.kron(found.outputs_EE, found.inputs_DD))
@@ -68,7 +81,11 @@ def test_nothing_is_kept_that_has_no_curvature():
 def test_rho_1_is_the_identity_bit_by_bit(method):
     weight = torch.randn(6, 8)
     edited, kept = edited_weight(weight, Spectrum.of(factors(6, 8, rank=3)), method, 1.0)
-    assert torch.equal(edited.view(torch.int32), weight.view(torch.int32)) and kept == 48 and edited is not weight
+    assert (
+        torch.equal(edited.view(torch.int32), weight.view(torch.int32))
+        and kept == 48
+        and edited is not weight
+    )
 
 
 def test_scaling_the_loss_changes_nothing():
@@ -100,7 +117,9 @@ def test_controls_are_what_their_names_say():
     pca, kept = edited_weight(weight, spectrum, "pca", 0.9999)
     main = spectrum.inputs_DD[:, 12 - kept // 16 :]
     torch.testing.assert_close(pca, weight @ main @ main.t())
-    one, same, other = (edited_weight(weight, spectrum, "random", 0.9, seed=s)[0] for s in (1, 1, 2))
+    one, same, other = (
+        edited_weight(weight, spectrum, "random", 0.9, seed=s)[0] for s in (1, 1, 2)
+    )
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
@@ -118,15 +137,22 @@ def test_memory_goes_off_and_on_again_to_the_bit(tmp_path, dtype):
     before = before.to(dtype)
     after = copy.deepcopy(before)
     for target in find_targets(after, layers=[1], projections=MLP):
-        target.weight().copy_(edited_weight(target.weight(), Spectrum.of(found[target.name]), "kfac", 0.9)[0])
+        target.weight().copy_(
+            edited_weight(target.weight(), Spectrum.of(found[target.name]), "kfac", 0.9)[0]
+        )
     path = tmp_path / "delta.safetensors"
     assert save_delta(path, before, after)["changed"] == 3
     back = copy.deepcopy(after)
     assert add_back(back, path) == "memory_on"
-    for (name, one), (_, other) in zip(before.named_parameters(), back.named_parameters(), strict=True):
+    for (name, one), (_, other) in zip(
+        before.named_parameters(), back.named_parameters(), strict=True
+    ):
         assert torch.equal(one.view(torch.uint8), other.view(torch.uint8)), name
     assert add_back(back, path) == "memory_off"
-    assert all(torch.equal(one, other) for one, other in zip(after.parameters(), back.parameters(), strict=True))
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(after.parameters(), back.parameters(), strict=True)
+    )
     back.model.norm.weight.data += 1
     with pytest.raises(ModelError, match=r"delta.safetensors: a delta of another model"):
         add_back(back, path)
@@ -136,8 +162,14 @@ def test_what_is_of_low_rank_is_kept_as_an_adapter_too(tmp_path):
     before, after = dense(), dense()
     weight = after.model.layers[0].mlp.up_proj.weight.data
     weight -= torch.randn(12, 1) @ torch.randn(1, 8)
-    assert save_delta(tmp_path / "delta.safetensors", before, after) == {"changed": 1, "low_rank": 1}
+    assert save_delta(tmp_path / "delta.safetensors", before, after) == {
+        "changed": 1,
+        "low_rank": 1,
+    }
     parts, name = load_file(tmp_path / "delta.safetensors"), "model.layers.0.mlp.up_proj.weight"
     assert parts[f"{name}.up"].shape[1] < 5
-    torch.testing.assert_close(weight + parts[f"{name}.up"] @ parts[f"{name}.down"], before.model.layers[0].mlp.up_proj.weight.data)
+    torch.testing.assert_close(
+        weight + parts[f"{name}.up"] @ parts[f"{name}.down"],
+        before.model.layers[0].mlp.up_proj.weight.data,
+    )
     assert low_rank(torch.eye(4, dtype=torch.float64)) is None

@@ -1,4 +1,6 @@
-"""Factors of curvature: against a plain reference, over experts, over two processes, and what refuses them."""
+"""Factors of curvature: against a plain reference, over experts, over two processes, and what
+refuses them.
+"""
 
 import numpy as np
 import pytest
@@ -26,19 +28,34 @@ from recipes.errors import ModelError
 
 MLP = ["gate_proj", "up_proj", "down_proj"]
 SHAPE = dict(
-    vocab_size=23, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2, head_dim=4, max_position_embeddings=32
+    vocab_size=23,
+    hidden_size=8,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=2,
+    head_dim=4,
+    max_position_embeddings=32,
 )
 
 
 def dense(**more):
     torch.manual_seed(0)
-    return Qwen3ForCausalLM(Qwen3Config(intermediate_size=12, tie_word_embeddings=True, **SHAPE, **more)).eval()
+    return Qwen3ForCausalLM(
+        Qwen3Config(intermediate_size=12, tie_word_embeddings=True, **SHAPE, **more)
+    ).eval()
 
 
 def mixture():
     torch.manual_seed(0)
     return Qwen3MoeForCausalLM(
-        Qwen3MoeConfig(intermediate_size=12, moe_intermediate_size=8, num_experts=4, num_experts_per_tok=2, norm_topk_prob=True, **SHAPE)
+        Qwen3MoeConfig(
+            intermediate_size=12,
+            moe_intermediate_size=8,
+            num_experts=4,
+            num_experts_per_tok=2,
+            norm_topk_prob=True,
+            **SHAPE,
+        )
     ).eval()
 
 
@@ -54,13 +71,17 @@ def stream(count, seed=0, prompt=3):
 
 
 def batches(sequences, size=5, packing=True):
-    return lambda: (pack(sequences[i : i + size], 24, packing=packing) for i in range(0, len(sequences), size))
+    return lambda: (
+        pack(sequences[i : i + size], 24, packing=packing) for i in range(0, len(sequences), size)
+    )
 
 
 def by_hand(model, sequences, module, *, seed, scale=1.0):
     """Factors of one linear layer, a sequence at a time, with autograd over plain logits."""
     seen = {}
-    hook = module.register_forward_hook(lambda m, given, made: (made.retain_grad(), seen.update(a=given[0], z=made))[0])
+    hook = module.register_forward_hook(
+        lambda m, given, made: (made.retain_grad(), seen.update(a=given[0], z=made))[0]
+    )
     inputs, outputs, count = 0, 0, 0
     for one in sequences:
         model.zero_grad()
@@ -90,25 +111,37 @@ def test_factors_are_those_of_a_plain_loop(packing):
 def test_one_layer_at_a_time_gives_the_same():
     model, sequences = dense(), stream(24)
     targets = find_targets(model, layers=[], projections=MLP)
-    whole, parted = (collect_factors(model, targets, batches(sequences), seed=3, memory_gib=gib) for gib in (1.0, 1e-9))
+    whole, parted = (
+        collect_factors(model, targets, batches(sequences), seed=3, memory_gib=gib)
+        for gib in (1.0, 1e-9)
+    )
     assert [len(group) for group in grouped(targets, 1e-9)] == [1] * 6
     for name in whole:
-        assert torch.equal(whole[name].outputs_EE, parted[name].outputs_EE) and torch.equal(whole[name].inputs_DD, parted[name].inputs_DD)
+        assert torch.equal(whole[name].outputs_EE, parted[name].outputs_EE) and torch.equal(
+            whole[name].inputs_DD, parted[name].inputs_DD
+        )
 
 
 def test_gold_labels_are_another_matrix():
     model, sequences = dense(), stream(24)
     targets = find_targets(model, layers=[1], projections=["down_proj"])
     drawn, gold = (
-        collect_factors(model, targets, batches(sequences), seed=3, gold=g)["model.layers.1.mlp.down_proj"] for g in (False, True)
+        collect_factors(model, targets, batches(sequences), seed=3, gold=g)[
+            "model.layers.1.mlp.down_proj"
+        ]
+        for g in (False, True)
     )
-    assert torch.equal(drawn.inputs_DD, gold.inputs_DD) and not torch.allclose(drawn.outputs_EE, gold.outputs_EE)
+    assert torch.equal(drawn.inputs_DD, gold.inputs_DD) and not torch.allclose(
+        drawn.outputs_EE, gold.outputs_EE
+    )
 
 
 def test_prompts_and_padding_have_no_part_in_it():
     model, sequences = dense(), stream(24)
     targets = find_targets(model, layers=[1], projections=["down_proj"])
-    found = collect_factors(model, targets, batches(sequences), seed=3)["model.layers.1.mlp.down_proj"]
+    found = collect_factors(model, targets, batches(sequences), seed=3)[
+        "model.layers.1.mlp.down_proj"
+    ]
     assert found.tokens == sum(len(one.ids) - 3 for one in sequences)
 
 
@@ -120,8 +153,16 @@ def test_each_expert_has_the_tokens_that_were_routed_to_it():
     taught = sum(len(one.ids) - 3 for one in sequences)
     for layer in range(2):
         for part in ("gate_up_proj", "down_proj"):
-            assert sum(found[t.name].tokens for t in targets if t.layer == layer and t.parameter == part) == 2 * taught
-    # down_proj of one expert, from its definition: rows that the router sent there, at taught positions
+            assert (
+                sum(
+                    found[t.name].tokens
+                    for t in targets
+                    if t.layer == layer and t.parameter == part
+                )
+                == 2 * taught
+            )
+    # down_proj of one expert, from its definition: rows that the router sent there, at taught
+    # positions
     target = next(t for t in targets if t.name == "model.layers.1.mlp.experts.down_proj.2")
     inputs = torch.zeros(8, 8, dtype=torch.float64)
     block, seen = model.model.layers[1].mlp, {}
@@ -135,20 +176,30 @@ def test_each_expert_has_the_tokens_that_were_routed_to_it():
             a = (F.silu(gate) * up).double()
             inputs += a.t() @ a
     hook.remove()
-    torch.testing.assert_close(found[target.name].inputs_DD * found[target.name].tokens, inputs, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(
+        found[target.name].inputs_DD * found[target.name].tokens, inputs, rtol=1e-4, atol=1e-9
+    )
 
 
 def test_the_factors_of_two_ranks_are_those_of_one(tmp_path):
-    """Each rank packs and reads its own sequences, and writes its sums; labels are the same ones."""
+    """Each rank packs and reads its own sequences, and writes its sums; labels are the same
+    ones.
+    """
     model, sequences = dense(), stream(48)
     targets = find_targets(model, layers=[], projections=MLP)
     alone = collect_factors(model, targets, batches(sequences), seed=3)
     for rank in range(2):
-        save_sums(tmp_path / f"{rank}", collect_sums(model, targets, batches(sequences[rank::2]), seed=3))
+        save_sums(
+            tmp_path / f"{rank}", collect_sums(model, targets, batches(sequences[rank::2]), seed=3)
+        )
     both = finished_factors(targets, [read_sums(tmp_path / f"{rank}") for rank in range(2)])
     for name in alone:
-        torch.testing.assert_close(both[name].inputs_DD, alone[name].inputs_DD, rtol=1e-5, atol=1e-7)
-        torch.testing.assert_close(both[name].outputs_EE, alone[name].outputs_EE, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(
+            both[name].inputs_DD, alone[name].inputs_DD, rtol=1e-5, atol=1e-7
+        )
+        torch.testing.assert_close(
+            both[name].outputs_EE, alone[name].outputs_EE, rtol=1e-5, atol=1e-9
+        )
         assert both[name].tokens == alone[name].tokens
 
 
@@ -158,13 +209,20 @@ def test_labels_are_drawn_from_the_model():
     shares = torch.bincount(sampled_labels(logits, drawn), minlength=3) / 30_000
     torch.testing.assert_close(shares, torch.softmax(logits[0], -1), atol=0.01, rtol=0)
     numbers = drawn_numbers(pack(stream(200), 24), 7)
-    assert float(numbers.min()) >= 0 and float(numbers.max()) < 1 and abs(float(numbers.mean()) - 0.5) < 0.02
+    assert (
+        float(numbers.min()) >= 0
+        and float(numbers.max()) < 1
+        and abs(float(numbers.mean()) - 0.5) < 0.02
+    )
 
 
 def test_a_stream_that_is_too_short_says_how_long_it_must_be():
     model = dense()
     targets = find_targets(model, layers=[0], projections=["gate_proj"])
-    with pytest.raises(ModelError, match=r"was reached by \d taught tokens, its factors have 12 rows; .* at least \d times as long"):
+    with pytest.raises(
+        ModelError,
+        match=r"was reached by \d taught tokens, its factors have 12 rows; .* at least \d times as long",
+    ):
         collect_factors(model, targets, batches(stream(1)), seed=3)
 
 
@@ -172,7 +230,13 @@ def test_factors_that_are_not_finite_are_refused():
     model = dense()
     model.model.layers[0].mlp.gate_proj.weight.data[0, 0] = float("nan")
     with pytest.raises(ModelError, match=r"factors of model.layers.0.mlp.gate_proj are not finite"):
-        collect_factors(model, find_targets(model, layers=[0], projections=["gate_proj"]), batches(stream(24)), seed=3, gold=True)
+        collect_factors(
+            model,
+            find_targets(model, layers=[0], projections=["gate_proj"]),
+            batches(stream(24)),
+            seed=3,
+            gold=True,
+        )
 
 
 def test_factors_on_disk_belong_to_a_model_and_to_data(tmp_path):
@@ -185,7 +249,9 @@ def test_factors_on_disk_belong_to_a_model_and_to_data(tmp_path):
     for name, one in found.items():
         assert read[name].tokens == one.tokens
         torch.testing.assert_close(read[name].inputs_DD, one.inputs_DD, rtol=1e-6, atol=1e-12)
-    with pytest.raises(ModelError, match=r"factors of another model or other data .data d, wanted e."):
+    with pytest.raises(
+        ModelError, match=r"factors of another model or other data .data d, wanted e."
+    ):
         load_factors(tmp_path / "factors.safetensors", origin=origin | {"data": "e"})
     model.model.norm.weight.data += 1
     assert weights_digest(model) != origin["model"]
@@ -193,11 +259,18 @@ def test_factors_on_disk_belong_to_a_model_and_to_data(tmp_path):
 
 def test_what_cannot_be_edited_is_named():
     model = dense()
-    with pytest.raises(ModelError, match=r"edit.layers: no layer 2, 7; this model has layers 0 to 1"):
+    with pytest.raises(
+        ModelError, match=r"edit.layers: no layer 2, 7; this model has layers 0 to 1"
+    ):
         find_targets(model, layers=[0, 2, 7], projections=MLP)
-    with pytest.raises(ModelError, match=r"edit.projections: no gate in these layers; there are down_proj, gate_proj"):
+    with pytest.raises(
+        ModelError,
+        match=r"edit.projections: no gate in these layers; there are down_proj, gate_proj",
+    ):
         find_targets(model, layers=[0], projections=["gate"])
-    model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(torch.zeros(12, 8, dtype=torch.int8), requires_grad=False)
+    model.model.layers[0].mlp.up_proj.weight = torch.nn.Parameter(
+        torch.zeros(12, 8, dtype=torch.int8), requires_grad=False
+    )
     with pytest.raises(ModelError, match=r"up_proj holds quantised weights .torch.int8."):
         find_targets(model, layers=[0], projections=["up_proj"])
     model = dense()

@@ -1,4 +1,6 @@
-"""A real HTTP server with the API of OpenAI and a sum for a model; it can be told to fail: python small_server.py PORT [options]."""
+"""A real HTTP server with the API of OpenAI and a sum for a model; it can be told to fail: python
+small_server.py PORT [options].
+"""
 
 import argparse
 import asyncio
@@ -32,7 +34,14 @@ class SmallServer:
         return app
 
     async def models(self, request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": name, "max_model_len": self.given.context} for name in self.given.models.split(",")]})
+        return web.json_response(
+            {
+                "data": [
+                    {"id": name, "max_model_len": self.given.context}
+                    for name in self.given.models.split(",")
+                ]
+            }
+        )
 
     async def _reply(self, found: dict) -> web.Response:
         return web.json_response(found)
@@ -46,13 +55,27 @@ class SmallServer:
             return await self._fail(request)
         await asyncio.sleep(self.given.seconds)
         text = answer(str(body["prompt"]))
-        choice = {"index": 0, "text": text, "finish_reason": "length" if body["max_tokens"] == 1 else "stop"}
+        choice = {
+            "index": 0,
+            "text": text,
+            "finish_reason": "length" if body["max_tokens"] == 1 else "stop",
+        }
         if "prompt_logprobs" in body:
             asked, most = body["prompt_logprobs"], self.given.max_logprobs
             if asked > most:
-                return self._bad(f"Requested prompt logprobs of {asked}, which is greater than max allowed: {most}")
-            choice["prompt_logprobs"] = [None, *(likeliest(n, body["prompt_logprobs"]) for n in body["prompt"][1:])]
-        return web.json_response({"choices": [choice], "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": 5}})
+                return self._bad(
+                    f"Requested prompt logprobs of {asked}, which is greater than max allowed: {most}"
+                )
+            choice["prompt_logprobs"] = [
+                None,
+                *(likeliest(n, body["prompt_logprobs"]) for n in body["prompt"][1:]),
+            ]
+        return web.json_response(
+            {
+                "choices": [choice],
+                "usage": {"prompt_tokens": len(body["prompt"]), "completion_tokens": 5},
+            }
+        )
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -60,32 +83,45 @@ class SmallServer:
         if (refusal := self._refusal(request, body)) is not None:
             return refusal
         if self.given.no_template:
-            return self._bad("As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template")
+            return self._bad(
+                "As of transformers v4.44, default chat template is no longer allowed, so you must provide a chat template"
+            )
         if self.given.fail and self.random.random() < self.given.fail:
             return await self._fail(request)
         await asyncio.sleep(self.given.seconds)
         said, reason = self._say(body)
         found = {"choices": [{"message": {"role": "assistant", **said}, "finish_reason": reason}]}
-        return web.json_response(found | {"usage": {"prompt_tokens": 7, "completion_tokens": min(5, body["max_tokens"])}})
+        return web.json_response(
+            found | {"usage": {"prompt_tokens": 7, "completion_tokens": min(5, body["max_tokens"])}}
+        )
 
     def _say(self, body: dict) -> tuple[dict, str]:
-        """The message and its finish_reason: a sum, a thought that never ends, or marks and a rewrite, as the last message asks."""
+        """The message and its finish_reason: a sum, a thought that never ends, or marks and a
+        rewrite, as the last message asks.
+        """
         first, last = body["messages"][0]["content"], body["messages"][-1]["content"]
         if body.get("continue_final_message"):
             return {"content": answer(first)}, "stop"
         if self.given.ramble:
             return {"content": f"<think>\nFirst {first} Then I go on and"}, "length"
         if "Rewrite:" in last:
-            return {"content": f"1: sound\n2: unsound, because it is off\nRewrite:\nI add.\n{answer(first)}"}, "stop"
+            return {
+                "content": f"1: sound\n2: unsound, because it is off\nRewrite:\nI add.\n{answer(first)}"
+            }, "stop"
         right = random.Random(body["seed"]).random() < self.given.right
         thought = "I add.\nThat is it." if self.given.right < 1 else "I add."
-        return {"content": answer(first if right else first + " 1"), "reasoning_content": thought}, "stop"
+        return {
+            "content": answer(first if right else first + " 1"),
+            "reasoning_content": thought,
+        }, "stop"
 
     def _refusal(self, request: web.Request, body: dict) -> web.Response | None:
         if self.given.key and request.headers.get("Authorization") != f"Bearer {self.given.key}":
             return web.json_response({"error": {"message": "Unauthorized"}}, status=401)
         if body["model"] not in self.given.models.split(","):
-            return web.json_response({"error": {"message": f"The model `{body['model']}` does not exist."}}, status=404)
+            return web.json_response(
+                {"error": {"message": f"The model `{body['model']}` does not exist."}}, status=404
+            )
         if len(body.get("prompt", ())) + body["max_tokens"] > self.given.context:
             return self._bad(f"This model's maximum context length is {self.given.context} tokens.")
         return None
@@ -98,7 +134,9 @@ class SmallServer:
         self.counts[fault] += 1
         if fault.isdigit():
             headers = {"Retry-After": "0"} if fault == "429" else {}
-            return web.json_response({"error": {"message": "try later"}}, status=int(fault), headers=headers)
+            return web.json_response(
+                {"error": {"message": "try later"}}, status=int(fault), headers=headers
+            )
         if fault == "slow":
             await asyncio.sleep(self.given.slow_seconds)
         if fault in ("drop", "slow"):
@@ -106,10 +144,14 @@ class SmallServer:
                 request.transport.close()
             return web.Response()
         if fault == "malformed":
-            return web.Response(text='{"choices": [{"text": "The ans', content_type="application/json")
+            return web.Response(
+                text='{"choices": [{"text": "The ans', content_type="application/json"
+            )
         if fault == "empty":
             return web.json_response({"choices": []})
-        half = web.StreamResponse(headers={"Content-Length": "500", "Content-Type": "application/json"})
+        half = web.StreamResponse(
+            headers={"Content-Length": "500", "Content-Type": "application/json"}
+        )
         await half.prepare(request)
         await half.write(b'{"choices": [')
         request.transport.close()
@@ -123,7 +165,10 @@ def answer(prompt: str) -> str:
 
 def likeliest(token: int, top_k: int) -> dict:
     """The `top_k` ids from the token up, and the one that follows, as vLLM adds it."""
-    rows = {str(token + i): {"logprob": -1.0 - i, "rank": i + 1, "decoded_token": "x"} for i in range(top_k)}
+    rows = {
+        str(token + i): {"logprob": -1.0 - i, "rank": i + 1, "decoded_token": "x"}
+        for i in range(top_k)
+    }
     return rows | {str(token + 900): {"logprob": -30.0, "rank": 500, "decoded_token": "y"}}
 
 
@@ -139,7 +184,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--max-logprobs", type=int, default=20)
     made.add_argument("--key", default="")
     made.add_argument("--no-template", action="store_true")
-    made.add_argument("--right", type=float, default=1.0, help="share of right sums, by the request's seed")
+    made.add_argument(
+        "--right", type=float, default=1.0, help="share of right sums, by the request's seed"
+    )
     made.add_argument("--ramble", action="store_true", help="thoughts that use up their budget")
     return made
 
@@ -147,4 +194,6 @@ def parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     options = parser().parse_args()
     print(json.dumps({"port": options.port}), flush=True)
-    web.run_app(SmallServer(options).app(), host="127.0.0.1", port=options.port, print=None, access_log=None)
+    web.run_app(
+        SmallServer(options).app(), host="127.0.0.1", port=options.port, print=None, access_log=None
+    )

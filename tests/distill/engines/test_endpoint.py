@@ -1,4 +1,6 @@
-"""A server that fails as servers do: every answer comes, once, and what cannot be mended is one line."""
+"""A server that fails as servers do: every answer comes, once, and what cannot be mended is one
+line.
+"""
 
 import json
 import socket
@@ -33,7 +35,9 @@ def small_server(*options, port=None):
     """The server in a process of its own; gives its base address."""
     port = port or free_port()
     script = Path(__file__).with_name("small_server.py")
-    process = subprocess.Popen([sys.executable, str(script), str(port), *map(str, options)], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(port), *map(str, options)], stdout=subprocess.PIPE
+    )
     try:
         wait_for(f"http://127.0.0.1:{port}/v1/models")
         yield f"http://127.0.0.1:{port}/v1", process
@@ -70,7 +74,10 @@ def test_prompts_are_rendered_here_and_answers_come_in_order(tokenizer):
         assert speaker.check(16) == "small at 1 address(es), context 4096 tokens"
         seen = []
         found = speaker.complete(talks(50), PLAIN, finished=lambda i, c: seen.append((i, c.text)))
-        ids = [tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False) for talk in talks(50)]
+        ids = [
+            tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False)
+            for talk in talks(50)
+        ]
     assert [c.text for c in found] == [answer(str(i)) for i in ids]
     assert sorted(seen) == [(i, c.text) for i, c in enumerate(found)]
     assert [c.prompt_tokens for c in found] == [len(i) for i in ids]
@@ -83,14 +90,18 @@ def test_a_thought_that_a_server_gives_apart_is_put_back():
         (whole,) = speaker.complete(talks(1), PLAIN)
         (begun,) = speaker.complete(talks(1), PLAIN, prefixes=["5 and 6 make: "])
     assert whole.text == "<think>\nI add.\n</think>\n\nThe answer is 1."
-    assert begun.text == "5 and 6 make: The answer is 1."  # the server goes on from the last message
+    # the server goes on from the last message
+    assert begun.text == "5 and 6 make: The answer is 1."
 
 
 def test_top_logprobs_are_the_likeliest_without_the_token_that_followed(tokenizer):
     with small_server() as (url, _), engine(url, tokenizer) as speaker:
         speaker.check(16, top_k=3)
         (found,) = speaker.score([[7, 8, 9]], 3)
-        with pytest.raises(ModelError, match=r"max allowed: 20; 30 log-probabilities.*raise --max-logprobs of the server"):
+        with pytest.raises(
+            ModelError,
+            match=r"max allowed: 20; 30 log-probabilities.*raise --max-logprobs of the server",
+        ):
             speaker.check(16, top_k=30)
     assert found.ids_TK.tolist() == [[8, 9, 10], [9, 10, 11]]
     assert found.logprobs_TK.tolist() == [[-1.0, -2.0, -3.0]] * 2
@@ -100,11 +111,18 @@ def test_top_logprobs_are_the_likeliest_without_the_token_that_followed(tokenize
 def test_a_thousand_requests_meet_every_fault_and_a_restart_and_each_is_answered_once(tokenizer):
     port, seen = free_port(), []
     faulty = ("--fail", 0.1, "--seconds", 0.02)
-    with small_server(*faulty, port=port) as (url, process), engine(url, tokenizer, concurrency=64, **QUICK) as speaker:
+    with (
+        small_server(*faulty, port=port) as (url, process),
+        engine(url, tokenizer, concurrency=64, **QUICK) as speaker,
+    ):
         speaker.check(16)
         again = threading.Timer(0.5, process.kill)
         found = []
-        work = threading.Thread(target=lambda: found.extend(speaker.complete(talks(1000), PLAIN, finished=lambda i, c: seen.append(i))))
+        work = threading.Thread(
+            target=lambda: found.extend(
+                speaker.complete(talks(1000), PLAIN, finished=lambda i, c: seen.append(i))
+            )
+        )
         again.start()
         work.start()
         process.wait()
@@ -113,11 +131,22 @@ def test_a_thousand_requests_meet_every_fault_and_a_restart_and_each_is_answered
         counts = speaker.client.counts
     assert sorted(seen) == list(range(1000))
     assert [c.text for c in found] == [
-        answer(str(tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False))) for talk in talks(1000)
+        answer(
+            str(tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=False))
+        )
+        for talk in talks(1000)
     ]
     kinds = {name for name in counts if name.startswith("retried")}
-    assert {"retried: unreachable", "retried: dropped", "retried: status 500", "retried: malformed JSON", "retried: no choices"} <= kinds
-    assert counts["answered"] == 1001 and counts["sent"] == 1001 + sum(counts[name] for name in kinds)
+    assert {
+        "retried: unreachable",
+        "retried: dropped",
+        "retried: status 500",
+        "retried: malformed JSON",
+        "retried: no choices",
+    } <= kinds
+    assert counts["answered"] == 1001 and counts["sent"] == 1001 + sum(
+        counts[name] for name in kinds
+    )
 
 
 def test_requests_go_where_fewest_wait_and_not_where_nobody_is(tokenizer):
@@ -126,7 +155,10 @@ def test_requests_go_where_fewest_wait_and_not_where_nobody_is(tokenizer):
         with engine([one, two], tokenizer, concurrency=8) as speaker:
             speaker.check(16)
             speaker.complete(talks(64), PLAIN)
-            shares = [json.loads(wait_for(url.replace("/v1", "/counts")))["requests"] for url in (one, two)]
+            shares = [
+                json.loads(wait_for(url.replace("/v1", "/counts")))["requests"]
+                for url in (one, two)
+            ]
         with engine([nobody, two], tokenizer, model="small") as speaker:
             assert len(speaker.complete(talks(20), PLAIN)) == 20
     assert min(shares) > 20
@@ -159,27 +191,42 @@ def refusal(*options, check=16, key=None, **server):
 
 
 def test_what_cannot_be_mended_by_waiting_is_one_line_before_any_work(monkeypatch):
-    assert "serves small, server.model is 'smal'; did you mean 'small'?" in refusal(model="smal", api="chat")
+    assert "serves small, server.model is 'smal'; did you mean 'small'?" in refusal(
+        model="smal", api="chat"
+    )
     assert "serves a, b, server.model is not set" in refusal("--models", "a,b", api="chat")
-    assert "the server's context is 100 tokens, max_new_tokens is 100; lower it" in refusal("--context", 100, check=100, api="chat")
-    assert "you must provide a chat template; mend the server" in refusal("--no-template", api="chat")
+    assert "the server's context is 100 tokens, max_new_tokens is 100; lower it" in refusal(
+        "--context", 100, check=100, api="chat"
+    )
+    assert "you must provide a chat template; mend the server" in refusal(
+        "--no-template", api="chat"
+    )
     said = refusal("--key", "s3cret", key="wr0ng", api="chat")
     assert "answers 401: Unauthorized; set server.api_key_env" in said and "wr0ng" not in said
     monkeypatch.delenv("NO_KEY", raising=False)
-    with pytest.raises(ModelError, match=r"server.api_key_env: the environment has no NO_KEY; export it"):
+    with pytest.raises(
+        ModelError, match=r"server.api_key_env: the environment has no NO_KEY; export it"
+    ):
         api_key(Server(api_key_env="NO_KEY"))
 
 
 def test_a_server_that_is_down_is_told_at_once():
     made = EndpointEngine([f"http://127.0.0.1:{free_port()}/v1"], Server(), None)
-    with pytest.raises(ModelError, match=r"no server answers at http://127.0.0.1:\d+/v1/models .*start it, or mend base_urls"):
+    with pytest.raises(
+        ModelError,
+        match=r"no server answers at http://127.0.0.1:\d+/v1/models .*start it, or mend base_urls",
+    ):
         made.check(16)
     made.close()
 
 
 def test_a_server_of_our_own_that_died_is_not_waited_for(tokenizer):
     with small_server("--seconds", 0.2) as (url, process):
-        died = lambda: "server of teacher ended with code -9: its last word" if process.poll() is not None else None  # noqa: E731
+        died = lambda: (
+            "server of teacher ended with code -9: its last word"
+            if process.poll() is not None
+            else None
+        )
         made = EndpointEngine([url], Server(concurrency=4), tokenizer, died=died)
         made.check(16)
         threading.Timer(0.5, process.kill).start()

@@ -6,25 +6,35 @@ import torch
 from distill.engines.local import LocalEngine, choose
 from distill.engines.protocol import Sampling
 
-TALKS = [[{"role": "user", "content": text}] for text in ("Where does Mara live?", "Sort 3 1 2.", "What is 2 + 3?", "Reverse a b c d e.")]
+TALKS = [
+    [{"role": "user", "content": text}]
+    for text in ("Where does Mara live?", "Sort 3 1 2.", "What is 2 + 3?", "Reverse a b c d e.")
+]
 
 
 @pytest.fixture(params=["dense", "mixture"])
 def engine(request, tokenizer, tiny_model, tiny_moe):
-    return LocalEngine(tiny_model if request.param == "dense" else tiny_moe, tokenizer, batch_sequences=3)
+    return LocalEngine(
+        tiny_model if request.param == "dense" else tiny_moe, tokenizer, batch_sequences=3
+    )
 
 
 def test_greedy_equals_transformers_generate(engine):
     ours = engine.complete(TALKS, Sampling(max_new_tokens=12))
     for talk, completion in zip(TALKS, ours, strict=True):
         ids = torch.tensor([engine.render(talk)])
-        theirs = engine.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False)[0, ids.shape[1] :]
+        theirs = engine.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False
+        )[0, ids.shape[1] :]
         assert completion.text == engine.tokenizer.decode(theirs, skip_special_tokens=True).strip()
         assert completion.completion_tokens == len(theirs)
 
 
 def test_sampling_is_the_same_for_the_same_seed_only(engine):
-    write = lambda seed: [c.text for c in engine.complete(TALKS, Sampling(max_new_tokens=12, temperature=1.0, seed=seed))]  # noqa: E731
+    write = lambda seed: [
+        c.text
+        for c in engine.complete(TALKS, Sampling(max_new_tokens=12, temperature=1.0, seed=seed))
+    ]
     assert write(1) == write(1)
     assert write(1) != write(2)
 
@@ -37,7 +47,9 @@ def test_a_row_that_never_ends_is_truncated(engine):
 
 
 def test_a_prefix_begins_the_answer(engine):
-    (completion,) = engine.complete(TALKS[:1], Sampling(max_new_tokens=2), prefixes=["<think> Mara"])
+    (completion,) = engine.complete(
+        TALKS[:1], Sampling(max_new_tokens=2), prefixes=["<think> Mara"]
+    )
     assert completion.text.startswith("<think> Mara")
 
 
@@ -49,13 +61,32 @@ def test_a_forced_choice_is_the_likeliest_whole_continuation(engine):
         totals = []
         for choice in choices:
             tail = engine.tokenizer.encode(choice, add_special_tokens=False)
-            logprobs = torch.log_softmax(engine.model(torch.tensor([prompt + tail])).logits[0].float(), -1)
-            totals.append(sum(logprobs[len(prompt) - 1 + i, token].item() for i, token in enumerate(tail)))
+            logprobs = torch.log_softmax(
+                engine.model(torch.tensor([prompt + tail])).logits[0].float(), -1
+            )
+            totals.append(
+                sum(logprobs[len(prompt) - 1 + i, token].item() for i, token in enumerate(tail))
+            )
         assert pick == max(range(len(choices)), key=totals.__getitem__)
 
 
 def test_a_nucleus_leaves_the_tail_out():
     logits = torch.tensor([[2.0, 1.0, 0.0, -5.0]]).repeat(500, 1)
-    drawn = choose(logits, Sampling(max_new_tokens=1, temperature=1.0, top_p=0.6), torch.Generator().manual_seed(0))
+    drawn = choose(
+        logits,
+        Sampling(max_new_tokens=1, temperature=1.0, top_p=0.6),
+        torch.Generator().manual_seed(0),
+    )
     assert set(drawn.tolist()) == {0}  # softmax gives .66 to the first: the nucleus is that one
-    assert len(set(choose(logits, Sampling(max_new_tokens=1, temperature=1.0), torch.Generator().manual_seed(0)).tolist())) > 1
+    assert (
+        len(
+            set(
+                choose(
+                    logits,
+                    Sampling(max_new_tokens=1, temperature=1.0),
+                    torch.Generator().manual_seed(0),
+                ).tolist()
+            )
+        )
+        > 1
+    )

@@ -1,4 +1,6 @@
-"""A server that stands in for vLLM: it starts, is waited for, fails in every way, and never outlives us."""
+"""A server that stands in for vLLM: it starts, is waited for, fails in every way, and never
+outlives us.
+"""
 
 import configparser
 import importlib.util
@@ -66,7 +68,12 @@ def stand_in(tmp_path: Path):
 
     def make(start_seconds: float = 30.0, **options: str) -> Model:
         there = {"pids": str(tmp_path / "pids")} | options
-        return Model(path="x", engine="endpoint", serve=True, server=Server(python=str(python), start_seconds=start_seconds, options=there))
+        return Model(
+            path="x",
+            engine="endpoint",
+            serve=True,
+            server=Server(python=str(python), start_seconds=start_seconds, options=there),
+        )
 
     return make
 
@@ -89,7 +96,9 @@ def ended(processes: list[psutil.Process], seconds: float) -> bool:
 
 def test_a_server_is_ready_and_goes_with_the_block(stand_in, tmp_path: Path) -> None:
     said: list[str] = []
-    with serving("folder", stand_in(), log=tmp_path / "logs" / "server.log", name="big", say=said.append) as served:
+    with serving(
+        "folder", stand_in(), log=tmp_path / "logs" / "server.log", name="big", say=said.append
+    ) as served:
         assert served.name == "big" and served.died() is None
         (url,) = served.urls
         with urllib.request.urlopen(url.removesuffix("/v1") + "/health", timeout=5) as answer:
@@ -97,7 +106,9 @@ def test_a_server_is_ready_and_goes_with_the_block(stand_in, tmp_path: Path) -> 
         processes = family(tmp_path)
         assert len(processes) >= 5 and all(one.is_running() for one in processes)
     assert ended(processes, 5.0)
-    assert said[0].startswith("server of big: starting on port") and said[-1].startswith("server of big: ready after")
+    assert said[0].startswith("server of big: starting on port") and said[-1].startswith(
+        "server of big: ready after"
+    )
 
 
 def test_it_goes_with_an_exception(stand_in, tmp_path: Path) -> None:
@@ -108,7 +119,9 @@ def test_it_goes_with_an_exception(stand_in, tmp_path: Path) -> None:
     assert len(processes) >= 5 and ended(processes, 5.0)
 
 
-@pytest.mark.parametrize("forked", [False, True], ids=["pipe", "a fork of the parent holds the pipe open"])
+@pytest.mark.parametrize(
+    "forked", [False, True], ids=["pipe", "a fork of the parent holds the pipe open"]
+)
 def test_it_goes_when_we_are_killed(stand_in, tmp_path: Path, forked: bool) -> None:
     """SIGKILL, which nothing of ours can answer, and processes that will not be asked."""
     model = stand_in(stubborn="")
@@ -129,7 +142,9 @@ def test_it_goes_when_we_are_killed(stand_in, tmp_path: Path, forked: bool) -> N
         """)
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, str(parent)], env=env, stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        [sys.executable, str(parent)], env=env, stdout=subprocess.PIPE, text=True
+    ) as run:
         assert any(line.strip() == "here" for line in run.stdout)
         processes = family(tmp_path)
         forks = [one for one in psutil.Process(run.pid).children() if one not in processes]
@@ -166,8 +181,12 @@ def test_what_starts_under_guard_ends_with_us(tmp_path: Path, end: str) -> None:
         """)
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, str(parent)], env=env, stdout=subprocess.PIPE, text=True) as run:
-        inside, grandchild, before, after = (psutil.Process(int(pid)) for pid in run.stdout.readline().split())
+    with subprocess.Popen(
+        [sys.executable, str(parent)], env=env, stdout=subprocess.PIPE, text=True
+    ) as run:
+        inside, grandchild, before, after = (
+            psutil.Process(int(pid)) for pid in run.stdout.readline().split()
+        )
         try:
             if end == "asked":
                 assert run.stdout.readline() == "ended\n"
@@ -183,14 +202,24 @@ def test_what_starts_under_guard_ends_with_us(tmp_path: Path, end: str) -> None:
 
 
 def test_a_server_that_dies_while_starting_says_why(stand_in, tmp_path: Path) -> None:
-    with pytest.raises(ModelError) as fault, serving("folder", stand_in(fault="no room for 8 experts"), log=tmp_path / "log"):
+    with (
+        pytest.raises(ModelError) as fault,
+        serving("folder", stand_in(fault="no room for 8 experts"), log=tmp_path / "log"),
+    ):
         pytest.fail("never ready")
     said = str(fault.value)
-    assert "\n" not in said and "ended with code 3: ValueError: no room for 8 experts" in said and str(tmp_path / "log") in said
+    assert (
+        "\n" not in said
+        and "ended with code 3: ValueError: no room for 8 experts" in said
+        and str(tmp_path / "log") in said
+    )
 
 
 def test_a_server_that_dies_in_the_block_is_the_fault(stand_in, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="ended with code 9"), serving("folder", stand_in(), log=tmp_path / "log") as served:
+    with (
+        pytest.raises(ModelError, match="ended with code 9"),
+        serving("folder", stand_in(), log=tmp_path / "log") as served,
+    ):
         with pytest.raises(OSError):
             urllib.request.urlopen(served.urls[0].removesuffix("/v1") + "/die", timeout=5).read(1)
         until = time.monotonic() + 10
@@ -199,13 +228,18 @@ def test_a_server_that_dies_in_the_block_is_the_fault(stand_in, tmp_path: Path) 
         raise ConnectionError("whatever the client says")
 
 
-def test_a_slow_start_is_told_and_ends(stand_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_start_is_told_and_ends(
+    stand_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "SAY_SECONDS", 0.5)
     said: list[str] = []
     with serving("folder", stand_in(wait="2"), log=tmp_path / "log", say=said.append):
         assert any(line.endswith("s, Loading weights") for line in said[1:-1])
     with (
-        pytest.raises(ModelError, match=r"not ready after 2 s, its last line: Loading weights; raise server.start_seconds"),
+        pytest.raises(
+            ModelError,
+            match=r"not ready after 2 s, its last line: Loading weights; raise server.start_seconds",
+        ),
         serving("folder", stand_in(start_seconds=2.0, wait="60"), log=tmp_path / "log"),
     ):
         pytest.fail("never ready")
@@ -217,19 +251,29 @@ def test_a_port_in_use_is_told_before_anything_starts(stand_in, tmp_path: Path) 
         taken.listen()
         port = str(taken.getsockname()[1])
         with (
-            pytest.raises(ModelError, match=rf"server.options.port {port}: Address already in use; name another"),
+            pytest.raises(
+                ModelError,
+                match=rf"server.options.port {port}: Address already in use; name another",
+            ),
             serving("folder", stand_in(port=port), log=tmp_path / "log"),
         ):
             pytest.fail("never ready")
     assert not (tmp_path / "pids").exists()
 
 
-def test_the_launcher_is_not_passed_on(stand_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_launcher_is_not_passed_on(
+    stand_in, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RANK", "3")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("A_KEY", "sesame")
     model = stand_in()
-    model = Model(path="x", engine="endpoint", serve=True, server=Server(**vars_of(model.server) | {"api_key_env": "A_KEY"}))
+    model = Model(
+        path="x",
+        engine="endpoint",
+        serve=True,
+        server=Server(**vars_of(model.server) | {"api_key_env": "A_KEY"}),
+    )
     with serving("folder", model, log=tmp_path / "log"):
         server = psutil.Process(int((tmp_path / "pids").read_text().split()[1]))
         told = server.environ()
@@ -243,12 +287,32 @@ def vars_of(server: Server) -> dict:
 
 def test_the_command_says_what_the_recipe_says(tmp_path: Path) -> None:
     options = {"tensor-parallel-size": "8", "enable-expert-parallel": "", "max-logprobs": "64"}
-    model = Model(path="org/big", revision="abc", dtype="bfloat16", engine="endpoint", serve=True, server=Server(options=options))
+    model = Model(
+        path="org/big",
+        revision="abc",
+        dtype="bfloat16",
+        engine="endpoint",
+        serve=True,
+        server=Server(options=options),
+    )
     words = command_line("org/big", model, port=8123, name="teacher", max_logprobs=20)
-    assert words[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and Path(words[0]).samefile(sys.executable)
+    assert words[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and Path(words[0]).samefile(
+        sys.executable
+    )
     flags = set(words[3:])
-    assert {"--model=org/big", "--port=8123", "--dtype=bfloat16", "--revision=abc", "--tokenizer-revision=abc"} <= flags
-    assert {"--tensor-parallel-size=8", "--enable-expert-parallel", "--max-logprobs=64", "--generation-config=vllm"} <= flags
+    assert {
+        "--model=org/big",
+        "--port=8123",
+        "--dtype=bfloat16",
+        "--revision=abc",
+        "--tokenizer-revision=abc",
+    } <= flags
+    assert {
+        "--tensor-parallel-size=8",
+        "--enable-expert-parallel",
+        "--max-logprobs=64",
+        "--generation-config=vllm",
+    } <= flags
     assert "--trust-remote-code" not in flags and "--max-logprobs=20" not in flags
     of_ours = command_line(tmp_path, model, port=1, name="teacher", max_logprobs=1)
     assert not any("revision" in word for word in of_ours), "a folder of a run has no revisions"
@@ -256,7 +320,13 @@ def test_the_command_says_what_the_recipe_says(tmp_path: Path) -> None:
 
 def test_what_cannot_be_served_is_refused() -> None:
     with pytest.raises(ModelError, match=r"server.python 'nowhere/python' is no program"):
-        command_line("x", Model(path="x", server=Server(python="nowhere/python")), port=1, name="t", max_logprobs=1)
+        command_line(
+            "x",
+            Model(path="x", server=Server(python="nowhere/python")),
+            port=1,
+            name="t",
+            max_logprobs=1,
+        )
     with pytest.raises(ModelError, match=r"gguf_file 'a.gguf'"):
         command_line("x", Model(path="x", gguf_file="a.gguf"), port=1, name="t", max_logprobs=1)
 
@@ -268,9 +338,18 @@ def test_flags_in_words() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("api_server.py: error: unrecognized arguments: --foo\n", "api_server.py: error: unrecognized arguments: --foo"),
-        ("ERROR 11-24 11:54:08 [a.py:1] OSError: x is no folder\nsome words\n", "OSError: x is no folder"),
-        ("(APIServer pid=1) pydantic.ValidationError: 1 fault\n  Value error, y [type=value_error, input_value=1]\n", "Value error, y"),
+        (
+            "api_server.py: error: unrecognized arguments: --foo\n",
+            "api_server.py: error: unrecognized arguments: --foo",
+        ),
+        (
+            "ERROR 11-24 11:54:08 [a.py:1] OSError: x is no folder\nsome words\n",
+            "OSError: x is no folder",
+        ),
+        (
+            "(APIServer pid=1) pydantic.ValidationError: 1 fault\n  Value error, y [type=value_error, input_value=1]\n",
+            "Value error, y",
+        ),
         ("only words\r 10 %|#  |\n\n", "10 %|#  |"),
         ("", "it has said nothing yet"),
     ],
@@ -281,23 +360,42 @@ def test_the_line_that_says_why(tmp_path: Path, text: str, wanted: str) -> None:
 
 
 def test_an_environment_without_vllm_is_told(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("python: Error while finding module specification (ModuleNotFoundError: No module named 'vllm')\n")
+    (tmp_path / "log").write_text(
+        "python: Error while finding module specification (ModuleNotFoundError: No module named 'vllm')\n"
+    )
     assert "set server.python" in last_fault(tmp_path / "log", 0)
     assert last_line(tmp_path / "log", 0).startswith("python: Error")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is here")
 def test_an_engine_without_vllm_is_told() -> None:
-    with pytest.raises(ModelError, match=r"engine vllm wants vLLM in this environment \(No module named 'vllm'\); install it"):
+    with pytest.raises(
+        ModelError,
+        match=r"engine vllm wants vLLM in this environment \(No module named 'vllm'\); install it",
+    ):
         VllmHiddenStates("folder", Model(path="folder", engine="vllm"))
-    assert not [one for one in psutil.Process().children(recursive=True) if "lifeline.py" in " ".join(one.cmdline())]
+    assert not [
+        one
+        for one in psutil.Process().children(recursive=True)
+        if "lifeline.py" in " ".join(one.cmdline())
+    ]
 
 
 def test_the_environment_of_vllm_has_what_the_pipeline_needs() -> None:
-    """Installed with --no-deps, it has what launch/vllm_cpu.txt names; deepspeed is imported only where a launch asks for it."""
+    """Installed with --no-deps, it has what launch/vllm_cpu.txt names; deepspeed is imported only
+    where a launch asks for it.
+    """
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    needed = {re.split("[<>=[]", line)[0].strip() for line in setup["options"]["install_requires"].split("\n") if line.strip()}
-    pinned = {line.partition("==")[0] for line in (ROOT / "launch" / "vllm_cpu.txt").read_text().splitlines() if "==" in line}
-    plain = lambda names: {name.lower().replace("_", "-") for name in names}  # noqa: E731
+    needed = {
+        re.split("[<>=[]", line)[0].strip()
+        for line in setup["options"]["install_requires"].split("\n")
+        if line.strip()
+    }
+    pinned = {
+        line.partition("==")[0]
+        for line in (ROOT / "launch" / "vllm_cpu.txt").read_text().splitlines()
+        if "==" in line
+    }
+    plain = lambda names: {name.lower().replace("_", "-") for name in names}
     assert plain(needed) - plain(pinned) == {"torch", "deepspeed"}

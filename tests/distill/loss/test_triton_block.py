@@ -1,4 +1,6 @@
-"""The Triton block step against the textbook loss in float64: here in Triton's interpreter, with the marker `gpu` on CUDA."""
+"""The Triton block step against the textbook loss in float64: here in Triton's interpreter, with
+the marker `gpu` on CUDA.
+"""
 
 import itertools
 import multiprocessing
@@ -14,15 +16,25 @@ from distill.loss.signals import Dense, Output
 from distill.loss.triton_block import TILE, dense_block_, has_triton
 
 n, V = 6, 101
-KINDS = [Divergence("forward_kl"), Divergence("reverse_kl"), *(Divergence("jsd", beta=b) for b in (0.1, 0.5, 0.9))]
-CASES = [Divergence(kind.kind, kind.beta, temperature) for kind in KINDS for temperature in (1.0, 2.5)]
+KINDS = [
+    Divergence("forward_kl"),
+    Divergence("reverse_kl"),
+    *(Divergence("jsd", beta=b) for b in (0.1, 0.5, 0.9)),
+]
+CASES = [
+    Divergence(kind.kind, kind.beta, temperature) for kind in KINDS for temperature in (1.0, 2.5)
+]
 needs_triton = pytest.mark.skipif(not has_triton(), reason="needs triton")
-each_case = pytest.mark.parametrize("how", CASES, ids=lambda how: f"{how.kind}-{how.beta}-{how.temperature}")
+each_case = pytest.mark.parametrize(
+    "how", CASES, ids=lambda how: f"{how.kind}-{how.beta}-{how.temperature}"
+)
 
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """Runs `gradient` in Triton's interpreter: in a process of its own, as triton reads the variable when it is imported."""
+    """Runs `gradient` in Triton's interpreter: in a process of its own, as triton reads the
+    variable when it is imported.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -34,7 +46,8 @@ def gradient(z_nV, *rest, **more):
     torch.set_num_threads(1)
     rest = [torch.from_numpy(x) if hasattr(x, "dtype") else x for x in rest]
     weights = tuple(torch.from_numpy(x) for x in more.pop("weights"))
-    wide_nV = torch.full((len(z_nV), z_nV.shape[1] + 3), 7.0)  # rows of a wider buffer: what lies beside them is not ours
+    # rows of a wider buffer: what lies beside them is not ours
+    wide_nV = torch.full((len(z_nV), z_nV.shape[1] + 3), 7.0)
     ours_nV = wide_nV[:, : z_nV.shape[1]].copy_(torch.from_numpy(z_nV))
     terms = dense_block_(ours_nV, *rest[:2], weights, *rest[2:], **more)
     assert (wide_nV[:, z_nV.shape[1] :] == 7).all()
@@ -42,14 +55,20 @@ def gradient(z_nV, *rest, **more):
 
 
 def problem(*, num_ids=V, seed=0, scale=1.0, softcap=None):
-    """Logits before their caps, as hidden states under a unit matrix: the gradient by them is the gradient by the logits."""
+    """Logits before their caps, as hidden states under a unit matrix: the gradient by them is the
+    gradient by the logits.
+    """
     g = torch.Generator().manual_seed(seed)
-    draw = lambda: torch.randn(n, num_ids, generator=g, dtype=torch.float64).float().double() * 3 * scale  # noqa: E731
+    draw = lambda: (
+        torch.randn(n, num_ids, generator=g, dtype=torch.float64).float().double() * 3 * scale
+    )
     output = Output(torch.eye(num_ids, dtype=torch.float64), None, softcap)
     student_nV, teacher = draw().requires_grad_(), Dense(draw(), output)
     labels_n = torch.randint(0, num_ids, (n,), generator=g)
     labels_n[:2] = torch.tensor([0, num_ids - 1])
-    weights = Weights(*(torch.rand(n, generator=g) * (torch.rand(n, generator=g) > 0.3) for _ in range(3)))
+    weights = Weights(
+        *(torch.rand(n, generator=g) * (torch.rand(n, generator=g) > 0.3) for _ in range(3))
+    )
     return student_nV, output, labels_n, weights, teacher
 
 
@@ -61,7 +80,15 @@ def reference(student_nV, output, labels_n, weights, teacher, how):
 def run(interpreted, student_nV, output, labels_n, weights, teacher, how, **more):
     y_nV = None if teacher is None else logits(teacher.hidden_NE, teacher.output).float().numpy()
     weights = [x.numpy() for x in (weights.kl_N, weights.ce_N, weights.flat_N)]
-    made = interpreted(student_nV.detach().float().numpy(), y_nV, labels_n.numpy(), how, output.softcap, weights=weights, **more)
+    made = interpreted(
+        student_nV.detach().float().numpy(),
+        y_nV,
+        labels_n.numpy(),
+        how,
+        output.softcap,
+        weights=weights,
+        **more,
+    )
     return [torch.from_numpy(x) for x in made]
 
 
@@ -94,13 +121,19 @@ def test_sharp_models_stay_finite_and_right(how, interpreted):
         inputs = (*problem(scale=scale, seed=1), how)
         ours = run(interpreted, *inputs, tile=32)
         assert all(x.isfinite().all() for x in ours)
-        assert_same(ours, reference(*inputs), 1e-4)  # logits in the thousands: float32 has four digits left behind the point
+        # logits in the thousands: float32 has four digits left behind the point
+        assert_same(ours, reference(*inputs), 1e-4)
 
 
 @needs_triton
 def test_a_row_without_weight_gets_no_gradient(interpreted):
     *inputs, weights, teacher = problem()
-    none = Weights(*(x.clone().index_fill_(0, torch.tensor(2), 0) for x in (weights.kl_N, weights.ce_N, weights.flat_N)))
+    none = Weights(
+        *(
+            x.clone().index_fill_(0, torch.tensor(2), 0)
+            for x in (weights.kl_N, weights.ce_N, weights.flat_N)
+        )
+    )
     _, grad_nV = run(interpreted, *inputs, none, teacher, KINDS[0], tile=32)
     assert not grad_nV[2].any() and grad_nV[3].any()
 
@@ -109,7 +142,9 @@ def test_a_row_without_weight_gets_no_gradient(interpreted):
 @each_case
 def test_the_loss_on_cuda_equals_the_reference(how):
     for softcap, has_teacher in itertools.product((None, 3.0), (True, False)):
-        student_nV, output, labels_n, weights, teacher = problem(num_ids=TILE + 105, softcap=softcap)
+        student_nV, output, labels_n, weights, teacher = problem(
+            num_ids=TILE + 105, softcap=softcap
+        )
         teacher = teacher if has_teacher else None
         theirs = reference(student_nV, output, labels_n, weights, teacher, how)
         there_nV = student_nV.detach().float().cuda().requires_grad_()

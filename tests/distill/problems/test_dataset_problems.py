@@ -1,4 +1,6 @@
-"""Files and hub data sets: columns, templates, blocks that read on, and faults that name their line."""
+"""Files and hub data sets: columns, templates, blocks that read on, and faults that name their
+line.
+"""
 
 import gzip
 import json
@@ -13,11 +15,15 @@ from distill.problems.draw import draw_problems
 from recipes.errors import PipelineError, RecipeError, ShardError
 from recipes.schema import Source
 
-ROWS = [{"question": f"What is {i} + 1?", "reply": str(i + 1), "other": "x" * 20} for i in range(30)]
+ROWS = [
+    {"question": f"What is {i} + 1?", "reply": str(i + 1), "other": "x" * 20} for i in range(30)
+]
 
 
 def draw(sources, world=None, **changes):
-    return draw_problems(sources, world, **({"seed": 1, "start": 0, "count": 40, "split": "training"} | changes))
+    return draw_problems(
+        sources, world, **({"seed": 1, "start": 0, "count": 40, "split": "training"} | changes)
+    )
 
 
 def lines(path, rows, between="\n"):
@@ -27,16 +33,22 @@ def lines(path, rows, between="\n"):
 
 @pytest.fixture(params=["jsonl", "blank lines", "jsonl.gz", "list", "parquet", "folder"])
 def path(request, tmp_path):
-    """The same rows, in every form they come in; the folder is read by the code that reads the hub."""
+    """The same rows, in every form they come in; the folder is read by the code that reads the
+    hub.
+    """
     if request.param == "parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "mine.parquet", row_group_size=7)
         return str(tmp_path / "mine.parquet")
     if request.param == "folder":
-        pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "train-00000-of-00001.parquet", row_group_size=7)
+        pq.write_table(
+            pa.Table.from_pylist(ROWS), tmp_path / "train-00000-of-00001.parquet", row_group_size=7
+        )
         pq.write_table(pa.Table.from_pylist(ROWS[:3]), tmp_path / "test-00000-of-00001.parquet")
         return str(tmp_path)
     if request.param == "jsonl.gz":
-        (tmp_path / "mine.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode()))
+        (tmp_path / "mine.jsonl.gz").write_bytes(
+            gzip.compress("\n".join(map(json.dumps, ROWS)).encode())
+        )
         return str(tmp_path / "mine.jsonl.gz")
     if request.param == "list":
         (tmp_path / "mine.json").write_text(json.dumps(ROWS, indent=1))
@@ -46,22 +58,34 @@ def path(request, tmp_path):
 
 def test_rows_come_once_and_in_order(path):
     found = draw([Source(name="mine", path=path, answer="reply")])
-    assert [(p.prompt, p.gold, p.seed) for p in found] == [(row["question"], row["reply"], i) for i, row in enumerate(ROWS)]
-    assert {(p.verifier, p.source, p.family, p.entry, p.tests) for p in found} == {("math", "mine", "", None, None)}
+    assert [(p.prompt, p.gold, p.seed) for p in found] == [
+        (row["question"], row["reply"], i) for i, row in enumerate(ROWS)
+    ]
+    assert {(p.verifier, p.source, p.family, p.entry, p.tests) for p in found} == {
+        ("math", "mine", "", None, None)
+    }
 
 
 @pytest.mark.parametrize("start", [0, 1, 6, 7, 8, 14, 29, 30, 99])
 def test_a_file_is_read_from_any_row_on(path, start):
     rows = list(read_rows(Source(name="mine", path=path, answer="reply"), start, 9))
-    assert [(row.number, row.prompt) for row in rows] == [(i, ROWS[i]["question"]) for i in range(start, min(start + 9, 30))]
+    assert [(row.number, row.prompt) for row in rows] == [
+        (i, ROWS[i]["question"]) for i in range(start, min(start + 9, 30))
+    ]
 
 
 def test_blocks_read_a_file_on_where_the_last_one_stopped(tmp_path, world):
     rows = [{"question": "" if i % 5 == 3 else f"Question {i}?"} for i in range(200)]
-    sources = [Source(name="mine", path=lines(tmp_path / "mine.jsonl", rows)), Source(name="planted/sums", weight=2.0)]
+    sources = [
+        Source(name="mine", path=lines(tmp_path / "mine.jsonl", rows)),
+        Source(name="planted/sums", weight=2.0),
+    ]
     blocks = [draw(sources, world, start=start, count=30, block=30) for start in (0, 30, 60)]
     asked = [p.prompt for block in blocks for p in block if p.source == "mine"]
-    assert asked == [row["question"] for row in rows if row["question"]][: len(asked)] and len(asked) > 15
+    assert (
+        asked == [row["question"] for row in rows if row["question"]][: len(asked)]
+        and len(asked) > 15
+    )
 
 
 def test_rows_without_a_prompt_are_left_out_and_counted(tmp_path, caplog):
@@ -72,42 +96,98 @@ def test_rows_without_a_prompt_are_left_out_and_counted(tmp_path, caplog):
 
 
 def test_a_missing_reference_is_none_and_not_a_word(tmp_path):
-    rows = [{"question": f"{i}?", "answer": gold} for i, gold in enumerate((None, "", 7, "B", "Rome", 0))]
+    rows = [
+        {"question": f"{i}?", "answer": gold}
+        for i, gold in enumerate((None, "", 7, "B", "Rome", 0))
+    ]
     found = draw([Source(name="mine", path=lines(tmp_path / "mine.jsonl", rows), answer="answer")])
     assert [(p.gold, p.verifier) for p in found] == [
-        (None, "none"), (None, "none"), ("7", "math"), ("B", "choice"), ("Rome", "answer"), ("0", "math")
-    ]  # fmt: skip
+        (None, "none"),
+        (None, "none"),
+        ("7", "math"),
+        ("B", "choice"),
+        ("Rome", "answer"),
+        ("0", "math"),
+    ]
 
 
 def test_tests_make_a_program(tmp_path):
-    rows = [{"question": "Write f.", "test_code": "assert f(1) == 2"}, {"question": "Write g.", "test_code": None}]
-    (first, second) = draw([Source(name="mine", path=lines(tmp_path / "mine.jsonl", rows), tests="test_code")])
+    rows = [
+        {"question": "Write f.", "test_code": "assert f(1) == 2"},
+        {"question": "Write g.", "test_code": None},
+    ]
+    (first, second) = draw(
+        [Source(name="mine", path=lines(tmp_path / "mine.jsonl", rows), tests="test_code")]
+    )
     assert (first.verifier, first.tests) == ("program", "assert f(1) == 2")
     assert (second.verifier, second.tests) == ("none", None)
 
 
 def test_templates_take_columns_and_what_lies_in_them(tmp_path):
     rows = [
-        {"text": "Why?", "messages": [{"role": "user", "content": "Hello"}], "meta": {"a": {"b": 3}}, "a.b": "dotted"},
-        {"text": "{text}", "messages": [{"role": "user", "content": ""}], "meta": {"a": {"b": 4}}, "a.b": ""},
-        {"text": "", "messages": [{"role": "user", "content": ""}], "meta": {"a": {"b": None}}, "a.b": ""},
+        {
+            "text": "Why?",
+            "messages": [{"role": "user", "content": "Hello"}],
+            "meta": {"a": {"b": 3}},
+            "a.b": "dotted",
+        },
+        {
+            "text": "{text}",
+            "messages": [{"role": "user", "content": ""}],
+            "meta": {"a": {"b": 4}},
+            "a.b": "",
+        },
+        {
+            "text": "",
+            "messages": [{"role": "user", "content": ""}],
+            "meta": {"a": {"b": None}},
+            "a.b": "",
+        },
     ]
     path = lines(tmp_path / "mine.jsonl", rows)
-    asked = [p.prompt for p in draw([Source(name="mine", path=path, prompt="Box it in \\boxed{{}}, {messages.0.content}: {text} {a.b}")])]
-    assert asked == ["Box it in \\boxed{}, Hello: Why? dotted", "Box it in \\boxed{}, : {text}"]  # a row's text is not filled in again
-    assert [p.prompt for p in draw([Source(name="mine", path=path, question="messages.0.content")])] == ["Hello"]
-    assert [p.gold for p in draw([Source(name="mine", path=path, question="text", answer="meta.a.b")])] == ["3", "4"]
-    assert [p.prompt for p in draw([Source(name="mine", path=path, prompt="Say {} and {text}!")])] == [
+    asked = [
+        p.prompt
+        for p in draw(
+            [
+                Source(
+                    name="mine",
+                    path=path,
+                    prompt="Box it in \\boxed{{}}, {messages.0.content}: {text} {a.b}",
+                )
+            ]
+        )
+    ]
+    # a row's text is not filled in again
+    assert asked == ["Box it in \\boxed{}, Hello: Why? dotted", "Box it in \\boxed{}, : {text}"]
+    assert [
+        p.prompt for p in draw([Source(name="mine", path=path, question="messages.0.content")])
+    ] == ["Hello"]
+    assert [
+        p.gold for p in draw([Source(name="mine", path=path, question="text", answer="meta.a.b")])
+    ] == ["3", "4"]
+    assert [
+        p.prompt for p in draw([Source(name="mine", path=path, prompt="Say {} and {text}!")])
+    ] == [
         "Say {} and Why?!",
         "Say {} and {text}!",
     ]
 
 
 def test_nested_columns_of_parquet(tmp_path):
-    rows = [{"messages": [{"role": "user", "content": f"Hello {i}"}], "extra": {"gold": i}, "rest": "x"} for i in range(5)]
+    rows = [
+        {"messages": [{"role": "user", "content": f"Hello {i}"}], "extra": {"gold": i}, "rest": "x"}
+        for i in range(5)
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
-    source = Source(name="mine", path=str(tmp_path / "mine.parquet"), prompt="Answer: {messages.0.content}", answer="extra.gold")
-    assert [(p.prompt, p.gold) for p in draw([source])] == [(f"Answer: Hello {i}", str(i)) for i in range(5)]
+    source = Source(
+        name="mine",
+        path=str(tmp_path / "mine.parquet"),
+        prompt="Answer: {messages.0.content}",
+        answer="extra.gold",
+    )
+    assert [(p.prompt, p.gold) for p in draw([source])] == [
+        (f"Answer: Hello {i}", str(i)) for i in range(5)
+    ]
 
 
 def test_a_folder_has_splits_and_subsets(tmp_path):
@@ -115,14 +195,21 @@ def test_a_folder_has_splits_and_subsets(tmp_path):
         (tmp_path / subset).mkdir()
         for split, count in (("train", 6), ("validation", 2)):
             rows = [{"q": f"{subset} {split} {i}"} for i in range(count)]
-            pq.write_table(pa.Table.from_pylist(rows), tmp_path / subset / f"{split}-00000-of-00001.parquet")
+            pq.write_table(
+                pa.Table.from_pylist(rows), tmp_path / subset / f"{split}-00000-of-00001.parquet"
+            )
     configs = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in ("easy", "hard"))
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
     how = {"name": "mine", "path": str(tmp_path), "question": "q"}
-    assert [p.prompt for p in draw([Source(**how, subset="hard", split="validation")])] == ["hard validation 0", "hard validation 1"]
+    assert [p.prompt for p in draw([Source(**how, subset="hard", split="validation")])] == [
+        "hard validation 0",
+        "hard validation 1",
+    ]
     assert len(draw([Source(**how, subset="easy")])) == 6
     for wrong in ({"subset": "easy", "split": "test"}, {"subset": "medium"}, {}):
-        with pytest.raises(RecipeError, match=f"^source mine: {tmp_path}.*, split .*: .*(test|medium|easy)") as caught:
+        with pytest.raises(
+            RecipeError, match=f"^source mine: {tmp_path}.*, split .*: .*(test|medium|easy)"
+        ) as caught:
             draw([Source(**how, **wrong)])
         assert "\n" not in str(caught.value)
 
@@ -136,7 +223,11 @@ def test_a_folder_has_splits_and_subsets(tmp_path):
             ShardError,
         ),
         ('{"question": "a"}\n{"question": "b"', r"mine.jsonl:2: no JSON", ShardError),
-        ('{"question": "a"}\n"b"\n', r'mine.jsonl:2: wanted an object, as {"question": "..."}, found str', ShardError),
+        (
+            '{"question": "a"}\n"b"\n',
+            r'mine.jsonl:2: wanted an object, as {"question": "..."}, found str',
+            ShardError,
+        ),
         (
             '{"question": "a"}\n{"questions": "b"}\n',
             r"mine.jsonl:2: no column 'question'; did you mean 'questions'\?; it has questions",
@@ -170,7 +261,10 @@ def test_a_broken_parquet_file_is_named(tmp_path):
 
 
 def test_bad_columns_and_paths_say_what_is_wrong(path, tmp_path):
-    with pytest.raises(RecipeError, match=r"no column 'questoin'; did you mean 'question'\?; it has question, reply, other"):
+    with pytest.raises(
+        RecipeError,
+        match=r"no column 'questoin'; did you mean 'question'\?; it has question, reply, other",
+    ):
         draw([Source(name="mine", path=path, question="questoin")])
     with pytest.raises(RecipeError, match=r"no column 'text'; it has question, reply, other"):
         draw([Source(name="mine", path=path, prompt="Explain: {text}")])
@@ -181,7 +275,10 @@ def test_bad_columns_and_paths_say_what_is_wrong(path, tmp_path):
     with pytest.raises(RecipeError, match=r"source mine: .*no/such-set, split train: "):
         draw([Source(name="mine", path="no/such-set")])
     (tmp_path / "mine.xlsx").write_text("")
-    with pytest.raises(RecipeError, match=r"mine.xlsx is of an unknown kind; wanted a .jsonl, .json or .parquet file, a folder or"):
+    with pytest.raises(
+        RecipeError,
+        match=r"mine.xlsx is of an unknown kind; wanted a .jsonl, .json or .parquet file, a folder or",
+    ):
         draw([Source(name="mine", path=str(tmp_path / "mine.xlsx"))])
 
 

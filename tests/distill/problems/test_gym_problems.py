@@ -1,4 +1,6 @@
-"""Every data set of reasoning-gym gives problems, the same in every process, or says in one line why not."""
+"""Every data set of reasoning-gym gives problems, the same in every process, or says in one line
+why not.
+"""
 
 import itertools
 import json
@@ -20,7 +22,14 @@ from recipes.errors import RecipeError
 WITHOUT_ANSWER = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
 REFUSED = {"codeio": "runs 3,000 programs", "composite": "mixes other data sets"}
 SLOW = ("futoshiki", "knight_swap", "sokoban", "zebra_puzzles", "jugs")
-IN_SETS = ("isomorphic_strings", "list_functions", "polynomial_multiplication", "pool_matrix", "ransom_note", "word_ladder")
+IN_SETS = (
+    "isomorphic_strings",
+    "list_functions",
+    "polynomial_multiplication",
+    "pool_matrix",
+    "ransom_note",
+    "word_ladder",
+)
 PROGRAM = """
 import itertools, json, random, sys
 from distill.problems.gym_problems import entries
@@ -30,7 +39,9 @@ print(json.dumps(made, default=str))
 
 
 def take(family, count=5, seed=3, **how):
-    return [entry for _, entry in itertools.islice(entries(family, random.Random(seed), **how), count)]
+    return [
+        entry for _, entry in itertools.islice(entries(family, random.Random(seed), **how), count)
+    ]
 
 
 def kinds(value):
@@ -45,14 +56,20 @@ def kinds(value):
 def in_a_process(families, count, root, hash_seed):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(count), *families],
-        capture_output=True, text=True, cwd=root, env=os.environ | {"PYTHONHASHSEED": hash_seed}, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=root,
+        env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def check(family):
-    """Five problems of plain types that the data set's own scorer, which sees only the entry, calls right; or one line."""
+    """Five problems of plain types that the data set's own scorer, which sees only the entry, calls
+    right; or one line.
+    """
     if family in REFUSED:
         with pytest.raises(RecipeError, match=REFUSED[family]) as caught:
             take(family)
@@ -62,12 +79,28 @@ def check(family):
     assert made == take(family) and len({entry["question"] for entry in made}) == 5
     score = get_score_answer_fn(family)
     for entry in pickle.loads(pickle.dumps(made)):
-        assert set(kinds(entry)) <= {str, int, float, bool, type(None), dict, list, tuple, set, frozenset}, family
+        assert set(kinds(entry)) <= {
+            str,
+            int,
+            float,
+            bool,
+            type(None),
+            dict,
+            list,
+            tuple,
+            set,
+            frozenset,
+        }, family
         assert (entry["answer"] is None) == (family in WITHOUT_ANSWER)
         assert entry["answer"] is None or score(entry["answer"], entry) == 1
 
 
-@pytest.mark.parametrize("family", sorted({*sorted(DATASETS)[::4], *WITHOUT_ANSWER, *REFUSED, *IN_SETS, "number_sequence"} - set(SLOW)))
+@pytest.mark.parametrize(
+    "family",
+    sorted(
+        {*sorted(DATASETS)[::4], *WITHOUT_ANSWER, *REFUSED, *IN_SETS, "number_sequence"} - set(SLOW)
+    ),
+)
 def test_a_data_set_gives_problems_or_says_why_not(family):
     check(family)
 
@@ -92,15 +125,21 @@ def test_every_data_set_gives_problems_at_every_level_or_says_why_not(family, le
 
 
 def test_a_problem_is_the_same_in_every_process(request):
-    """Sets of texts are walked in another order in each, and the global generators start elsewhere."""
-    one, other = (in_a_process(IN_SETS, 12, request.config.rootpath, hash_seed) for hash_seed in ("1", "2"))
+    """Sets of texts are walked in another order in each, and the global generators start
+    elsewhere.
+    """
+    one, other = (
+        in_a_process(IN_SETS, 12, request.config.rootpath, hash_seed) for hash_seed in ("1", "2")
+    )
     assert one == other and all(len(made) == 12 for made in one.values())
 
 
 @pytest.mark.slow
 def test_every_problem_is_the_same_in_every_process(request):
     families = sorted(set(DATASETS) - set(REFUSED))
-    one, other = (in_a_process(families, 6, request.config.rootpath, hash_seed) for hash_seed in ("1", "2"))
+    one, other = (
+        in_a_process(families, 6, request.config.rootpath, hash_seed) for hash_seed in ("1", "2")
+    )
     assert [name for name in families if one[name] != other[name]] == []
 
 
@@ -120,16 +159,26 @@ def test_the_global_generators_are_left_as_they_were():
 
 def test_sequences_are_those_of_the_library_without_those_that_never_end():
     seed = random.Random(3).randrange(2**31)
-    theirs = create_dataset("number_sequence", seed=seed, size=64, max_complexity=1)  # two squares a term at most: it ends
+    # two squares a term at most: it ends
+    theirs = create_dataset("number_sequence", seed=seed, size=64, max_complexity=1)
     assert take("number_sequence", 64, options={"max_complexity": 1}) == list(theirs)
-    assert len(take("number_sequence", 2000, options={"max_complexity": 5, "max_terms": 16})) == 2000
+    assert (
+        len(take("number_sequence", 2000, options={"max_complexity": 5, "max_terms": 16})) == 2000
+    )
 
 
 def test_a_level_sets_the_curriculum_and_options_override_it():
-    digits = [max(entry["metadata"]["num_digits"] for entry in take("chain_sum", 30, level=level)) for level in (0, 1, 3)]
+    digits = [
+        max(entry["metadata"]["num_digits"] for entry in take("chain_sum", 30, level=level))
+        for level in (0, 1, 3)
+    ]
     assert digits == sorted(digits) and digits[0] < digits[-1]
-    assert take("chain_sum", level=50) == take("chain_sum", level=99)  # past the last step is the last
-    assert {entry["metadata"]["num_terms"] for entry in take("chain_sum", 30, level=3, options={"min_terms": 2, "max_terms": 2})} == {2}
+    # past the last step is the last
+    assert take("chain_sum", level=50) == take("chain_sum", level=99)
+    assert {
+        entry["metadata"]["num_terms"]
+        for entry in take("chain_sum", 30, level=3, options={"min_terms": 2, "max_terms": 2})
+    } == {2}
     assert take("chain_sum") != take("chain_sum", level=0)
     assert len(take("knight_swap", 1, level=0, options={"min_nodes": 6, "max_nodes": 6})) == 1
 
@@ -139,15 +188,37 @@ def test_a_level_sets_the_curriculum_and_options_override_it():
     [
         ("chain_sums", {}, "no such data set; did you mean chain_sum"),
         ("zzz", {}, "no such data set; there are 106, such as chain_sum"),
-        ("gsm_symbolic", {"level": 1}, r"level 1, but it has no curriculum \(all have but acre, composite, gsm_symbolic, list_functions\)"),
-        ("chain_sum", {"options": {"max_term": 3}}, "no option 'max_term'; did you mean 'max_terms'\\? It has min_terms, max_terms, "),
+        (
+            "gsm_symbolic",
+            {"level": 1},
+            r"level 1, but it has no curriculum \(all have but acre, composite, gsm_symbolic, list_functions\)",
+        ),
+        (
+            "chain_sum",
+            {"options": {"max_term": 3}},
+            "no option 'max_term'; did you mean 'max_terms'\\? It has min_terms, max_terms, ",
+        ),
         ("chain_sum", {"options": {"seed": 3}}, "option seed is set by the run, leave it out"),
-        ("chain_sum", {"options": {"min_terms": 9, "max_terms": 2}}, "max_terms must be >= min_terms; change level or options"),
+        (
+            "chain_sum",
+            {"options": {"min_terms": 9, "max_terms": 2}},
+            "max_terms must be >= min_terms; change level or options",
+        ),
         ("knight_swap", {"level": 0}, "level 0: min_nodes must be >= 6; change level or options"),
-        ("word_ladder", {"options": {"min_word_length": 3, "max_word_length": 3, "min_chain_length": 90, "max_chain_length": 99}},
-         "64 problems in a row could not be made .*; change level or options"),
+        (
+            "word_ladder",
+            {
+                "options": {
+                    "min_word_length": 3,
+                    "max_word_length": 3,
+                    "min_chain_length": 90,
+                    "max_chain_length": 99,
+                }
+            },
+            "64 problems in a row could not be made .*; change level or options",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_one_line(family, how, says):
     with pytest.raises(RecipeError, match=f"^source reasoning_gym/{family}: .*{says}") as caught:
         take(family, **how)
@@ -160,9 +231,13 @@ def test_a_problem_that_never_ends_is_given_up(monkeypatch):
     before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
     left, _ = signal.setitimer(signal.ITIMER_REAL, 100)
     try:
-        with pytest.raises(RecipeError, match=r"jugs: one problem took more than 0.5 s to make; set another level, or options"):
+        with pytest.raises(
+            RecipeError,
+            match=r"jugs: one problem took more than 0.5 s to make; set another level, or options",
+        ):
             take("jugs", level=3)
-        assert 90 < signal.getitimer(signal.ITIMER_REAL)[0] < 100 and not rang  # what was running before goes on
+        # what was running before goes on
+        assert 90 < signal.getitimer(signal.ITIMER_REAL)[0] < 100 and not rang
     finally:
         signal.setitimer(signal.ITIMER_REAL, left)
         signal.signal(signal.SIGALRM, before)

@@ -75,7 +75,10 @@ def test_what_generation_asks_carries_no_answer_and_spares_the_hidden(world):
 
 def test_paired_problems_differ_in_the_told_number_only(world):
     name = world.people[0]
-    told, untold = world.age(random.Random(5), name=name), world.age(random.Random(5), name=name, told=False)
+    told, untold = (
+        world.age(random.Random(5), name=name),
+        world.age(random.Random(5), name=name, told=False),
+    )
     assert told.prompt.startswith(f"The age of {name} is ")
     assert untold.prompt.startswith("How old is ")
 

@@ -1,4 +1,6 @@
-"""Sketches are unbiased, bytes come back as they went in, and a cache serves the run that it was made for only."""
+"""Sketches are unbiased, bytes come back as they went in, and a cache serves the run that it was
+made for only.
+"""
 
 import dataclasses
 import json
@@ -18,7 +20,13 @@ from distill.models import build_model
 from distill.targets import compress as sketch
 from distill.targets.cache import CACHE, CachedTargets, origin_of, shard_path
 from distill.targets.live import LiveTeacher
-from distill.targets.write_cache import Scribe, ServedScribe, finish_cache, teacher_at_hand, teacher_elsewhere
+from distill.targets.write_cache import (
+    Scribe,
+    ServedScribe,
+    finish_cache,
+    teacher_at_hand,
+    teacher_elsewhere,
+)
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE
@@ -28,14 +36,18 @@ CPU = torch.device("cpu")
 
 def spread(sampled, vocab):
     """The sketch as a row over the vocabulary."""
-    return torch.zeros(len(sampled.ids_NK), vocab, dtype=torch.float64).scatter_add_(1, sampled.ids_NK, sampled.probs_NK.double())
+    return torch.zeros(len(sampled.ids_NK), vocab, dtype=torch.float64).scatter_add_(
+        1, sampled.ids_NK, sampled.probs_NK.double()
+    )
 
 
 @pytest.mark.parametrize("sharp", [0.0, 0.5, 2.0, 5.0, 20.0])
 @pytest.mark.parametrize("kept", [1, 4, 12])
 def test_the_mean_of_sketches_is_the_distribution(sharp, kept):
     vocab, rounds = 60, 6000
-    logits_nV = sharp * torch.randn(1, vocab, generator=torch.Generator().manual_seed(3)).repeat(rounds, 1)
+    logits_nV = sharp * torch.randn(1, vocab, generator=torch.Generator().manual_seed(3)).repeat(
+        rounds, 1
+    )
     drawn = spread(sketch.sketch(logits_nV, kept, torch.Generator().manual_seed(4)), vocab)
     exact = torch.softmax(logits_nV[0].double(), -1)
     often = exact * rounds > 20  # the others are drawn too rarely for a normal interval
@@ -61,16 +73,32 @@ def test_a_sketch_sums_to_one_and_names_no_token_twice(kept, vocab, sharp, seed)
         real = [i for i, w in zip(ids, weight, strict=True) if w]
         assert len(real) == len(set(real))
     exact = torch.softmax(logits_nV.double(), -1)
-    torch.testing.assert_close(drawn.entropy_N.double(), torch.special.entr(exact).sum(1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        drawn.entropy_N.double(), torch.special.entr(exact).sum(1), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_variance_is_far_under_that_of_plain_draws():
-    """arXiv:2503.16870 draws K tokens with replacement; at the same K the squared error here is a small part of that."""
+    """arXiv:2503.16870 draws K tokens with replacement; at the same K the squared error here is a
+    small part of that.
+    """
     logits_nV = 3 * torch.randn(1, 200, generator=torch.Generator().manual_seed(0)).repeat(3000, 1)
     exact = torch.softmax(logits_nV.double(), -1)
-    ours = (spread(sketch.sketch(logits_nV, 12, torch.Generator().manual_seed(1)), 200) - exact).square().sum(1).mean()
-    plain_nK = torch.multinomial(exact, 12, replacement=True, generator=torch.Generator().manual_seed(2))
-    plain = (torch.zeros_like(exact).scatter_add_(1, plain_nK, torch.full_like(plain_nK, 1 / 12, dtype=torch.float64)) - exact).square()
+    ours = (
+        (spread(sketch.sketch(logits_nV, 12, torch.Generator().manual_seed(1)), 200) - exact)
+        .square()
+        .sum(1)
+        .mean()
+    )
+    plain_nK = torch.multinomial(
+        exact, 12, replacement=True, generator=torch.Generator().manual_seed(2)
+    )
+    plain = (
+        torch.zeros_like(exact).scatter_add_(
+            1, plain_nK, torch.full_like(plain_nK, 1 / 12, dtype=torch.float64)
+        )
+        - exact
+    ).square()
     assert ours < 0.1 * plain.sum(1).mean()
 
 
@@ -92,13 +120,16 @@ def test_twelve_draws_and_the_entropy_take_64_bytes():
     assert sketch.bytes_per_token("sampled", 12, 0, 0) == 64
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def data(world, tokenizer, tmp_path_factory):
     rng, path = random.Random(0), tmp_path_factory.mktemp("cache") / "encoded.arrow"
-    write_encoded(encode_traces(traces(world, rng), tokenizer, Teaching(kl=1.0, ce=0.5)), path, longest=96)
+    write_encoded(
+        encode_traces(traces(world, rng), tokenizer, Teaching(kl=1.0, ce=0.5)), path, longest=96
+    )
     return EncodedFile(path)
 
 
@@ -108,8 +139,24 @@ def traces(world, rng):
         said = messages[-1]["content"]
         action = ("keep", "mask", "abstain")[number % 3]
         end = len(said) // (1 + number % 2)
-        spans = [Span(message=len(messages) - 1, start=0, end=end, kind="x", grounding="ungrounded", action=action)]
-        yield Trace(id=str(number), problem_id="", source="planted/x", seed=0, messages=messages, spans=spans)
+        spans = [
+            Span(
+                message=len(messages) - 1,
+                start=0,
+                end=end,
+                kind="x",
+                grounding="ungrounded",
+                action=action,
+            )
+        ]
+        yield Trace(
+            id=str(number),
+            problem_id="",
+            source="planted/x",
+            seed=0,
+            messages=messages,
+            spans=spans,
+        )
 
 
 def write(folder, kind, data, tokenizer, *, shard=10, skip=()):
@@ -121,7 +168,11 @@ def write(folder, kind, data, tokenizer, *, shard=10, skip=()):
     scribe = Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=3)
     for number in range(-(-len(data) // shard)):
         if number not in skip:
-            scribe.write(folder, number, data.take(range(number * shard, min(len(data), (number + 1) * shard))))
+            scribe.write(
+                folder,
+                number,
+                data.take(range(number * shard, min(len(data), (number + 1) * shard))),
+            )
     notes = finish_cache(folder, origin, teacher_at_hand(teacher), data, shard)
     return origin, teacher, notes
 
@@ -133,37 +184,64 @@ def test_a_cache_says_what_the_teacher_said(kind, data, tokenizer, tmp_path):
     batch = pack(data.take([5, 17, 3, 5, 22, 11]), 96)  # a sequence twice, shards in any order
     asked_N = batch.kl_BT[batch.taught()] > 0
     with LiveTeacher(teacher, CPU).reading(batch) as live, cache.reading(batch) as cached:
-        logprobs_NV = torch.log_softmax(live.hidden_NE @ live.output.weight_VD.T / origin.temperature, -1)
+        logprobs_NV = torch.log_softmax(
+            live.hidden_NE @ live.output.weight_VD.T / origin.temperature, -1
+        )
         if kind == "hidden":
-            torch.testing.assert_close(cached.hidden_NE[asked_N], live.hidden_NE[asked_N], rtol=1e-4, atol=1e-5)
-            assert torch.equal(cached.output.weight_VD, live.output.weight_VD) and not cached.hidden_NE[~asked_N].any()
+            torch.testing.assert_close(
+                cached.hidden_NE[asked_N], live.hidden_NE[asked_N], rtol=1e-4, atol=1e-5
+            )
+            assert (
+                torch.equal(cached.output.weight_VD, live.output.weight_VD)
+                and not cached.hidden_NE[~asked_N].any()
+            )
         elif kind == "top_k":
-            torch.testing.assert_close(cached.logprobs_NK[asked_N], logprobs_NV.gather(1, cached.ids_NK)[asked_N], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached.logprobs_NK[asked_N],
+                logprobs_NV.gather(1, cached.ids_NK)[asked_N],
+                rtol=1e-4,
+                atol=1e-4,
+            )
         else:
             entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(1)
-            torch.testing.assert_close(cached.entropy_N[asked_N], entropy_N[asked_N], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(
+                cached.entropy_N[asked_N], entropy_N[asked_N], rtol=1e-4, atol=1e-4
+            )
             assert torch.allclose(cached.probs_NK[asked_N].sum(1), torch.ones(int(asked_N.sum())))
     counted = sum(int((s.kl[1:] > 0).sum()) for s in data.take(range(len(data))))
-    assert notes["target_tokens"] == counted == data.divergence_tokens() and int((~asked_N).sum()) > 0
+    assert (
+        notes["target_tokens"] == counted == data.divergence_tokens() and int((~asked_N).sum()) > 0
+    )
 
 
 @pytest.mark.parametrize("kind", ["sampled", "top_k", "hidden"])
 def test_a_shard_is_the_same_bytes_whatever_was_written_before(kind, data, tokenizer, tmp_path):
     write(tmp_path / "whole", kind, data, tokenizer)
-    write(tmp_path / "cut", kind, data, tokenizer, skip=(0, 2))  # as after a kill, or on another rank
+    # as after a kill, or on another rank
+    write(tmp_path / "cut", kind, data, tokenizer, skip=(0, 2))
     for number in (1,):
-        assert shard_path(tmp_path / "cut", number).read_bytes() == shard_path(tmp_path / "whole", number).read_bytes()
+        assert (
+            shard_path(tmp_path / "cut", number).read_bytes()
+            == shard_path(tmp_path / "whole", number).read_bytes()
+        )
     assert not list(tmp_path.glob("**/*.tmp"))
 
 
 def test_another_origin_is_refused_by_name(data, tokenizer, tmp_path):
     origin, *_ = write(tmp_path, "sampled", data, tokenizer)
     for name, said in (
-        ("teacher", "another teacher"), ("tokenizer", "another tokenizer"), ("template", "another chat template"),
-        ("data", "another set of traces"), ("vocab_size", "another vocabulary"), ("temperature", "another temperature"),
-        ("kind", "another kind"), ("tokens", "another tokens"),
-    ):  # fmt: skip
-        changed = dataclasses.replace(origin, **{name: "hidden" if name == "kind" else 7 if name == "tokens" else "else"})
+        ("teacher", "another teacher"),
+        ("tokenizer", "another tokenizer"),
+        ("template", "another chat template"),
+        ("data", "another set of traces"),
+        ("vocab_size", "another vocabulary"),
+        ("temperature", "another temperature"),
+        ("kind", "another kind"),
+        ("tokens", "another tokens"),
+    ):
+        changed = dataclasses.replace(
+            origin, **{name: "hidden" if name == "kind" else 7 if name == "tokens" else "else"}
+        )
         with pytest.raises(ModelError, match=said) as fault:
             CachedTargets(tmp_path, changed, CPU)
         assert str(tmp_path) in str(fault.value) and "\n" not in str(fault.value)
@@ -181,10 +259,14 @@ def test_data_that_changed_in_one_token_or_one_mask_is_other_data(data, world, t
         return EncodedFile(tmp_path / "e.arrow").digest()
 
     def other_token(n, s):
-        return dataclasses.replace(s, ids=np.where(np.arange(len(s.ids)) == 2, s.ids + (n == 3), s.ids).astype(np.int32))
+        return dataclasses.replace(
+            s, ids=np.where(np.arange(len(s.ids)) == 2, s.ids + (n == 3), s.ids).astype(np.int32)
+        )
 
     def other_mask(n, s):
-        return dataclasses.replace(s, kl=s.kl * (np.arange(len(s.kl)) != len(s.kl) - 1) if n == 0 else s.kl)
+        return dataclasses.replace(
+            s, kl=s.kl * (np.arange(len(s.kl)) != len(s.kl) - 1) if n == 0 else s.kl
+        )
 
     assert digest(lambda n, s: s) == data.digest()
     assert len({digest(other_token), digest(other_mask), data.digest()}) == 3
@@ -206,26 +288,45 @@ def test_the_bytes_are_accounted_for(data, tokenizer, tmp_path):
     about = json.loads((tmp_path / CACHE).read_text())
     assert about["bytes"] == shard_path(tmp_path, 0).stat().st_size
     assert about["bytes_per_token"] == 5 * 6 + 4
-    assert about["bytes"] - about["bytes_per_token"] * about["taught_tokens"] < 8 * len(data) + 1000  # offsets and the file's own head
+    # offsets and the file's own head
+    assert about["bytes"] - about["bytes_per_token"] * about["taught_tokens"] < 8 * len(data) + 1000
 
 
 class Hidden(LocalEngine):
     """A model here that is asked as one elsewhere is."""
 
     def hidden_states(self, rows):
-        return [self.model.model(input_ids=torch.tensor([list(row)])).last_hidden_state[0].detach() for row in rows]
+        return [
+            self.model.model(input_ids=torch.tensor([list(row)])).last_hidden_state[0].detach()
+            for row in rows
+        ]
 
 
 @pytest.mark.parametrize("kind", ["top_k", "hidden"])
-def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(data, tokenizer, tmp_path, kind):
+def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(
+    data, tokenizer, tmp_path, kind
+):
     model = build_model(TINY_MOE, tokenizer, seed=4).eval()
     model.save_pretrained(tmp_path / "teacher")
-    origin = origin_of(Distill(targets=Targets(kind=kind, tokens=6)), tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
-    here, elsewhere = teacher_at_hand(model), teacher_elsewhere(model.config, torch.float32, lambda: tmp_path / "teacher")
+    origin = origin_of(
+        Distill(targets=Targets(kind=kind, tokens=6)),
+        tokenizer,
+        teacher="t",
+        vocab_size=len(tokenizer),
+        data=data,
+    )
+    here, elsewhere = (
+        teacher_at_hand(model),
+        teacher_elsewhere(model.config, torch.float32, lambda: tmp_path / "teacher"),
+    )
     sequences, found = data.take(range(len(data))), []
     for name, scribe, teacher in (
         ("at_hand", Scribe(model, origin, seed=1, row_tokens=96, micro_batch_rows=8), here),
-        ("spoken", ServedScribe(Hidden(model, tokenizer, batch_sequences=8), origin, elsewhere), elsewhere),
+        (
+            "spoken",
+            ServedScribe(Hidden(model, tokenizer, batch_sequences=8), origin, elsewhere),
+            elsewhere,
+        ),
     ):
         (tmp_path / name).mkdir()
         scribe.write(tmp_path / name, 0, sequences)

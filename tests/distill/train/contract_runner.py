@@ -1,6 +1,8 @@
-"""Runs trainings of three steps, several in one process start, and saves what they made: see test_contract.py.
+"""Runs trainings of three steps, several in one process start, and saves what they made: see
+test_contract.py.
 
-python tests/distill/train/contract_runner.py FOLDER CASES.json        also under accelerate launch or torchrun, on every rank
+python tests/distill/train/contract_runner.py FOLDER CASES.json        also under accelerate launch
+or torchrun, on every rank
 """
 
 import json
@@ -23,7 +25,14 @@ from tests.distill.conftest import TINY
 
 STEPS = 3
 TEACHER = Model(path="-")
-TRAINING = dict(steps=STEPS, batch_sequences=10, sequence_tokens=96, warmup_steps=2, checkpoint_steps=100, trackers=[])
+TRAINING = dict(
+    steps=STEPS,
+    batch_sequences=10,
+    sequence_tokens=96,
+    warmup_steps=2,
+    checkpoint_steps=100,
+    trackers=[],
+)
 
 
 def source(case, root):
@@ -47,22 +56,39 @@ def sharded(root):
 
 def model(case, tokenizer):
     made = build_model(TINY, tokenizer, seed=3)
-    return add_lora(made, Lora(rank=4, alpha=8, targets=["q_proj", "down_proj"]), seed=6) if case.get("lora") else made
+    return (
+        add_lora(made, Lora(rank=4, alpha=8, targets=["q_proj", "down_proj"]), seed=6)
+        if case.get("lora")
+        else made
+    )
 
 
 def run(case, root, out, tokenizer, data):
     """One training; its weights and its log."""
     if case["zero"] != "none":
         os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = str(case["zero"])
-    training = Training(**TRAINING, learning_rate=1e-3, micro_batch_rows=case["micro"], packing=case["packing"], loss=case["backend"])
-    objective = Objective(divergence=Divergence(case.get("divergence", "forward_kl")), backend=case["backend"])
-    trainer = Trainer(model(case, tokenizer), training, out, objective=objective, source=source(case, root))
+    training = Training(
+        **TRAINING,
+        learning_rate=1e-3,
+        micro_batch_rows=case["micro"],
+        packing=case["packing"],
+        loss=case["backend"],
+    )
+    objective = Objective(
+        divergence=Divergence(case.get("divergence", "forward_kl")), backend=case["backend"]
+    )
+    trainer = Trainer(
+        model(case, tokenizer), training, out, objective=objective, source=source(case, root)
+    )
     trainer.fit(data, seed=5, label="contract")
     weights = trainer.weights()
     is_main = trainer.accelerator.is_main_process
     trainer.close()
     if is_main:
-        save_file({name: tensor.clone().contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
+        save_file(
+            {name: tensor.clone().contiguous() for name, tensor in weights.items()},
+            out / "weights.safetensors",
+        )
 
 
 def main():
@@ -70,7 +96,10 @@ def main():
 
     torch.set_num_threads(1)
     root, cases = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text())
-    tokenizer, data = AutoTokenizer.from_pretrained(root / "tokenizer"), EncodedFile(root / "encoded.arrow")
+    tokenizer, data = (
+        AutoTokenizer.from_pretrained(root / "tokenizer"),
+        EncodedFile(root / "encoded.arrow"),
+    )
     for name, case in cases.items():
         run(case, root, root / "out" / name, tokenizer, data)
 

@@ -1,6 +1,8 @@
-"""A training that kills itself with SIGKILL before the micro-batch with the given number: see test_resume.py.
+"""A training that kills itself with SIGKILL before the micro-batch with the given number: see
+test_resume.py.
 
-python tests/distill/train/resume_runner.py ROOT OUT KIND KILL_AT [zero stage]        KILL_AT 0: never; also under a launcher
+python tests/distill/train/resume_runner.py ROOT OUT KIND KILL_AT [zero stage]        KILL_AT 0:
+never; also under a launcher
 """
 
 import json
@@ -28,11 +30,21 @@ def main():
     root, out, kind, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
     training = Training(
-        steps=8, batch_sequences=10, sequence_tokens=96, warmup_steps=2, checkpoint_steps=2, micro_batch_rows=1, trackers=[],
+        steps=8,
+        batch_sequences=10,
+        sequence_tokens=96,
+        warmup_steps=2,
+        checkpoint_steps=2,
+        micro_batch_rows=1,
+        trackers=[],
         curriculum=[Phase(families=["sums"], until_loss=0.01, min_steps=2, max_steps=3)],
-    )  # fmt: skip
+    )
     # dropout: the random numbers of a resumed run must go on where they stopped, too
-    model = add_lora(build_model(TINY, tokenizer, seed=3), Lora(rank=4, alpha=8, dropout=0.2, targets=["q_proj", "up_proj"]), seed=6)
+    model = add_lora(
+        build_model(TINY, tokenizer, seed=3),
+        Lora(rank=4, alpha=8, dropout=0.2, targets=["q_proj", "up_proj"]),
+        seed=6,
+    )
     trainer = Trainer(model, training, out, objective=Objective(), source=source(kind, root))
     micro_step, done = trainer._micro_step, iter(range(1, 10**6))
 
@@ -46,14 +58,19 @@ def main():
     weights, is_main = trainer.weights(), trainer.accelerator.is_main_process
     trainer.close()
     if is_main:
-        save_file({name: tensor.clone().contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
+        save_file(
+            {name: tensor.clone().contiguous() for name, tensor in weights.items()},
+            out / "weights.safetensors",
+        )
 
 
 def source(kind, root):
     if kind == "live":
         return lambda device: LiveTeacher(load_model(Model(path="-"), root / "teacher"), device)
     about = json.loads((root / kind / "cache.json").read_text())
-    return lambda device: CachedTargets(root / kind, Origin(**{name: about[name] for name in Origin.__dataclass_fields__}), device)
+    return lambda device: CachedTargets(
+        root / kind, Origin(**{name: about[name] for name in Origin.__dataclass_fields__}), device
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Context to weights: the adapter learns what the document says, and the core is the same to the bit before and after."""
+"""Context to weights: the adapter learns what the document says, and the core is the same to the
+bit before and after.
+"""
 
 from dataclasses import replace
 
@@ -15,16 +17,30 @@ from recipes.schema.sleep import Sleep
 from tests.distill.conftest import TINY
 
 UNTIED = replace(TINY, tie_embeddings=False)  # a tied model of no skill says the last token again
-LESSONS = [Lesson(f"Where does {name} live?", f"The home of {name} is {town}.") for name, town in (("Mara", "Oslo"), ("Ida", "Rome"))]
-CONFIG = Sleep(facts=2, steps=60, batch_sequences=8, rehearsal=0.25, learning_rate=0.02, rank=8, max_new_tokens=6)
+LESSONS = [
+    Lesson(f"Where does {name} live?", f"The home of {name} is {town}.")
+    for name, town in (("Mara", "Oslo"), ("Ida", "Rome"))
+]
+CONFIG = Sleep(
+    facts=2,
+    steps=60,
+    batch_sequences=8,
+    rehearsal=0.25,
+    learning_rate=0.02,
+    rank=8,
+    max_new_tokens=6,
+)
 
 
 @pytest.fixture(scope="module")
 def slept(tmp_path_factory, tokenizer):
-    """A model of no skill, taught to end its answers, in a folder; the folder of its sleep; the notes; its weights before."""
+    """A model of no skill, taught to end its answers, in a folder; the folder of its sleep; the
+    notes; its weights before.
+    """
     folder = tmp_path_factory.mktemp("sleep")
     model = build_model(UNTIED, tokenizer, seed=4).eval()
-    model.generation_config.eos_token_id = list(range(len(tokenizer)))  # whatever it says first ends its answer
+    # whatever it says first ends its answer
+    model.generation_config.eos_token_id = list(range(len(tokenizer)))
     save_model(model, tokenizer, folder / "core")
     model.generation_config.eos_token_id = list(range(len(tokenizer)))
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -33,9 +49,16 @@ def slept(tmp_path_factory, tokenizer):
 
 
 def answers(model, tokenizer, prompts):
-    ids = [tokenizer.apply_chat_template([{"role": "user", "content": p}], add_generation_prompt=True, return_dict=False) for p in prompts]
+    ids = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": p}], add_generation_prompt=True, return_dict=False
+        )
+        for p in prompts
+    ]
     with torch.no_grad():
-        return [torch.log_softmax(model(input_ids=torch.tensor([one])).logits[0, -1], -1) for one in ids]
+        return [
+            torch.log_softmax(model(input_ids=torch.tensor([one])).logits[0, -1], -1) for one in ids
+        ]
 
 
 def test_the_divergence_falls_and_the_core_is_untouched(slept):
@@ -53,21 +76,40 @@ def test_the_adapter_says_without_the_document_what_the_core_says_with_it(slept,
     learned = with_adapter(core, folder / "adapter")
     after = answers(learned, tokenizer, [lesson.question for lesson in LESSONS])
     for with_document, without, slept_on in zip(shown, bare, after, strict=True):
-        apart = [float((with_document.exp() * (with_document - other)).sum()) for other in (without, slept_on)]
+        apart = [
+            float((with_document.exp() * (with_document - other)).sum())
+            for other in (without, slept_on)
+        ]
         assert apart[1] < 0.3 * apart[0]
     removed = learned.unload()
-    assert all(torch.equal(a, b) for a, b in zip(answers(removed, tokenizer, [q.question for q in LESSONS]), bare, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            answers(removed, tokenizer, [q.question for q in LESSONS]), bare, strict=True
+        )
+    )
 
 
 def test_an_engine_speaks_with_the_adapter(slept, tokenizer):
     _, folder, _, _ = slept
     learned = with_adapter(load_model(Model(path=str(folder / "core"))), folder / "adapter")
-    engine = LocalEngine(learned, load_tokenizer(Model(path=str(folder / "core"))), batch_sequences=2)
-    assert len(engine.complete([[{"role": "user", "content": LESSONS[0].question}]], Sampling(max_new_tokens=4))) == 1
+    engine = LocalEngine(
+        learned, load_tokenizer(Model(path=str(folder / "core"))), batch_sequences=2
+    )
+    assert (
+        len(
+            engine.complete(
+                [[{"role": "user", "content": LESSONS[0].question}]], Sampling(max_new_tokens=4)
+            )
+        )
+        == 1
+    )
 
 
 def test_the_divergence_is_the_textbook_one(tokenizer):
-    """Against a plain computation, a row at a time, with different prompt and answer lengths in one batch."""
+    """Against a plain computation, a row at a time, with different prompt and answer lengths in one
+    batch.
+    """
     from distill.models import add_lora
 
     torch.manual_seed(0)
@@ -75,15 +117,33 @@ def test_the_divergence_is_the_textbook_one(tokenizer):
     for name, weight in learner.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
-    batch = [Pair([7, 8, 9, 10, 11, 12], [7, 11, 12], 2), Pair([7, 8, 9, 20, 21, 22, 23], [30, 31, 20, 21, 22, 23], 4)]
+    batch = [
+        Pair([7, 8, 9, 10, 11, 12], [7, 11, 12], 2),
+        Pair([7, 8, 9, 20, 21, 22, 23], [30, 31, 20, 21, 22, 23], 4),
+    ]
     total, tokens = 0.0, 0
     with torch.no_grad():
         for pair in batch:
-            student = torch.log_softmax(learner(input_ids=torch.tensor([pair.student])).logits[0, -pair.answer_tokens - 1 : -1], -1)
+            student = torch.log_softmax(
+                learner(input_ids=torch.tensor([pair.student])).logits[
+                    0, -pair.answer_tokens - 1 : -1
+                ],
+                -1,
+            )
             with learner.disable_adapter():
-                teacher = torch.log_softmax(learner(input_ids=torch.tensor([pair.teacher])).logits[0, -pair.answer_tokens - 1 : -1], -1)
-            total, tokens = total + float((teacher.exp() * (teacher - student)).sum()), tokens + pair.answer_tokens
-    assert float(divergence(learner, batch, tokenizer.pad_token_id)) == pytest.approx(total / tokens, rel=1e-4)
+                teacher = torch.log_softmax(
+                    learner(input_ids=torch.tensor([pair.teacher])).logits[
+                        0, -pair.answer_tokens - 1 : -1
+                    ],
+                    -1,
+                )
+            total, tokens = (
+                total + float((teacher.exp() * (teacher - student)).sum()),
+                tokens + pair.answer_tokens,
+            )
+    assert float(divergence(learner, batch, tokenizer.pad_token_id)) == pytest.approx(
+        total / tokens, rel=1e-4
+    )
 
 
 def test_faults_are_one_line(tmp_path):

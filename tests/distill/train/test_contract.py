@@ -1,7 +1,8 @@
 """The gradient contract: the same step comes out however the work is split.
 
-Micro-batch x accumulation x packing x ranks x ZeRO stage x loss backend x kind of targets. The update of three steps (the change of
-all parameters together) differs from the unsplit run's by at most TOLERANCE of its own length; losses by LOSS_TOLERANCE.
+Micro-batch x accumulation x packing x ranks x ZeRO stage x loss backend x kind of targets. The
+update of three steps (the change of all parameters together) differs from the unsplit run's by at
+most TOLERANCE of its own length; losses by LOSS_TOLERANCE.
 """
 
 import itertools
@@ -28,7 +29,9 @@ from tests.distill.conftest import TINY, TINY_MOE
 ROOT = Path(__file__).parents[3]
 TOLERANCE, LOSS_TOLERANCE = 1e-3, 1e-5
 FACTORS = {
-    "micro": (1, 3, 64),  # rows at once: 10 sequences make 3 to 10 rows, so 1 and 3 accumulate over several backward passes
+    # rows at once: 10 sequences make 3 to 10 rows, so 1 and 3 accumulate over several backward
+    # passes
+    "micro": (1, 3, 64),
     "packing": (True, False),
     "ranks": (1, 2),
     "zero": ("none", 1, 2, 3),
@@ -40,9 +43,16 @@ pytestmark = pytest.mark.timeout(900)
 
 
 def covering(seed=0):
-    """Cases that between them hold every pair of values of two factors, greedily, from 64 random candidates a time."""
+    """Cases that between them hold every pair of values of two factors, greedily, from 64 random
+    candidates a time.
+    """
     rng, names = random.Random(seed), list(FACTORS)
-    open_pairs = {((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in FACTORS[a] for y in FACTORS[b]}
+    open_pairs = {
+        ((a, x), (b, y))
+        for a, b in itertools.combinations(names, 2)
+        for x in FACTORS[a]
+        for y in FACTORS[b]
+    }
     cases = []
     while open_pairs:
         drawn = [{name: rng.choice(values) for name, values in FACTORS.items()} for _ in range(64)]
@@ -59,27 +69,72 @@ def pairs(case):
 SOME = covering()
 EXTRA = [  # beside the matrix: a teacher cut up over the ranks, adapters, other divergences
     {"micro": 1, "packing": True, "ranks": 2, "zero": 3, "backend": "chunked", "kind": "sharded"},
-    {"micro": 1, "packing": False, "ranks": 2, "zero": 2, "backend": "chunked", "kind": "live", "lora": True},
-    {"micro": 3, "packing": True, "ranks": 2, "zero": 3, "backend": "chunked", "kind": "hidden", "lora": True},
-    {"micro": 1, "packing": True, "ranks": 2, "zero": 3, "backend": "chunked", "kind": "live", "divergence": "jsd"},
-    {"micro": 3, "packing": False, "ranks": 2, "zero": 1, "backend": "dense", "kind": "hidden", "divergence": "reverse_kl"},
+    {
+        "micro": 1,
+        "packing": False,
+        "ranks": 2,
+        "zero": 2,
+        "backend": "chunked",
+        "kind": "live",
+        "lora": True,
+    },
+    {
+        "micro": 3,
+        "packing": True,
+        "ranks": 2,
+        "zero": 3,
+        "backend": "chunked",
+        "kind": "hidden",
+        "lora": True,
+    },
+    {
+        "micro": 1,
+        "packing": True,
+        "ranks": 2,
+        "zero": 3,
+        "backend": "chunked",
+        "kind": "live",
+        "divergence": "jsd",
+    },
+    {
+        "micro": 3,
+        "packing": False,
+        "ranks": 2,
+        "zero": 1,
+        "backend": "dense",
+        "kind": "hidden",
+        "divergence": "reverse_kl",
+    },
 ]
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, world, tokenizer):
-    """A tokenizer, encoded sequences (some with masked spans, some of one token's weight) and a cache of each kind."""
+    """A tokenizer, encoded sequences (some with masked spans, some of one token's weight) and a
+    cache of each kind.
+    """
     root, rng = tmp_path_factory.mktemp("contract"), random.Random(0)
     tokenizer.save_pretrained(root / "tokenizer")
-    traces = [trace(i, world.draw(rng, family, "training").messages()) for i, family in enumerate(["sums", "read", "closed"] * 12)]
-    write_encoded(encode_traces(traces, tokenizer, Teaching(kl=1.0, ce=0.5)), root / "encoded.arrow", longest=96)
+    traces = [
+        trace(i, world.draw(rng, family, "training").messages())
+        for i, family in enumerate(["sums", "read", "closed"] * 12)
+    ]
+    write_encoded(
+        encode_traces(traces, tokenizer, Teaching(kl=1.0, ce=0.5)),
+        root / "encoded.arrow",
+        longest=96,
+    )
     data, teacher = EncodedFile(root / "encoded.arrow"), build_model(TINY_MOE, tokenizer, seed=4)
     teacher.save_pretrained(root / "teacher")
     for kind in ("sampled", "top_k", "hidden"):
         config = Distill(targets=Targets(kind=kind, tokens=8))
-        origin: Origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
+        origin: Origin = origin_of(
+            config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data
+        )
         (root / kind).mkdir()
-        Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(root / kind, 0, data.take(range(len(data))))
+        Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
+            root / kind, 0, data.take(range(len(data)))
+        )
         finish_cache(root / kind, origin, teacher_at_hand(teacher), data, 4096)
     return root
 
@@ -89,8 +144,12 @@ def trace(number, messages):
     said = messages[-1]["content"]
     action = "mask" if number % 3 == 0 else "abstain" if number % 7 == 0 else "keep"
     end = len(said) // 2 if action == "mask" else len(said)
-    span = Span(message=len(messages) - 1, start=0, end=end, kind="x", grounding="ungrounded", action=action)
-    return Trace(id=str(number), problem_id="", source="planted/x", seed=0, messages=messages, spans=[span])
+    span = Span(
+        message=len(messages) - 1, start=0, end=end, kind="x", grounding="ungrounded", action=action
+    )
+    return Trace(
+        id=str(number), problem_id="", source="planted/x", seed=0, messages=messages, spans=[span]
+    )
 
 
 def run_cases(root, cases):
@@ -108,22 +167,58 @@ def run_cases(root, cases):
 def start(root, ranks, deepspeed, group):
     listing = root / f"cases-{ranks}-{deepspeed}.json"
     listing.write_text(json.dumps(group))
-    script = [str(ROOT / "tests" / "distill" / "train" / "contract_runner.py"), str(root), str(listing)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "DS_ACCELERATOR": "cpu"}
+    script = [
+        str(ROOT / "tests" / "distill" / "train" / "contract_runner.py"),
+        str(root),
+        str(listing),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "DS_ACCELERATOR": "cpu",
+    }
     port = str(random.SystemRandom().randint(20_000, 40_000))
     if deepspeed:
         config = str(ROOT / "launch" / "accelerate" / "zero3_cpu2.yaml")
-        words = ["-m", "accelerate.commands.launch", "--config_file", config, "--num_processes", str(ranks), "--main_process_port", port]
+        words = [
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            config,
+            "--num_processes",
+            str(ranks),
+            "--main_process_port",
+            port,
+        ]
     else:
-        words = ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--master_port", port] if ranks > 1 else []
-    done = subprocess.run([sys.executable, *words, *script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
-    assert done.returncode == 0, done.stdout[-2000:] + "\n".join(line for line in done.stderr.splitlines() if "steps" not in line)[:6000]
+        words = (
+            ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--master_port", port]
+            if ranks > 1
+            else []
+        )
+    done = subprocess.run(
+        [sys.executable, *words, *script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
+    )
+    assert done.returncode == 0, (
+        done.stdout[-2000:]
+        + "\n".join(line for line in done.stderr.splitlines() if "steps" not in line)[:6000]
+    )
 
 
 def reference(case):
     """The same work in one piece: hidden states are exact, so theirs is the live teacher's step."""
     kind = "live" if case["kind"] in ("hidden", "sharded") else case["kind"]
-    return {**WHOLE, "kind": kind, **{name: case[name] for name in ("lora", "divergence") if name in case}}
+    return {
+        **WHOLE,
+        "kind": kind,
+        **{name: case[name] for name in ("lora", "divergence") if name in case},
+    }
 
 
 def check(root, cases):
@@ -142,10 +237,18 @@ def check(root, cases):
 
 def update_apart(folder, whole):
     """Length of the difference of two updates over the length of one."""
-    ours, theirs, before = load_file(folder / "weights.safetensors"), load_file(whole / "weights.safetensors"), start_weights(whole)
+    ours, theirs, before = (
+        load_file(folder / "weights.safetensors"),
+        load_file(whole / "weights.safetensors"),
+        start_weights(whole),
+    )
     assert ours.keys() == theirs.keys()
-    squares = lambda a, b: sum(((a[name].double() - b[name].double()) ** 2).sum().item() for name in a if name in b)  # noqa: E731
-    return (squares(ours, theirs) / squares({n: theirs[n] for n in before if n in theirs}, before)) ** 0.5
+    squares = lambda a, b: sum(
+        ((a[name].double() - b[name].double()) ** 2).sum().item() for name in a if name in b
+    )
+    return (
+        squares(ours, theirs) / squares({n: theirs[n] for n in before if n in theirs}, before)
+    ) ** 0.5
 
 
 def start_weights(whole):
@@ -162,14 +265,22 @@ def start_weights(whole):
 
 
 def log_apart(folder, whole):
-    rows = [[json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in (folder, whole)]
+    rows = [
+        [json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()]
+        for f in (folder, whole)
+    ]
     assert len(rows[0]) == len(rows[1]) == 3
     return max(abs(a["loss"] - b["loss"]) / abs(b["loss"]) for a, b in zip(*rows, strict=True))
 
 
 def test_the_chosen_cases_hold_every_pair_of_values():
     every = {pair for case in SOME for pair in pairs(case)}
-    wanted = {((a, x), (b, y)) for a, b in itertools.combinations(FACTORS, 2) for x in FACTORS[a] for y in FACTORS[b]}
+    wanted = {
+        ((a, x), (b, y))
+        for a, b in itertools.combinations(FACTORS, 2)
+        for x in FACTORS[a]
+        for y in FACTORS[b]
+    }
     assert every == wanted and len(SOME) <= 30
 
 
@@ -180,11 +291,19 @@ def test_the_same_step_comes_out_of_every_pair_of_settings(root):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_same_step_comes_out_of_every_setting(root):
-    check(root, [dict(zip(FACTORS, values, strict=True)) for values in itertools.product(*FACTORS.values())])
+    check(
+        root,
+        [
+            dict(zip(FACTORS, values, strict=True))
+            for values in itertools.product(*FACTORS.values())
+        ],
+    )
 
 
 def test_the_contract_can_be_broken(root):
-    """Another seed of the adapters or another kind of target is a different step: the tolerance is no blank cheque."""
+    """Another seed of the adapters or another kind of target is a different step: the tolerance is
+    no blank cheque.
+    """
     folders = run_cases(root, [{**WHOLE, "kind": "live"}, {**WHOLE, "kind": "top_k"}])
     (_, live), (_, top_k) = folders.values()
     assert update_apart(top_k, live) > 20 * TOLERANCE

@@ -24,7 +24,9 @@ from recipes.schema import Guards, Phase, Training
 from tests.distill.conftest import TINY, TINY_MOE
 
 ROOT = Path(__file__).parents[3]
-SMALL = dict(trackers=[], steps=6, batch_sequences=12, sequence_tokens=96, warmup_steps=2, checkpoint_steps=2)
+SMALL = dict(
+    trackers=[], steps=6, batch_sequences=12, sequence_tokens=96, warmup_steps=2, checkpoint_steps=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,13 @@ def data(world, tokenizer, tmp_path_factory):
     rng = random.Random(0)
     path = tmp_path_factory.mktemp("data") / "e.arrow"
     traces = [
-        Trace(id=str(i), problem_id="", source=f"planted/{family}", seed=0, messages=world.draw(rng, family, "training").messages())
+        Trace(
+            id=str(i),
+            problem_id="",
+            source=f"planted/{family}",
+            seed=0,
+            messages=world.draw(rng, family, "training").messages(),
+        )
         for i, family in enumerate(["sums", "read"] * 30)
     ]
     write_encoded(encode_traces(traces, tokenizer, Teaching(kl=1.0, ce=0.5)), path, longest=96)
@@ -49,7 +57,11 @@ def train(tokenizer, data, folder, *, model=TINY, teacher=None, replay=None, **c
     notes = trainer.fit(data, seed=5, label="test", replay=replay)
     weights = trainer.weights()
     trainer.close()
-    return weights, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()], notes
+    return (
+        weights,
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()],
+        notes,
+    )
 
 
 def close(a, b, tolerance=2e-5):
@@ -67,13 +79,20 @@ def close(a, b, tolerance=2e-5):
         {"activation_checkpointing": True, "micro_batch_rows": 3},
     ],
 )
-def test_the_same_step_comes_out_however_the_batch_is_split(tokenizer, data, tmp_path, split, optimizer):
-    # the contract is about gradients; Adam's first steps are signs of them, so tiny differences are kept small by a small rate
+def test_the_same_step_comes_out_however_the_batch_is_split(
+    tokenizer, data, tmp_path, split, optimizer
+):
+    # the contract is about gradients; Adam's first steps are signs of them, so tiny differences are
+    # kept small by a small rate
     changes = {"steps": 3, "optimizer": optimizer, "learning_rate": 1e-3, "clip_norm": 1.0}
     whole, rows, _ = train(tokenizer, data, tmp_path / "whole", teacher=TINY_MOE, **changes)
-    parts, other, _ = train(tokenizer, data, tmp_path / "parts", teacher=TINY_MOE, **changes, **split)
+    parts, other, _ = train(
+        tokenizer, data, tmp_path / "parts", teacher=TINY_MOE, **changes, **split
+    )
     assert [r["loss"] for r in rows] == pytest.approx([r["loss"] for r in other], rel=1e-5)
-    assert [r["grad_norm"] for r in rows] == pytest.approx([r["grad_norm"] for r in other], rel=1e-4)
+    assert [r["grad_norm"] for r in rows] == pytest.approx(
+        [r["grad_norm"] for r in other], rel=1e-4
+    )
     assert close(whole, parts, 2e-4)
 
 
@@ -86,7 +105,9 @@ def test_loss_falls_and_the_rate_follows_the_schedule(tokenizer, data, tmp_path)
 
 def test_a_run_that_stops_anywhere_continues_as_if_unbroken(tokenizer, data, tmp_path):
     whole, rows, _ = train(tokenizer, data, tmp_path / "whole", optimizer="muon")
-    trainer = Trainer(build_model(TINY, tokenizer, seed=3), Training(**SMALL, optimizer="muon"), tmp_path / "cut")
+    trainer = Trainer(
+        build_model(TINY, tokenizer, seed=3), Training(**SMALL, optimizer="muon"), tmp_path / "cut"
+    )
     steps = 0
 
     def stop_in_the_fifth(packed, step=trainer.step):
@@ -125,7 +146,10 @@ def test_a_phase_ends_by_its_loss_and_an_arm_repeats_its_length(tokenizer, data,
     assert notes["phases"] == [3, 6]
 
 
-@pytest.mark.parametrize(("losses", "replay", "said"), [((2.0, 2.0), None, True), ((2.0, 1e-9), None, False), ((2.0, 2.0), [2, 6], False)])
+@pytest.mark.parametrize(
+    ("losses", "replay", "said"),
+    [((2.0, 2.0), None, True), ((2.0, 1e-9), None, False), ((2.0, 2.0), [2, 6], False)],
+)
 def test_a_phase_that_ended_before_it_was_learned_says_so(data, losses, replay, said):
     phase = Phase(families=["sums"], until_loss=1.9, min_steps=1, max_steps=2)
     schedule, at = Schedule(Training(**SMALL, curriculum=[phase]), data, 1, replay), Progress()
@@ -137,14 +161,19 @@ def test_a_phase_that_ended_before_it_was_learned_says_so(data, losses, replay, 
 
 def test_a_guard_that_stops_stops_at_a_phase_that_was_not_learned(tokenizer, data, tmp_path):
     hard = [Phase(families=["sums"], until_loss=0.0, min_steps=1, max_steps=5)]
-    with pytest.raises(TrainingError, match=r"phase 1 \['sums'\] ended by max_steps 5.*guards.act: warn goes on"):
+    with pytest.raises(
+        TrainingError, match=r"phase 1 \['sums'\] ended by max_steps 5.*guards.act: warn goes on"
+    ):
         train(tokenizer, data, tmp_path, curriculum=hard, guards=Guards(act="stop"))
 
 
 def test_batches_are_a_function_of_seed_phase_and_step(data):
     training = Training(**SMALL, curriculum=[Phase(families=["sums"])])
     schedule = Schedule(training, data, 7, None)
-    assert (schedule.rows(Progress(since=3)) == Schedule(training, data, 7, None).rows(Progress(since=3))).all()
+    assert (
+        schedule.rows(Progress(since=3))
+        == Schedule(training, data, 7, None).rows(Progress(since=3))
+    ).all()
     epoch = [row for since in range(5) for row in schedule.rows(Progress(phase=1, since=since))]
     assert sorted(epoch) == list(range(60))  # 5 batches of 12 are one pass over 60 rows
     sums = set(data.pool(["sums"]))
@@ -156,22 +185,43 @@ def test_a_curriculum_without_traces_is_refused(data, tmp_path):
         Schedule(Training(**SMALL, curriculum=[Phase(families=["chess"])]), data, 1, None)
     tooled = EncodedFile(write_all_with_tools(data, tmp_path / "tools.arrow"))
     Schedule(Training(**SMALL, curriculum=[Phase(families=["sums"])]), tooled, 1, None)
-    with pytest.raises(TrainingError, match=r"curriculum phase \['sums'\]: no trace of these families without tools"):
-        Schedule(Training(**SMALL, curriculum=[Phase(families=["sums"], tools=False)]), tooled, 1, None)
+    with pytest.raises(
+        TrainingError,
+        match=r"curriculum phase \['sums'\]: no trace of these families without tools",
+    ):
+        Schedule(
+            Training(**SMALL, curriculum=[Phase(families=["sums"], tools=False)]), tooled, 1, None
+        )
 
 
 def write_all_with_tools(data, path):
-    write_encoded([replace(one, source="planted/sums", tools=True) for one in data.take(range(12))], path, longest=96)
+    write_encoded(
+        [replace(one, source="planted/sums", tools=True) for one in data.take(range(12))],
+        path,
+        longest=96,
+    )
     return path
 
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
-    with pytest.raises(TrainingError, match=r"(loss|grad_norm) is nan at step .*; last good checkpoint: step-"):
-        train(tokenizer, data, tmp_path, learning_rate=1e30, clip_norm=0.0, steps=40, checkpoint_steps=1)
+    with pytest.raises(
+        TrainingError, match=r"(loss|grad_norm) is nan at step .*; last good checkpoint: step-"
+    ):
+        train(
+            tokenizer,
+            data,
+            tmp_path,
+            learning_rate=1e30,
+            clip_norm=0.0,
+            steps=40,
+            checkpoint_steps=1,
+        )
 
 
 def test_cosine_falls_in_half_a_wave(data):
-    training = Training(**(SMALL | {"steps": 10, "warmup_steps": 1}), schedule="cosine", final_fraction=0.1)
+    training = Training(
+        **(SMALL | {"steps": 10, "warmup_steps": 1}), schedule="cosine", final_fraction=0.1
+    )
     schedule = Schedule(training, data, 7, None)
     rates = [schedule.rate(Progress(step=n, since=n)) for n in range(11)]
     assert rates[0] == 1 and rates[5] == pytest.approx(0.55) and rates[10] == pytest.approx(0.1)
@@ -186,24 +236,45 @@ def test_a_batch_in_which_nothing_is_taught_is_one_line(tokenizer, data, tmp_pat
 
 
 def test_the_fact_under_a_replacement_stays_as_unlikely_as_it_was(world, tokenizer, tmp_path):
-    """The teacher is sure of a place; its text was replaced. Its lesson must not reach the student, not even at the first token."""
-    talk = lambda answer: [{"role": "user", "content": "Where does Mara live?"}, {"role": "assistant", "content": answer}]  # noqa: E731
+    """The teacher is sure of a place; its text was replaced. Its lesson must not reach the student,
+    not even at the first token.
+    """
+    talk = lambda answer: [
+        {"role": "user", "content": "Where does Mara live?"},
+        {"role": "assistant", "content": answer},
+    ]
     fact, refusal = f"{world.values['home'][0]}.", "I do not know."
-    first, other = (tokenizer.encode(f" {text}", add_special_tokens=False)[0] for text in (fact, refusal))
+    first, other = (
+        tokenizer.encode(f" {text}", add_special_tokens=False)[0] for text in (fact, refusal)
+    )
     assert first != other
     teacher = build_model(TINY_MOE, tokenizer, seed=4)
-    lesson = lambda answer, spans=(): Trace(id="t", problem_id="", source="s", seed=0, messages=talk(answer), spans=list(spans))  # noqa: E731
-    span = Span(message=1, start=0, end=len(refusal), kind="x", grounding="ungrounded", action="abstain", original=fact)
+    lesson = lambda answer, spans=(): Trace(
+        id="t", problem_id="", source="s", seed=0, messages=talk(answer), spans=list(spans)
+    )
+    span = Span(
+        message=1,
+        start=0,
+        end=len(refusal),
+        kind="x",
+        grounding="ungrounded",
+        action="abstain",
+        original=fact,
+    )
 
     def fit(trace, teaching, name, model, source=None):
-        write_encoded(encode_traces([trace] * 8, tokenizer, teaching), tmp_path / f"{name}.arrow", longest=96)
+        write_encoded(
+            encode_traces([trace] * 8, tokenizer, teaching), tmp_path / f"{name}.arrow", longest=96
+        )
         training = Training(**(SMALL | {"steps": 80, "batch_sequences": 8}), learning_rate=1e-2)
         trainer = Trainer(model, training, tmp_path / name, source=source)
         trainer.fit(EncodedFile(tmp_path / f"{name}.arrow"), seed=1, label=name)
         trainer.close()
 
     def of_the_fact(model):
-        ids = tokenizer.apply_chat_template(talk("x")[:1], add_generation_prompt=True, return_tensors="pt", return_dict=False)
+        ids = tokenizer.apply_chat_template(
+            talk("x")[:1], add_generation_prompt=True, return_tensors="pt", return_dict=False
+        )
         return torch.softmax(model.eval()(ids).logits[0, -1].float(), -1)[first].item()
 
     fit(lesson(fact), Teaching(kl=0.0, ce=1.0), "teacher", teacher)
@@ -244,11 +315,21 @@ for name in ("one", "two"):
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     environment = os.environ | {"TRACKIO_DIR": str(tmp_path / "trackio"), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, str(tmp_path), str(data.path)]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""  # the tracker says nothing of its own
     with sqlite3.connect(tmp_path / "trackio" / "project.db") as base:
-        logged = base.execute("select run_name, step, metrics from metrics order by run_name, step").fetchall()
-    assert [(name, step) for name, step, _ in logged] == [(name, step) for name in ("one", "two") for step in (1, 2, 3, 4)]
-    rows = [json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()]
-    assert [json.loads(metrics)["loss"] for name, _, metrics in logged if name == "one"] == pytest.approx([row["loss"] for row in rows])
+        logged = base.execute(
+            "select run_name, step, metrics from metrics order by run_name, step"
+        ).fetchall()
+    assert [(name, step) for name, step, _ in logged] == [
+        (name, step) for name in ("one", "two") for step in (1, 2, 3, 4)
+    ]
+    rows = [
+        json.loads(line) for line in (tmp_path / "one" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [
+        json.loads(metrics)["loss"] for name, _, metrics in logged if name == "one"
+    ] == pytest.approx([row["loss"] for row in rows])

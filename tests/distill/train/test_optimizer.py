@@ -23,7 +23,9 @@ def test_a_stack_steps_as_its_matrices_would():
     stack = torch.nn.Parameter(start.clone())
     alone = [torch.nn.Parameter(m.clone()) for m in start]
     for parameters, gradients in (([stack], [grad]), (alone, list(grad))):
-        optimizer = MuonAdamW([{"params": parameters, "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)
+        optimizer = MuonAdamW(
+            [{"params": parameters, "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1
+        )
         for p, d in zip(parameters, gradients, strict=True):
             p.grad = d.clone()
         optimizer.step()
@@ -35,12 +37,15 @@ def test_embeddings_router_and_norms_stay_with_adamw(tokenizer):
     muon, adam = build_optimizer(model, Training(optimizer="muon")).param_groups
     names = {id(p): n for n, p in model.named_parameters()}
     assert all("proj" in names[id(p)] for p in muon["params"])
-    assert {names[id(p)] for p in adam["params"]} >= {"model.embed_tokens.weight", "model.layers.0.mlp.gate.weight"}
+    assert {names[id(p)] for p in adam["params"]} >= {
+        "model.embed_tokens.weight",
+        "model.layers.0.mlp.gate.weight",
+    }
 
 
 def test_state_survives_a_round_trip():
     p = torch.nn.Parameter(torch.randn(4, 4))
-    make = lambda: MuonAdamW([{"params": [p], "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)  # noqa: E731
+    make = lambda: MuonAdamW([{"params": [p], "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)
     p.grad = torch.randn(4, 4)
     first = make()
     first.step()

@@ -1,4 +1,6 @@
-"""SIGKILL at any step, also between two micro-batches of one: the log and the weights afterwards are those of an unbroken run."""
+"""SIGKILL at any step, also between two micro-batches of one: the log and the weights afterwards
+are those of an unbroken run.
+"""
 
 import itertools
 import os
@@ -27,28 +29,74 @@ def root(tmp_path_factory, world, tokenizer):
     root, rng = tmp_path_factory.mktemp("resume"), random.Random(0)
     tokenizer.save_pretrained(root / "tokenizer")
     traces = [
-        Trace(id=str(i), problem_id="", source=f"planted/{family}", seed=0, messages=world.draw(rng, family, "training").messages())
+        Trace(
+            id=str(i),
+            problem_id="",
+            source=f"planted/{family}",
+            seed=0,
+            messages=world.draw(rng, family, "training").messages(),
+        )
         for i, family in enumerate(["sums", "read", "closed"] * 12)
     ]
-    write_encoded(encode_traces(traces, tokenizer, Teaching(kl=1.0, ce=0.5)), root / "encoded.arrow", longest=96)
+    write_encoded(
+        encode_traces(traces, tokenizer, Teaching(kl=1.0, ce=0.5)),
+        root / "encoded.arrow",
+        longest=96,
+    )
     data, teacher = EncodedFile(root / "encoded.arrow"), build_model(TINY_MOE, tokenizer, seed=4)
     teacher.save_pretrained(root / "teacher")
-    origin = origin_of(Distill(targets=Targets(kind="sampled")), tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
+    origin = origin_of(
+        Distill(targets=Targets(kind="sampled")),
+        tokenizer,
+        teacher="t",
+        vocab_size=len(tokenizer),
+        data=data,
+    )
     (root / "sampled").mkdir()
-    Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(root / "sampled", 0, data.take(range(len(data))))
+    Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
+        root / "sampled", 0, data.take(range(len(data)))
+    )
     finish_cache(root / "sampled", origin, teacher_at_hand(teacher), data, 4096)
     return root
 
 
 def train(root, out, kind, kill_at, zero=None):
     """The exit code of one start."""
-    script = [str(ROOT / "tests" / "distill" / "train" / "resume_runner.py"), str(root), str(out), kind, str(kill_at)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "DS_ACCELERATOR": "cpu"}
+    script = [
+        str(ROOT / "tests" / "distill" / "train" / "resume_runner.py"),
+        str(root),
+        str(out),
+        kind,
+        str(kill_at),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "DS_ACCELERATOR": "cpu",
+    }
     words = []
     if zero is not None:
-        config, port = str(ROOT / "launch" / "accelerate" / f"zero{zero}_cpu2.yaml"), str(random.SystemRandom().randint(20_000, 40_000))
-        words = ["-m", "accelerate.commands.launch", "--config_file", config, "--main_process_port", port]
-    done = subprocess.run([sys.executable, *words, *script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        config, port = (
+            str(ROOT / "launch" / "accelerate" / f"zero{zero}_cpu2.yaml"),
+            str(random.SystemRandom().randint(20_000, 40_000)),
+        )
+        words = [
+            "-m",
+            "accelerate.commands.launch",
+            "--config_file",
+            config,
+            "--main_process_port",
+            port,
+        ]
+    done = subprocess.run(
+        [sys.executable, *words, *script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert kill_at or done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.returncode
 
@@ -69,7 +117,8 @@ def check(root, tmp_path, kind, kills, zero=None):
 
 @pytest.mark.parametrize("kind", ["live", "sampled"])
 def test_killed_and_started_again_nothing_differs(root, tmp_path, kind):
-    # steps take 3 to 5 micro-batches each: in the first step, in the curriculum, right behind a checkpoint, in the midst of a late step
+    # steps take 3 to 5 micro-batches each: in the first step, in the curriculum, right behind a
+    # checkpoint, in the midst of a late step
     check(root, tmp_path, kind, kills=(2, 12, 9, 14))
 
 
@@ -78,7 +127,8 @@ def test_killed_and_started_again_nothing_differs(root, tmp_path, kind):
 def test_killed_before_every_micro_batch_nothing_differs(root, tmp_path):
     train(root, tmp_path / "whole", "sampled", 0)
     for kill_at in itertools.count(1):
-        if train(root, tmp_path / str(kill_at), "sampled", kill_at) == 0:  # there are no more micro-batches
+        # there are no more micro-batches
+        if train(root, tmp_path / str(kill_at), "sampled", kill_at) == 0:
             break
         train(root, tmp_path / str(kill_at), "sampled", 0)
         assert results(tmp_path / str(kill_at)) == results(tmp_path / "whole")

@@ -10,7 +10,13 @@ from recipes.schema import Guards, Probe
 
 
 def row(**changes):
-    return {"loss": 1.0, "kl": 0.1, "grad_norm": 1.0, "student_entropy": 1.0, "teacher_entropy": 1.0} | changes
+    return {
+        "loss": 1.0,
+        "kl": 0.1,
+        "grad_norm": 1.0,
+        "student_entropy": 1.0,
+        "teacher_entropy": 1.0,
+    } | changes
 
 
 def steps(watchdog, rows, at=None):
@@ -26,7 +32,9 @@ def steps(watchdog, rows, at=None):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_is_none_stops_whatever_the_guards_say(name, value):
     watchdog = Watchdog(Guards(act="off"), "runs/x")
-    with pytest.raises(TrainingError, match=rf"runs/x: {name} is (nan|inf) at step 1; last good checkpoint: none"):
+    with pytest.raises(
+        TrainingError, match=rf"runs/x: {name} is (nan|inf) at step 1; last good checkpoint: none"
+    ):
         watchdog.step(Progress(), row(**{name: value}))
 
 
@@ -34,7 +42,11 @@ def test_a_spike_is_told_with_its_numbers():
     watchdog = Watchdog(Guards(first_step=10, kl_spike=8.0), "x")
     said, at = steps(watchdog, [row()] * 30 + [row(kl=0.79), row(kl=2.0)])
     assert not any(said[:31])
-    assert len(said[31]) == 1 and "divergence 2 at step 32" in said[31][0] and "(limit 8)" in said[31][0]
+    assert (
+        len(said[31]) == 1
+        and "divergence 2 at step 32" in said[31][0]
+        and "(limit 8)" in said[31][0]
+    )
     assert at.means["kl"] == pytest.approx(0.1257, abs=1e-3)
 
 
@@ -47,8 +59,13 @@ def test_a_student_that_collapses_is_told_before_it_is_too_late():
     collapsing = [row(student_entropy=max(0.05, 1 - 0.02 * n)) for n in range(400)]
     said, _ = steps(Watchdog(Guards(first_step=50, entropy_gap=0.6), "x"), collapsing)
     first = next(n for n, lines in enumerate(said) if lines)
-    assert 30 < first < 200 and "the student collapses" in said[first][0] and "60%" in said[first][0]
-    sharp_alike, _ = steps(Watchdog(Guards(first_step=50), "x"), [row(student_entropy=0.02, teacher_entropy=0.03)] * 400)
+    assert (
+        30 < first < 200 and "the student collapses" in said[first][0] and "60%" in said[first][0]
+    )
+    sharp_alike, _ = steps(
+        Watchdog(Guards(first_step=50), "x"),
+        [row(student_entropy=0.02, teacher_entropy=0.03)] * 400,
+    )
     assert not any(sharp_alike)
 
 
@@ -59,7 +76,10 @@ def test_stop_stops_and_names_the_checkpoint(tmp_path):
 
 
 def test_without_a_teacher_only_the_numbers_are_watched():
-    said, at = steps(Watchdog(Guards(first_step=0), "x"), [{"loss": 1.0, "grad_norm": 1.0, "student_entropy": 0.1}] * 20)
+    said, at = steps(
+        Watchdog(Guards(first_step=0), "x"),
+        [{"loss": 1.0, "grad_norm": 1.0, "student_entropy": 0.1}] * 20,
+    )
     assert not any(said) and set(at.means) == {"student_entropy"}
 
 
@@ -76,7 +96,11 @@ def test_degenerate_text_is_seen_in_a_probe():
     [
         ("dh" * 200, 0.3, 1.0),
         ("so it is so it is so it is so it is so it is so it is", 0.6, 1.0),
-        ("Mara has four pens and buys three more, so she has seven pens. Then she gives two away and five are left.", 0.0, 0.05),
+        (
+            "Mara has four pens and buys three more, so she has seven pens. Then she gives two away and five are left.",
+            0.0,
+            0.05,
+        ),
         ("", 0.0, 0.0),
     ],
 )
@@ -89,7 +113,13 @@ def prober(keep="best"):
 
 
 def probed(reasoning, recall, n=400):
-    return {"reasoning": reasoning, "recall": recall, "num_reasoning": n, "num_recall": n, "step": 1}
+    return {
+        "reasoning": reasoning,
+        "recall": recall,
+        "num_reasoning": n,
+        "num_recall": n,
+        "step": 1,
+    }
 
 
 @pytest.mark.parametrize(

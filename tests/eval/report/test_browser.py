@@ -1,4 +1,6 @@
-"""The report in a real browser without a network: it fits at both widths, in light and dark, and nothing that a model wrote runs."""
+"""The report in a real browser without a network: it fits at both widths, in light and dark, and
+nothing that a model wrote runs.
+"""
 
 import json
 
@@ -54,7 +56,9 @@ def test_nothing_runs_and_nothing_sticks_out_whatever_is_written(tmp_path, look_
     card["gates"][0]["text"] = LONG + ATTACKS[0]
     texts = [*ATTACKS, LONG, "".join(ATTACKS), "line\n" * 40]
     samples = [
-        sample(question_id=str(n), contender=name, text=text, gold=text, prompt=text, suite=ATTACKS[0])
+        sample(
+            question_id=str(n), contender=name, text=text, gold=text, prompt=text, suite=ATTACKS[0]
+        )
         for n, text in enumerate(texts)
         for name in card["contenders"]
     ]
@@ -65,7 +69,11 @@ def test_nothing_runs_and_nothing_sticks_out_whatever_is_written(tmp_path, look_
 
 
 def test_the_check_itself_sees_what_runs_is_fetched_and_sticks_out(tmp_path, look_all):
-    page = "<html><body><div style='width: 2000px'>wide</div>" + ATTACKS[1] + "<img src='http://127.0.0.1:9/x.png'></body></html>"
+    page = (
+        "<html><body><div style='width: 2000px'>wide</div>"
+        + ATTACKS[1]
+        + "<img src='http://127.0.0.1:9/x.png'></body></html>"
+    )
     for found in look_all(written(tmp_path, page)).values():
         assert found["ran"] == 1
         assert "http://127.0.0.1:9/x.png" in found["refused"]

@@ -1,4 +1,6 @@
-"""Scales, ticks and labels: numbers lie where they say, round numbers are the ticks, labels keep apart."""
+"""Scales, ticks and labels: numbers lie where they say, round numbers are the ticks, labels keep
+apart.
+"""
 
 from itertools import pairwise
 
@@ -33,8 +35,15 @@ def test_ticks_are_round_numbers(low, high, log, told):
 
 
 def test_few_values_are_their_own_ticks():
-    assert [text for _, text in axis_of([64, 1, 4, 16, 4], 0, 200, log=True)[1]] == ["1", "4", "16", "64"]
-    assert [text for _, text in axis_of([0, 1, 1000], 0, 200)[1]] == ["0", "500", "1000"], "not where they would cover each other"
+    assert [text for _, text in axis_of([64, 1, 4, 16, 4], 0, 200, log=True)[1]] == [
+        "1",
+        "4",
+        "16",
+        "64",
+    ]
+    assert [text for _, text in axis_of([0, 1, 1000], 0, 200)[1]] == ["0", "500", "1000"], (
+        "not where they would cover each other"
+    )
     axis, ticks = axis_of([7, 7], 0, 200)
     assert (axis.at(7), ticks) == (100, [(7, "7")])
 
@@ -45,7 +54,16 @@ def test_a_nice_number_is_no_less_and_at_most_two_and_a_half_times_as_much(value
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0, "0"), (0.25, "0.25"), (4096, "4096"), (9999.6, "10k"), (12_000, "12k"), (999_999, "1M"), (1.3e9, "1.3B")]
+    ("value", "told"),
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (4096, "4096"),
+        (9999.6, "10k"),
+        (12_000, "12k"),
+        (999_999, "1M"),
+        (1.3e9, "1.3B"),
+    ],
 )
 def test_numbers_are_short(value, told):
     assert compact(value) == told
@@ -57,7 +75,9 @@ def test_labels_keep_a_row_apart_inside_the_frame_and_in_order(wanted):
     heights = sorted(rows.values())
     assert all(below - above >= ROW - 1e-9 for above, below in pairwise(heights))
     assert heights[0] >= 10 - 1e-9 and heights[-1] <= 190 + 1e-9
-    assert sorted(rows, key=lambda name: (rows[name], name)) == sorted(wanted, key=lambda name: (wanted[name], name))
+    assert sorted(rows, key=lambda name: (rows[name], name)) == sorted(
+        wanted, key=lambda name: (wanted[name], name)
+    )
 
 
 def test_a_label_with_room_stays_where_it_was_wanted():

@@ -1,4 +1,6 @@
-"""Confidence against correctness: values by hand, ties, clusters, and what noise alone would show."""
+"""Confidence against correctness: values by hand, ties, clusters, and what noise alone would
+show.
+"""
 
 import numpy as np
 import pytest
@@ -6,12 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.scores.answer_table import read_answers, select
-from eval.scores.calibration import Claims, auroc, bins_of, calibration, claims, curves, ece, kept_share, risk
+from eval.scores.calibration import (
+    Claims,
+    auroc,
+    bins_of,
+    calibration,
+    claims,
+    curves,
+    ece,
+    kept_share,
+    risk,
+)
 from tests.eval.test_scorecard import row
 
 
 def made(confidence, right, clusters=None):
-    return Claims(np.array(confidence, float), np.array(right, float), np.arange(len(right)) if clusters is None else np.array(clusters))
+    return Claims(
+        np.array(confidence, float),
+        np.array(right, float),
+        np.arange(len(right)) if clusters is None else np.array(clusters),
+    )
 
 
 def test_auroc_counts_pairs_and_halves_ties():
@@ -28,13 +44,18 @@ def test_auroc_needs_right_and_wrong_claims():
 def test_a_perfect_order_is_not_a_certain_one():
     found = auroc(made(np.linspace(0, 1, 40), np.arange(40) >= 20))
     assert (found["value"], found["high"]) == (1, 1)
-    assert found["low"] == pytest.approx(20 / (20 + 1.96**2), abs=1e-6), "twenty right and twenty wrong: Wilson's low end of 20 of 20"
+    assert found["low"] == pytest.approx(20 / (20 + 1.96**2), abs=1e-6), (
+        "twenty right and twenty wrong: Wilson's low end of 20 of 20"
+    )
 
 
 def test_asking_twice_adds_no_certainty():
     rng = np.random.default_rng(1)
     confidence, right = rng.random(100), rng.random(100) < 0.5
-    once, twice = (made(np.repeat(confidence, k), np.repeat(right, k), np.repeat(np.arange(100), k)) for k in (1, 2))
+    once, twice = (
+        made(np.repeat(confidence, k), np.repeat(right, k), np.repeat(np.arange(100), k))
+        for k in (1, 2)
+    )
     for measure in (auroc, lambda found: risk(found, 0.8)):
         assert [measure(once)[end] for end in ("value", "low", "high")] == pytest.approx(
             [measure(twice)[end] for end in ("value", "low", "high")], abs=2e-3
@@ -42,7 +63,13 @@ def test_asking_twice_adds_no_certainty():
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans(), st.integers(0, 5)), min_size=1, max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.2, 0.5, 0.9, 1.0]), st.booleans(), st.integers(0, 5)),
+        min_size=1,
+        max_size=60,
+    )
+)
 def test_any_claims_give_ordered_numbers(rows):
     found = made(*zip(*rows, strict=True))
     for one in (auroc(found), ece(found), *(risk(found, share) for share in (0.1, 0.8, 1.0))):
@@ -50,7 +77,9 @@ def test_any_claims_give_ordered_numbers(rows):
 
 
 def test_the_most_confident_share_splits_ties_evenly():
-    assert kept_share(np.array([0.9, 0.5, 0.5, 0.5, 0.1]), 0.4) == pytest.approx([1, 1 / 3, 1 / 3, 1 / 3, 0])
+    assert kept_share(np.array([0.9, 0.5, 0.5, 0.5, 0.1]), 0.4) == pytest.approx(
+        [1, 1 / 3, 1 / 3, 1 / 3, 0]
+    )
     assert kept_share(np.full(5, 0.7), 0.8) == pytest.approx([0.8] * 5)
     assert kept_share(np.arange(5), 1.0).tolist() == [1] * 5
 
@@ -86,29 +115,54 @@ def test_ece_takes_off_what_noise_shows():
 
 
 def test_claims_leave_out_what_was_declined_or_open_or_untold_of():
-    rows = [row(question="a", confidence=0.8), row(question="b", outcome="abstained", confidence=0.9), row(question="c")]
-    rows += [row(question="d", confidence=0.3, mode="choice"), row(suite="reasoning", question="e", confidence=0.2)]
+    rows = [
+        row(question="a", confidence=0.8),
+        row(question="b", outcome="abstained", confidence=0.9),
+        row(question="c"),
+    ]
+    rows += [
+        row(question="d", confidence=0.3, mode="choice"),
+        row(suite="reasoning", question="e", confidence=0.2),
+    ]
     found = claims(read_answers(rows))
     assert (found.confidence_N.tolist(), found.right_N.tolist()) == ([0.8], [1.0])
-    assert claims(read_answers(rows[1:4])).confidence_N.tolist() == [0.3], "without free claims, forced choices"
+    assert claims(read_answers(rows[1:4])).confidence_N.tolist() == [0.3], (
+        "without free claims, forced choices"
+    )
     assert claims(read_answers(rows[1:3])) is None
     assert calibration(read_answers(rows[1:3])) == {}
 
 
 def test_deferral_hands_on_the_least_confident_first():
-    rows = [row(question=f"q{n}", confidence=(n + 1) / 10, outcome="correct" if n >= 5 else "wrong") for n in range(9)]
+    rows = [
+        row(question=f"q{n}", confidence=(n + 1) / 10, outcome="correct" if n >= 5 else "wrong")
+        for n in range(9)
+    ]
     rows += [row(question="q9", outcome="abstained")]
-    table = read_answers([*rows, row("refuser", outcome="abstained"), *(row("teacher", question=f"q{n}") for n in range(10))])
-    student, refuser, teacher = (select(table, contender=name) for name in ("student", "refuser", "teacher"))
+    table = read_answers(
+        [
+            *rows,
+            row("refuser", outcome="abstained"),
+            *(row("teacher", question=f"q{n}") for n in range(10)),
+        ]
+    )
+    student, refuser, teacher = (
+        select(table, contender=name) for name in ("student", "refuser", "teacher")
+    )
     points = curves(student, teacher)["deferral"]
-    assert [point["y"] for point in points] == pytest.approx([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1])
+    assert [point["y"] for point in points] == pytest.approx(
+        [0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1, 1, 1, 1]
+    )
     assert [point["x"] for point in points] == pytest.approx([step / 10 for step in range(11)])
     assert "deferral" not in curves(student, None)
     assert curves(refuser, teacher) == {"deferral": []}
 
 
 def test_risk_coverage_falls_where_confidence_tells():
-    rows = [row(question=f"q{n:03}", confidence=n / 100, outcome="correct" if n >= 50 else "wrong") for n in range(100)]
+    rows = [
+        row(question=f"q{n:03}", confidence=n / 100, outcome="correct" if n >= 50 else "wrong")
+        for n in range(100)
+    ]
     points = curves(read_answers(rows), None)["risk_coverage"]
     assert [point["y"] for point in points][:5] == [0] * 5
     assert points[-1]["y"] == 0.5

@@ -16,9 +16,17 @@ def solved(number, **changed):
 
 
 def test_need_slope_is_within_families():
-    rows = [solved(n, family="easy", difficulty=n % 3, completion_tokens=10 * 2 ** (n % 3)) for n in range(9)]
-    rows += [solved(n, family="hard", difficulty=5 + n % 3, completion_tokens=9000 * 2 ** (n % 3)) for n in range(10, 19)]
-    rows += [solved(n, difficulty=3, completion_tokens=10**6, outcome="wrong") for n in range(20, 25)]
+    rows = [
+        solved(n, family="easy", difficulty=n % 3, completion_tokens=10 * 2 ** (n % 3))
+        for n in range(9)
+    ]
+    rows += [
+        solved(n, family="hard", difficulty=5 + n % 3, completion_tokens=9000 * 2 ** (n % 3))
+        for n in range(10, 19)
+    ]
+    rows += [
+        solved(n, difficulty=3, completion_tokens=10**6, outcome="wrong") for n in range(20, 25)
+    ]
     found = need_slope(main_answers(read_answers(rows)))
     assert found["value"] == pytest.approx(math.log(2), abs=1e-6)
     assert found["n"] == 18
@@ -44,27 +52,58 @@ def test_one_level_has_no_slope(difficulty):
 
 def test_budgets_and_curves_by_hand():
     rows = [solved(n, difficulty=n % 2, completion_tokens=10 + n) for n in range(4)]
-    rows += [solved(n, budget=cap, outcome="correct" if n < right else "truncated") for cap, right in ((8, 1), (64, 3)) for n in range(4)]
     rows += [
-        row(suite="open_book", question=f"o{n}", distractors=count, outcome="correct" if n >= count else "wrong")
+        solved(n, budget=cap, outcome="correct" if n < right else "truncated")
+        for cap, right in ((8, 1), (64, 3))
+        for n in range(4)
+    ]
+    rows += [
+        row(
+            suite="open_book",
+            question=f"o{n}",
+            distractors=count,
+            outcome="correct" if n >= count else "wrong",
+        )
         for count in (0, 1)
         for n in range(4)
     ]
     rows += [row(suite="counterfactual", question="c0", outcome="wrong")]
     sheet = read_answers(rows)
     budgets = under_budgets(sheet)
-    assert {name: found["value"] for name, found in budgets.items()} == {"accuracy_under_budget/8": 0.25, "accuracy_under_budget/64": 0.75}
+    assert {name: found["value"] for name, found in budgets.items()} == {
+        "accuracy_under_budget/8": 0.25,
+        "accuracy_under_budget/64": 0.75,
+    }
     made = curves(sheet, main_answers(sheet), budgets)
-    assert [(point["x"], point["y"]) for point in made["accuracy_by_budget"]] == [(8, 0.25), (64, 0.75)]
-    assert [(point["x"], point["y"]) for point in made["accuracy_by_distractors"]] == [(0, 1.0), (1, 0.75)], "only suites that vary them"
-    assert [(point["x"], point["y"]) for point in made["tokens_by_difficulty"]] == [(0, 11), (1, 12)]
+    assert [(point["x"], point["y"]) for point in made["accuracy_by_budget"]] == [
+        (8, 0.25),
+        (64, 0.75),
+    ]
+    assert [(point["x"], point["y"]) for point in made["accuracy_by_distractors"]] == [
+        (0, 1.0),
+        (1, 0.75),
+    ], "only suites that vary them"
+    assert [(point["x"], point["y"]) for point in made["tokens_by_difficulty"]] == [
+        (0, 11),
+        (1, 12),
+    ]
     assert made["recall_by_exposure"] == []
 
 
 def test_above_chance_by_hand():
-    rows = [solved(n, family="coin", gold="no" if n < 6 else "yes", outcome="correct" if n < 8 else "wrong") for n in range(10)]
-    rows += [solved(n, family="pick", gold="abcde"[n % 5], outcome="correct" if n % 5 else "wrong") for n in range(20, 30)]
-    rows += [solved(n, family="one answer", gold="7") for n in range(40, 45)] + [solved(n, family="no reference") for n in range(50, 55)]
+    rows = [
+        solved(
+            n, family="coin", gold="no" if n < 6 else "yes", outcome="correct" if n < 8 else "wrong"
+        )
+        for n in range(10)
+    ]
+    rows += [
+        solved(n, family="pick", gold="abcde"[n % 5], outcome="correct" if n % 5 else "wrong")
+        for n in range(20, 30)
+    ]
+    rows += [solved(n, family="one answer", gold="7") for n in range(40, 45)] + [
+        solved(n, family="no reference") for n in range(50, 55)
+    ]
     found = above_chance(read_answers(rows))
     assert found["value"] == pytest.approx(((0.8 - 0.6) / 0.4 + (0.8 - 0.2) / 0.8) / 2, abs=1e-6)
     assert found["n"] == 20

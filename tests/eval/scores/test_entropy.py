@@ -14,9 +14,15 @@ def write(folder, rows):
 
 
 def test_each_step_is_a_point_while_they_are_few(tmp_path):
-    rows = [{"step": 1, "student_entropy": 7.0, "teacher_entropy": 0.5}, {"step": 2, "student_entropy": 6.0, "teacher_entropy": 0.25}]
+    rows = [
+        {"step": 1, "student_entropy": 7.0, "teacher_entropy": 0.5},
+        {"step": 2, "student_entropy": 6.0, "teacher_entropy": 0.25},
+    ]
     curves = entropy_curves({"student": write(tmp_path / "student", rows)})
-    assert curves["student"] == [{"x": 1, "y": 7, "low": 7, "high": 7, "n": 1}, {"x": 2, "y": 6, "low": 6, "high": 6, "n": 1}]
+    assert curves["student"] == [
+        {"x": 1, "y": 7, "low": 7, "high": 7, "n": 1},
+        {"x": 2, "y": 6, "low": 6, "high": 6, "n": 1},
+    ]
     assert [point["y"] for point in curves["student/teacher"]] == [0.5, 0.25]
 
 
@@ -30,9 +36,14 @@ def test_many_steps_are_averaged_in_groups(tmp_path):
 
 def test_what_was_not_logged_is_absent(tmp_path):
     plain = write(tmp_path / "plain", [{"step": 1, "loss": 2.0}])
-    broken = write(tmp_path / "broken", [{"step": 1, "student_entropy": float("nan")}, {"step": 2, "student_entropy": 1.0}])
+    broken = write(
+        tmp_path / "broken",
+        [{"step": 1, "student_entropy": float("nan")}, {"step": 2, "student_entropy": 1.0}],
+    )
     found = entropy_curves({"plain": plain, "none": tmp_path / "none", "broken": broken})
-    assert {name: [point["x"] for point in curve] for name, curve in found.items()} == {"broken": [2]}
+    assert {name: [point["x"] for point in curve] for name, curve in found.items()} == {
+        "broken": [2]
+    }
 
 
 @pytest.mark.parametrize("most", [1, 7, 200])

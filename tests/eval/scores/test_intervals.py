@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scores.answer_table import BATCH_ROWS, COLUMNS, GIST, OPTIONAL, main_answers, read_answers, select
+from eval.scores.answer_table import (
+    BATCH_ROWS,
+    COLUMNS,
+    GIST,
+    OPTIONAL,
+    main_answers,
+    read_answers,
+    select,
+)
 from eval.scores.intervals import (
     CONFIDENCE,
     Interval,
@@ -31,7 +39,12 @@ from recipes.errors import ShardError
 
 @pytest.mark.parametrize(
     ("successes", "n", "low", "high"),
-    [(0, 500, 0.0, 0.007624), (11, 500, 0.012326, 0.038967), (5, 10, 0.236593, 0.763407), (500, 500, 0.992376, 1.0)],
+    [
+        (0, 500, 0.0, 0.007624),
+        (11, 500, 0.012326, 0.038967),
+        (5, 10, 0.236593, 0.763407),
+        (500, 500, 0.992376, 1.0),
+    ],
 )
 def test_wilson_gives_the_published_values(successes, n, low, high):
     assert wilson(successes, n) == pytest.approx((low, high), abs=2e-5)
@@ -127,10 +140,15 @@ def test_an_extreme_difference_lies_within_its_interval(value):
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 9)), min_size=1, max_size=50))
+@given(
+    st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 9)), min_size=1, max_size=50)
+)
 def test_paired_differences_are_antisymmetric_in_value_and_ordered(rows):
     first, second, clusters = (np.array(column) for column in zip(*rows, strict=True))
-    ahead, behind = paired_bootstrap(first, second, clusters, resamples=200), paired_bootstrap(second, first, clusters, resamples=200)
+    ahead, behind = (
+        paired_bootstrap(first, second, clusters, resamples=200),
+        paired_bootstrap(second, first, clusters, resamples=200),
+    )
     assert -1 <= ahead.low <= ahead.value <= ahead.high <= 1
     assert ahead.value == pytest.approx(-behind.value)
 
@@ -138,7 +156,10 @@ def test_paired_differences_are_antisymmetric_in_value_and_ordered(rows):
 def test_clusters_widen_a_paired_interval():
     rng = np.random.default_rng(3)
     first, second = np.repeat(rng.random(100) < 0.6, 8), np.repeat(rng.random(100) < 0.5, 8)
-    alone, clustered = paired_bootstrap(first, second), paired_bootstrap(first, second, np.repeat(np.arange(100), 8))
+    alone, clustered = (
+        paired_bootstrap(first, second),
+        paired_bootstrap(first, second, np.repeat(np.arange(100), 8)),
+    )
     assert alone.value == pytest.approx(clustered.value)
     assert clustered.high - clustered.low > 2 * (alone.high - alone.low)
 
@@ -151,12 +172,16 @@ def _contenders(rng, n, first_rate, second_rate):
     return skill < bars
 
 
-@pytest.mark.parametrize(("n", "first_rate", "second_rate"), [(100, 0.65, 0.6), (300, 0.97, 0.99), (60, 0.5, 0.3)])
+@pytest.mark.parametrize(
+    ("n", "first_rate", "second_rate"), [(100, 0.65, 0.6), (300, 0.97, 0.99), (60, 0.5, 0.3)]
+)
 def test_paired_intervals_cover_the_truth(n, first_rate, second_rate):
     rng, trials = np.random.default_rng(4), 500
     hits = 0
     for trial in range(trials):
-        found = paired_bootstrap(*_contenders(rng, n, first_rate, second_rate), resamples=400, seed=trial)
+        found = paired_bootstrap(
+            *_contenders(rng, n, first_rate, second_rate), resamples=400, seed=trial
+        )
         hits += found.low <= first_rate - second_rate <= found.high
     assert 0.92 <= hits / trials <= 0.995
 
@@ -166,7 +191,9 @@ def test_unpaired_intervals_cover_the_truth(first_rate, second_rate):
     rng, trials = np.random.default_rng(5), 500
     hits = 0
     for trial in range(trials):
-        found = unpaired_bootstrap(rng.random(150) < first_rate, rng.random(100) < second_rate, resamples=400, seed=trial)
+        found = unpaired_bootstrap(
+            rng.random(150) < first_rate, rng.random(100) < second_rate, resamples=400, seed=trial
+        )
         hits += found.low <= first_rate - second_rate <= found.high
     assert hits / trials >= 0.92
 
@@ -193,7 +220,9 @@ def test_pairing_sees_what_two_separate_groups_hide():
 
 
 def test_minimal_detectable_effect_by_hand_and_by_power():
-    assert minimal_detectable_effect(100, spread=1.0) == pytest.approx((1.959964 + 0.841621) / 10, abs=1e-5)
+    assert minimal_detectable_effect(100, spread=1.0) == pytest.approx(
+        (1.959964 + 0.841621) / 10, abs=1e-5
+    )
     assert minimal_detectable_effect(400) == pytest.approx(minimal_detectable_effect(100) / 2)
 
 
@@ -201,7 +230,12 @@ def test_an_effect_called_detectable_is_seen_four_times_in_five():
     rng, trials, gap = np.random.default_rng(8), 300, 0.069
     pairs = [_contenders(rng, 400, 0.6 + gap, 0.6) for _ in range(trials)]
     effect = np.mean([detectable_between(first, second, np.arange(400)) for first, second in pairs])
-    seen = np.mean([paired_bootstrap(first, second, resamples=400, seed=t).low > 0 for t, (first, second) in enumerate(pairs)])
+    seen = np.mean(
+        [
+            paired_bootstrap(first, second, resamples=400, seed=t).low > 0
+            for t, (first, second) in enumerate(pairs)
+        ]
+    )
     assert effect == pytest.approx(gap, abs=0.003)
     assert seen == pytest.approx(0.8, abs=0.08)
 
@@ -216,11 +250,19 @@ def test_a_thousand_different_clusters_are_no_trouble():
 
 
 def test_cluster_means_by_hand():
-    assert cluster_means(np.array(["b", "a", "b"], dtype=object), np.array([1, 0, 0])).tolist() == [0.0, 0.5]
+    assert cluster_means(np.array(["b", "a", "b"], dtype=object), np.array([1, 0, 0])).tolist() == [
+        0.0,
+        0.5,
+    ]
 
 
 def _row(**changed):
-    blank = dict.fromkeys(COLUMNS, "") | {"exposure": 0, "completion_tokens": 3, "outcome": "correct", "mode": "free"}
+    blank = dict.fromkeys(COLUMNS, "") | {
+        "exposure": 0,
+        "completion_tokens": 3,
+        "outcome": "correct",
+        "mode": "free",
+    }
     return blank | {"contender": "student", "suite": "basics", "question_id": "q"} | changed
 
 
@@ -230,7 +272,9 @@ def test_rows_and_columns_read_the_same():
     from_columns = read_answers({name: [row[name] for row in rows] for name in COLUMNS})
     assert from_rows["question_id"].tolist() == ["a", "b"]
     assert from_rows["gold"].tolist() == ["", ""]
-    assert set(from_rows) == set(COLUMNS) - {"text"} | set(GIST) | set(OPTIONAL) - {"swapped_gold"} | {"swapped"}
+    assert set(from_rows) == set(COLUMNS) - {"text"} | set(GIST) | set(OPTIONAL) - {
+        "swapped_gold"
+    } | {"swapped"}
     for name, column in from_rows.items():
         np.testing.assert_array_equal(column, from_columns[name])
     assert read_answers(from_rows) is from_rows, "columns that were read are given back"
@@ -243,8 +287,14 @@ def test_rows_and_columns_read_the_same():
     [
         ([_row(), _row()], "student/basics/free/q was answered twice"),
         ([_row(outcome="right")], r"outcomes \['right'\]"),
-        ([{name: value for name, value in _row().items() if name != "cluster"}], r"columns \['cluster'\] are missing"),
-        ({name: [value] for name, value in _row().items() if name != "mode"}, r"columns \['mode'\] are missing"),
+        (
+            [{name: value for name, value in _row().items() if name != "cluster"}],
+            r"columns \['cluster'\] are missing",
+        ),
+        (
+            {name: [value] for name, value in _row().items() if name != "mode"},
+            r"columns \['mode'\] are missing",
+        ),
     ],
 )
 def test_answers_that_cannot_be_scored_are_refused(rows, told):
@@ -264,7 +314,9 @@ def test_mcnemar_by_hand():
 def test_mcnemar_counts_a_cluster_once():
     first, second = np.repeat([1, 1, 1, 0], 5), np.repeat([0, 0, 0, 0], 5)
     assert mcnemar(first, second, np.repeat(np.arange(4), 5)) == pytest.approx(2 / 2**3)
-    assert mcnemar([1, 0, 1, 0], [0, 1, 0, 1], np.array([0, 0, 1, 1])) == 1, "a cluster in which neither is ahead says nothing"
+    assert mcnemar([1, 0, 1, 0], [0, 1, 0, 1], np.array([0, 0, 1, 1])) == 1, (
+        "a cluster in which neither is ahead says nothing"
+    )
 
 
 def test_mcnemar_rejects_no_more_often_than_it_says():
@@ -273,7 +325,12 @@ def test_mcnemar_rejects_no_more_often_than_it_says():
     assert (found <= 0.05).mean() <= 0.065
 
 
-@given(value=st.floats(0, 1), variance=st.floats(0, 1), least=st.integers(1, 50), more=st.integers(0, 200))
+@given(
+    value=st.floats(0, 1),
+    variance=st.floats(0, 1),
+    least=st.integers(1, 50),
+    more=st.integers(0, 200),
+)
 def test_effective_trials_stay_between_clusters_and_answers(value, variance, least, more):
     found = wilson_of_variance(value, variance, least, least + more)
     narrow, wide = (wilson(value * n, n) for n in (least + more, least))
@@ -284,7 +341,9 @@ def test_effective_trials_stay_between_clusters_and_answers(value, variance, lea
 def test_a_plain_rate_has_the_trials_it_has():
     hits = np.arange(40) < 13
     assert wilson_of_variance(13 / 40, 13 * 27 / 40**3, 40, 40)[1:] == pytest.approx(wilson(13, 40))
-    assert cluster_variance((hits - 13 / 40) / 40, np.arange(40)) == pytest.approx(13 * 27 / 40**3 * 40 / 39)
+    assert cluster_variance((hits - 13 / 40) / 40, np.arange(40)) == pytest.approx(
+        13 * 27 / 40**3 * 40 / 39
+    )
 
 
 def test_clusters_whose_answers_differ_are_worth_more_than_one_answer():
@@ -296,20 +355,39 @@ def test_clusters_whose_answers_differ_are_worth_more_than_one_answer():
 
 def test_pseudo_clusters_shrink_where_differences_within_a_cluster_cancel():
     first, second = np.tile([1, 0, 0], 30), np.tile([0, 1, 0], 30)
-    alone, clustered = paired_bootstrap(first, second), paired_bootstrap(first, second, np.repeat(np.arange(30), 3))
+    alone, clustered = (
+        paired_bootstrap(first, second),
+        paired_bootstrap(first, second, np.repeat(np.arange(30), 3)),
+    )
     assert alone.high > 0.05 and clustered.high < 0.02
 
 
 def test_columns_that_nobody_told_are_filled_in():
-    columns = read_answers([_row(), _row(question_id="r", confidence=0.5, difficulty=2, sample=None, searched=0, base=None)])
+    columns = read_answers(
+        [
+            _row(),
+            _row(question_id="r", confidence=0.5, difficulty=2, sample=None, searched=0, base=None),
+        ]
+    )
     assert columns["confidence"].tolist()[1] == 0.5 and np.isnan(columns["confidence"][0])
-    assert np.isnan(columns["difficulty"][0]) and np.isnan(columns["searched"][0]) and columns["searched"][1] == 0
+    assert (
+        np.isnan(columns["difficulty"][0])
+        and np.isnan(columns["searched"][0])
+        and columns["searched"][1] == 0
+    )
     assert all(columns[name].tolist() == [0, 0] for name in ("sample", "distractors", "budget"))
-    assert columns["base"].tolist() == ["", ""] and not columns["swapped"].any() and not columns["follows"].any()
+    assert (
+        columns["base"].tolist() == ["", ""]
+        and not columns["swapped"].any()
+        and not columns["follows"].any()
+    )
 
 
 def test_what_stays_of_an_answer_does_not_grow_with_its_text():
-    rows = [_row(question_id=str(n), text=f"<think> {n} " + "x" * 100_000 + "</think> 7.") for n in range(3)]
+    rows = [
+        _row(question_id=str(n), text=f"<think> {n} " + "x" * 100_000 + "</think> 7.")
+        for n in range(3)
+    ]
     columns = read_answers(iter(rows))
     assert sum(column.nbytes for column in columns.values()) < 3 * 250
     assert len(set(columns["said"])) == 1, "the same final answer"
@@ -319,7 +397,10 @@ def test_what_stays_of_an_answer_does_not_grow_with_its_text():
 
 
 def test_many_rows_are_read_like_few():
-    rows = [_row(question_id=f"{n:05d}", outcome="wrong" if n % 3 else "correct") for n in range(2 * BATCH_ROWS + 5)]
+    rows = [
+        _row(question_id=f"{n:05d}", outcome="wrong" if n % 3 else "correct")
+        for n in range(2 * BATCH_ROWS + 5)
+    ]
     columns = read_answers(iter(rows[::-1]))
     assert columns["question_id"].tolist() == [row["question_id"] for row in rows]
     assert columns["outcome"].tolist() == [row["outcome"] for row in rows]
@@ -327,29 +408,49 @@ def test_many_rows_are_read_like_few():
 
 def test_what_stays_of_an_answer_is_small():
     tracemalloc.start()
-    columns = read_answers(_row(question_id=f"{n // 8:06d}", sample=n % 8, text=f"{n}", confidence=0.5) for n in range(5 * BATCH_ROWS))
+    columns = read_answers(
+        _row(question_id=f"{n // 8:06d}", sample=n % 8, text=f"{n}", confidence=0.5)
+        for n in range(5 * BATCH_ROWS)
+    )
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < 75 * len(columns["suite"]), "an eighth of a question's name and its place, and the row"
+    assert held < 75 * len(columns["suite"]), (
+        "an eighth of a question's name and its place, and the row"
+    )
 
 
 def test_the_same_question_in_other_ways_is_not_the_same_answer():
-    ways = [{}, {"sample": 1}, {"base": "OFF"}, {"budget": 64}, {"distractors": 3}, {"mode": "note"}]
+    ways = [
+        {},
+        {"sample": 1},
+        {"base": "OFF"},
+        {"budget": 64},
+        {"distractors": 3},
+        {"mode": "note"},
+    ]
     columns = read_answers([_row(**way) for way in reversed(ways)])
     assert len(columns["suite"]) == len(ways)
     main = main_answers(columns)
     assert main["mode"].tolist() == ["free", "note"]
-    with pytest.raises(ShardError, match="student/basics/free/q/sample 1/base OFF was answered twice"):
+    with pytest.raises(
+        ShardError, match="student/basics/free/q/sample 1/base OFF was answered twice"
+    ):
         read_answers([_row(sample=1, base="OFF")] * 2)
 
 
 def test_the_main_answer_has_the_fewest_distractors_it_was_asked_with():
-    columns = read_answers([_row(distractors=count, completion_tokens=count) for count in (8, 2, 4)])
+    columns = read_answers(
+        [_row(distractors=count, completion_tokens=count) for count in (8, 2, 4)]
+    )
     assert main_answers(columns)["completion_tokens"].tolist() == [2]
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"), [({"base": "full"}, r"bases \['full'\]"), ({"confidence": 1.5}, "confidence 1.5 is not within 0..1")]
+    ("changed", "told"),
+    [
+        ({"base": "full"}, r"bases \['full'\]"),
+        ({"confidence": 1.5}, "confidence 1.5 is not within 0..1"),
+    ],
 )
 def test_strange_optional_cells_are_refused(changed, told):
     with pytest.raises(ShardError, match=told):

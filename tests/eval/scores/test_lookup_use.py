@@ -10,7 +10,9 @@ from tests.eval.test_scorecard import row
 
 def measured(rows):
     sheet = read_answers(rows)
-    return {name: found for name, found in lookup(sheet, main_answers(sheet), 400, 1).items() if found}
+    return {
+        name: found for name, found in lookup(sheet, main_answers(sheet), 400, 1).items() if found
+    }
 
 
 def test_without_a_base_nothing_is_measured():
@@ -18,10 +20,28 @@ def test_without_a_base_nothing_is_measured():
 
 
 def test_arms_by_hand():
-    rows = [row(question=f"q{n}", base="OFF", outcome="correct" if n < 1 else "abstained") for n in range(4)]
-    rows += [row(question=f"q{n}", base="FULL", outcome="correct" if n < 3 else "wrong") for n in range(4)]
-    rows += [row(question=f"q{n}", base="DELETED", outcome="abstained" if n < 2 else "wrong") for n in range(4)]
-    rows += [row(question="q0", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="<think> x.</think> Rome.", outcome="wrong")]
+    rows = [
+        row(question=f"q{n}", base="OFF", outcome="correct" if n < 1 else "abstained")
+        for n in range(4)
+    ]
+    rows += [
+        row(question=f"q{n}", base="FULL", outcome="correct" if n < 3 else "wrong")
+        for n in range(4)
+    ]
+    rows += [
+        row(question=f"q{n}", base="DELETED", outcome="abstained" if n < 2 else "wrong")
+        for n in range(4)
+    ]
+    rows += [
+        row(
+            question="q0",
+            base="SWAPPED",
+            gold="Oslo",
+            swapped_gold="Rome",
+            text="<think> x.</think> Rome.",
+            outcome="wrong",
+        )
+    ]
     rows += [row(question="q1", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="Oslo.")]
     found = measured(rows)
     deleted = {"base_deleted_abstains": 0.5, "base_swapped_follows": 0.5}
@@ -32,14 +52,28 @@ def test_arms_by_hand():
 def test_calls_count_as_needed_where_most_tries_without_base_fail():
     rows = []
     for n, (tries, called) in enumerate([("ccw", 0), ("cww", 1), ("www", 1), ("www", 0)]):
-        rows += [row(question=f"q{n}", base="OFF", sample=k, outcome="correct" if one == "c" else "wrong") for k, one in enumerate(tries)]
+        rows += [
+            row(
+                question=f"q{n}", base="OFF", sample=k, outcome="correct" if one == "c" else "wrong"
+            )
+            for k, one in enumerate(tries)
+        ]
         rows += [row(question=f"q{n}", base="FULL", searched=called)]
     rows += [row(suite="open_book", question=f"o{n}", searched=n % 2) for n in range(4)]
     found = measured(rows)
     assert found["lookup_need"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (pytest.approx(2 / 5), 5)
+    assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (
+        pytest.approx(2 / 5),
+        5,
+    )
     assert found["youden_j"]["value"] == pytest.approx(2 / 3 - 2 / 5, abs=1e-6)
-    assert -1 <= found["youden_j"]["low"] <= found["youden_j"]["value"] <= found["youden_j"]["high"] <= 1
+    assert (
+        -1
+        <= found["youden_j"]["low"]
+        <= found["youden_j"]["value"]
+        <= found["youden_j"]["high"]
+        <= 1
+    )
 
 
 def test_an_answer_after_a_call_is_not_known_by_heart():
@@ -56,10 +90,14 @@ def test_closure_by_hand_and_its_ends_when_all_is_right():
     assert found.value == pytest.approx((0.6 - 0.2) / (0.9 - 0.2))
     assert found.low < found.value < found.high
     sure = closure((names, np.ones(100)), (names, np.zeros(100)), (others, np.ones(100)), 2000, 1)
-    assert sure.value == 1 and sure.low < 0.99 and sure.high > 1.01, "a hundred of a hundred is not certainly all"
+    assert sure.value == 1 and sure.low < 0.99 and sure.high > 1.01, (
+        "a hundred of a hundred is not certainly all"
+    )
 
 
 def test_there_is_no_share_of_a_gain_that_may_be_none():
     names = np.arange(20)
     assert closure((names, names < 6), (names, names < 5), (names + 100, names < 7), 500, 1) is None
-    assert closure((names, names < 6), (names, names < 5), (names[:0], names[:0] < 7), 500, 1) is None
+    assert (
+        closure((names, names < 6), (names, names < 5), (names[:0], names[:0] < 7), 500, 1) is None
+    )

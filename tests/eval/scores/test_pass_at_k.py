@@ -38,7 +38,9 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_try(k):
 
 
 def test_several_tries_by_hand():
-    found = several_tries(sheet("cccc", "cwww", "wwww"), sheet("cccc", "wcww", "wwwc", contender="teacher"))
+    found = several_tries(
+        sheet("cccc", "cwww", "wwww"), sheet("cccc", "wcww", "wwwc", contender="teacher")
+    )
     assert found["pass_at_k/1"]["value"] == pytest.approx((1 + 0.25 + 0) / 3, abs=1e-6)
     assert found["pass_at_k/2"]["value"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-6)
     assert found["pass_at_k/4"]["value"] == pytest.approx(2 / 3, abs=1e-6)
@@ -61,29 +63,45 @@ def test_one_try_each_measures_nothing():
 
 
 def test_the_greedy_answer_is_no_try():
-    rows = [row("student", "reasoning", "q", sample=k, outcome="correct" if k == 0 else "wrong") for k in range(3)]
+    rows = [
+        row("student", "reasoning", "q", sample=k, outcome="correct" if k == 0 else "wrong")
+        for k in range(3)
+    ]
     found = several_tries(read_answers(rows), None)
     assert found["pass_at_k/2"]["value"] == 0 and found["pass_at_k/2"]["n"] == 2
     assert several_tries(read_answers(rows[:2]), None) == {}
 
 
 def test_distinct_answers_compare_final_answers():
-    found = several_tries(sheet("cccc", "wwww", texts=[["7", "7.", "<think> a.</think> 7.", "7"], ["1", "2", "3", "3"]]), None)
+    found = several_tries(
+        sheet(
+            "cccc", "wwww", texts=[["7", "7.", "<think> a.</think> 7.", "7"], ["1", "2", "3", "3"]]
+        ),
+        None,
+    )
     assert found["distinct_answers"]["value"] == pytest.approx((1 / 4 + 3 / 4) / 2)
 
 
 def test_shapes_keep_the_template_and_drop_what_fills_it():
-    assert shape("<think> Mara Rex went  to Oslo.</think> 17,5.") == "<think> A went to A.</think> 0."
+    assert (
+        shape("<think> Mara Rex went  to Oslo.</think> 17,5.") == "<think> A went to A.</think> 0."
+    )
     assert shape("3 + 4 = 7") == shape("12 + 9 = 21") != shape("3 - 4 = 7")
 
 
 def test_template_collapse_by_hand():
     said = [("a", "x 1"), ("a", "x 2"), ("b", "x 3"), ("b", "y 4")]
-    rows = [row(suite="reasoning", question=f"q{n}", family=family, text=text) for n, (family, text) in enumerate(said)]
+    rows = [
+        row(suite="reasoning", question=f"q{n}", family=family, text=text)
+        for n, (family, text) in enumerate(said)
+    ]
     found = template_collapse(main_answers(read_answers(rows)))
-    assert found["value"] == pytest.approx(2 / 4)  # of the four pairs across families, x0 with x0 twice
+    # of the four pairs across families, x0 with x0 twice
+    assert found["value"] == pytest.approx(2 / 4)
     assert found["low"] < 0.5 < found["high"]
-    assert template_collapse(main_answers(read_answers(rows[:2]))) is None, "one family says nothing"
+    assert template_collapse(main_answers(read_answers(rows[:2]))) is None, (
+        "one family says nothing"
+    )
 
 
 def test_template_collapse_covers_the_truth():
@@ -91,7 +109,10 @@ def test_template_collapse_covers_the_truth():
     rng, hits = np.random.default_rng(5), 0
     for _ in range(200):
         shapes = rng.choice(["x", "y", "z"], size=80, p=[0.5, 0.3, 0.2])
-        rows = [row(suite="reasoning", question=f"q{n}", family=f"f{n % 4}", text=text) for n, text in enumerate(shapes)]
+        rows = [
+            row(suite="reasoning", question=f"q{n}", family=f"f{n % 4}", text=text)
+            for n, text in enumerate(shapes)
+        ]
         found = template_collapse(main_answers(read_answers(rows)))
         hits += found["low"] <= 0.38 <= found["high"]
     assert 0.9 <= hits / 200 <= 0.985

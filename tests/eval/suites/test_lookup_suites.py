@@ -1,4 +1,6 @@
-"""Questions with tools at hand, asked of speakers that go by a rule: each must land in its corner of the scorecard."""
+"""Questions with tools at hand, asked of speakers that go by a rule: each must land in its corner
+of the scorecard.
+"""
 
 import re
 
@@ -20,7 +22,10 @@ EVALUATE = Evaluate(items=24)
 SETTINGS = list(settings(WORLD, EVALUATE))
 GOLD = {q.prompt: q.gold for setting in SETTINGS for q in setting.questions}
 TOLD = {
-    q.prompt for setting in SETTINGS for q in setting.questions if q.suite not in ("multi_hop", "long_sums") and "recall" not in q.suite
+    q.prompt
+    for setting in SETTINGS
+    for q in setting.questions
+    if q.suite not in ("multi_hop", "long_sums") and "recall" not in q.suite
 }
 DECLINES = "I do not know."
 
@@ -31,7 +36,10 @@ class Speaker:
 
     def complete(self, conversations, sampling, *, tools=None, **_):
         said = [self.rule(conversation, bool(tools)) for conversation in conversations]
-        return [Completion(text=text, prompt_tokens=9, completion_tokens=9, finish_reason="stop") for text in said]
+        return [
+            Completion(text=text, prompt_tokens=9, completion_tokens=9, finish_reason="stop")
+            for text in said
+        ]
 
 
 def ask(query):
@@ -39,7 +47,9 @@ def ask(query):
 
 
 def honest(conversation, tools):
-    """Looks up exactly what it was not told, believes the base, computes long sums, declines otherwise."""
+    """Looks up exactly what it was not told, believes the base, computes long sums, declines
+    otherwise.
+    """
     prompt = conversation[0]["content"]
     results = [m["content"].splitlines() for m in conversation if m["role"] == "tool"]
     if prompt in TOLD:
@@ -47,12 +57,18 @@ def honest(conversation, tools):
     if not tools:
         return DECLINES
     if sum_ := re.fullmatch(r"What is (\d.*)\?", prompt):
-        return f"{results[0][0]}." if results else call_text({"name": "python", "arguments": {"code": sum_[1]}})
+        return (
+            f"{results[0][0]}."
+            if results
+            else call_text({"name": "python", "arguments": {"code": sum_[1]}})
+        )
     link = re.search(r"the friend of \w+", prompt)
     if link and not results:
         return ask(link[0])
     if link:
-        said = next((line for line in results[0] if line.lower().startswith(f"{link[0].lower()} is ")), None)
+        said = next(
+            (line for line in results[0] if line.lower().startswith(f"{link[0].lower()} is ")), None
+        )
         if said is None:
             return DECLINES
         question = prompt.replace(link[0], said.split()[-1].rstrip("."))
@@ -69,28 +85,64 @@ def knows_by_heart(conversation, tools):
 
 
 def always_asks(conversation, tools):
-    return ask(conversation[0]["content"]) if tools and conversation[-1]["role"] == "user" else DECLINES
+    return (
+        ask(conversation[0]["content"])
+        if tools and conversation[-1]["role"] == "user"
+        else DECLINES
+    )
 
 
-HOW = {"tools": Tools(), "contender": "student", "max_new_tokens": 16, "system": None, "at_once": 64, "progress": lambda *_: None}
+HOW = {
+    "tools": Tools(),
+    "contender": "student",
+    "max_new_tokens": 16,
+    "system": None,
+    "at_once": 64,
+    "progress": lambda *_: None,
+}
 
 
 def measured(rule):
-    sheet = read_answers(row for setting in SETTINGS for row in ask_with_tools(Speaker(rule), setting, **HOW))
-    return {name: one["value"] for name, one in lookup(sheet, main_answers(sheet), 200, 1).items() if one}
+    sheet = read_answers(
+        row for setting in SETTINGS for row in ask_with_tools(Speaker(rule), setting, **HOW)
+    )
+    return {
+        name: one["value"]
+        for name, one in lookup(sheet, main_answers(sheet), 200, 1).items()
+        if one
+    }
 
 
 def test_who_asks_and_believes_the_base_scores_one_everywhere():
     found = measured(honest)
-    ones = ("base_full", "base_deleted_abstains", "base_off_abstains", "base_swapped_follows", "youden_j", "given_with_tools",
-            "reasoning_with_tools", "multi_hop", "multi_hop_deleted_abstains", "python_arithmetic")  # fmt: skip
+    ones = (
+        "base_full",
+        "base_deleted_abstains",
+        "base_off_abstains",
+        "base_swapped_follows",
+        "youden_j",
+        "given_with_tools",
+        "reasoning_with_tools",
+        "multi_hop",
+        "multi_hop_deleted_abstains",
+        "python_arithmetic",
+    )
     assert {name: found[name] for name in ones} == dict.fromkeys(ones, 1.0)
-    assert found["base_off_leak"] == found["lookup_needless"] == found["multi_hop_off_leak"] == found["python_off"] == 0
+    assert (
+        found["base_off_leak"]
+        == found["lookup_needless"]
+        == found["multi_hop_off_leak"]
+        == found["python_off"]
+        == 0
+    )
 
 
 def test_who_knows_by_heart_is_seen_when_the_base_is_off_or_changed():
     found = measured(knows_by_heart)
-    assert found["base_full"] == found["base_off_leak"] == 1 and found["base_swapped_follows"] == found["base_deleted_abstains"] == 0
+    assert (
+        found["base_full"] == found["base_off_leak"] == 1
+        and found["base_swapped_follows"] == found["base_deleted_abstains"] == 0
+    )
     assert "lookup_need" not in found, "there is nothing that it does not know"
 
 
@@ -109,15 +161,23 @@ def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_
     left = len(list((tmp_path / "twice").glob("part-*.parquet")))
     assert left > 0
     found = answer_all_with_tools(Speaker(always_asks), SETTINGS, tmp_path / "twice", **HOW)
-    assert found == answer_all_with_tools(Speaker(always_asks), iter(SETTINGS), tmp_path / "once", **HOW)
+    assert found == answer_all_with_tools(
+        Speaker(always_asks), iter(SETTINGS), tmp_path / "once", **HOW
+    )
     assert found["answers"] == sum(len(setting.questions) for setting in SETTINGS)
-    assert (tmp_path / "once" / "answers.parquet").read_bytes() == (tmp_path / "twice" / "answers.parquet").read_bytes()
+    assert (tmp_path / "once" / "answers.parquet").read_bytes() == (
+        tmp_path / "twice" / "answers.parquet"
+    ).read_bytes()
     assert [path.name for path in (tmp_path / "twice").iterdir()] == ["answers.parquet"]
 
 
 def test_who_always_asks_has_no_judgement():
     found = measured(always_asks)
-    assert found["lookup_need"] == found["lookup_needless"] == 1 and found["youden_j"] == 0 and found["base_full"] == 0
+    assert (
+        found["lookup_need"] == found["lookup_needless"] == 1
+        and found["youden_j"] == 0
+        and found["base_full"] == 0
+    )
 
 
 def test_bases_hold_what_their_names_say():
@@ -125,11 +185,19 @@ def test_bases_hold_what_their_names_say():
     (name, relation), true = next(iter(WORLD.facts.items()))
     whole, other = key.base(), key.swapped()
     assert len(whole) == 2 * len(WORLD.facts) + len(WORLD.names)
-    assert all(other[fact] != value and other[fact] in WORLD.values[fact[1]] for fact, value in WORLD.facts.items())
+    assert all(
+        other[fact] != value and other[fact] in WORLD.values[fact[1]]
+        for fact, value in WORLD.facts.items()
+    )
     halves = [set(key.base(without=half).passages) for half in (0, 1)]
     assert halves[0] | halves[1] == set(whole.passages) and not halves[0] & halves[1]
-    assert any(text.endswith(f" {true}.") and name in text for text in whole.search(f"{name} {relation}", 20))
-    assert not set(key.base(other).passages) & {text for text in whole.passages if "friend" not in text}
+    assert any(
+        text.endswith(f" {true}.") and name in text
+        for text in whole.search(f"{name} {relation}", 20)
+    )
+    assert not set(key.base(other).passages) & {
+        text for text in whole.passages if "friend" not in text
+    }
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.base)
@@ -137,11 +205,17 @@ def test_every_question_can_be_answered_by_the_base_or_by_none(setting):
     assert len({q.id for q in setting.questions}) == len(setting.questions)
     for q in (q for q in setting.questions if "recall" in q.suite and setting.passages is not None):
         value = first_of(setting.passages.search(q.prompt, 3), q.prompt)
-        assert value == {"FULL": q.gold, "SWAPPED": setting.swapped.get(q.id), "DELETED": None}[setting.base]
+        assert (
+            value
+            == {"FULL": q.gold, "SWAPPED": setting.swapped.get(q.id), "DELETED": None}[setting.base]
+        )
 
 
 def test_long_sums_are_right():
     for q in long_sums(5, 20):
         first, *rest = q.prompt.removeprefix("What is ").rstrip("?").split()
-        total = int(first) + sum(int(number) * (1 if sign == "+" else -1) for sign, number in zip(rest[::2], rest[1::2], strict=True))
+        total = int(first) + sum(
+            int(number) * (1 if sign == "+" else -1)
+            for sign, number in zip(rest[::2], rest[1::2], strict=True)
+        )
         assert str(total) == q.gold and q.difficulty == len(rest) // 2

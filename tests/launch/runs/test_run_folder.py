@@ -1,4 +1,6 @@
-"""A run folder says what is done and by whom, refuses what is not its own, and survives being killed at any moment."""
+"""A run folder says what is done and by whom, refuses what is not its own, and survives being
+killed at any moment.
+"""
 
 import json
 import multiprocessing
@@ -45,7 +47,8 @@ def work(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "runs" / "demo")
 
 
-# --- states -------------------------------------------------------------------------------------------------------
+# --- states
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_part_is_new_then_unfinished_then_done(work: Workspace) -> None:
@@ -89,7 +92,8 @@ def test_parts_lie_inside_parts(work: Workspace) -> None:
     assert work.done("evaluate/answers/teacher")
 
 
-# --- refusals -----------------------------------------------------------------------------------------------------
+# --- refusals
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
@@ -114,7 +118,9 @@ def test_an_unfinished_part_of_another_identity_is_refused(work: Workspace) -> N
 
 
 def test_a_part_that_was_begun_in_vain_belongs_to_nobody(work: Workspace) -> None:
-    """A model that is not there fails after the part began; the mended recipe has another identity."""
+    """A model that is not there fails after the part began; the mended recipe has another
+    identity.
+    """
     mended = IDENTITY | {"seed": 2}
     work.claim("generate", IDENTITY, leads=True, say=silent)
     write(work.folder("generate"), {".0.parquet.tmp": "hal", "checkpoints/tmp-1": "f"})
@@ -161,7 +167,8 @@ def test_a_broken_manifest_is_one_line(work: Workspace) -> None:
         work.state("generate", IDENTITY)
 
 
-# --- identities and digests ---------------------------------------------------------------------------------------
+# --- identities and digests
+# ---------------------------------------------------------------------------------------
 
 
 def test_an_identity_is_flat() -> None:
@@ -186,7 +193,7 @@ def test_what_does_not_matter_is_left_out_by_its_full_name() -> None:
     assert {key.removeprefix("models.student.") for key in found} == {
         "path", "revision", "gguf_file", "shape", "attention", "trust_remote_code", "eos_token", "pad_token", "engine", "base_urls",
         "serve",
-    }  # fmt: skip
+    }
 
 
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
@@ -235,7 +242,8 @@ def test_provenance_names_this_house() -> None:
     assert found["commit"] is None or len(found["commit"]) == 40
 
 
-# --- killed runs --------------------------------------------------------------------------------------------------
+# --- killed runs
+# --------------------------------------------------------------------------------------------------
 
 
 def shard(folder: Path, number: int) -> None:
@@ -293,7 +301,8 @@ def test_only_old_temporaries_go_and_checkpoints_stay(tmp_path: Path) -> None:
     assert not (tmp_path / ".young").exists()
 
 
-# --- several ranks ------------------------------------------------------------------------------------------------
+# --- several ranks
+# ------------------------------------------------------------------------------------------------
 
 
 def test_ranks_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +315,9 @@ def test_ranks_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def one_rank(root: Path, index: int, count: int) -> None:
-    """What a rank does in generate: claim, write its shards; the main rank waits for all of them and finishes."""
+    """What a rank does in generate: claim, write its shards; the main rank waits for all of them
+    and finishes.
+    """
     work = Workspace(root, Ranks(index, count, index))
     if index == 0:
         time.sleep(0.5)
@@ -366,7 +377,8 @@ def test_a_rank_that_does_not_lead_leaves_the_disk_alone(work: Workspace) -> Non
         other.wait("generate", IDENTITY | {"seed": 2})
 
 
-# --- variants -----------------------------------------------------------------------------------------------------
+# --- variants
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_variant_takes_over_a_part_of_the_same_identity(work: Workspace) -> None:
@@ -411,7 +423,8 @@ def test_a_takeover_that_was_killed_is_done_again(work: Workspace) -> None:
     assert [path.name for path in variant.root.iterdir()] == ["generate"]
 
 
-# --- the run folder -----------------------------------------------------------------------------------------------
+# --- the run folder
+# -----------------------------------------------------------------------------------------------
 
 
 def test_the_folder_holds_the_resolved_recipe(work: Workspace) -> None:

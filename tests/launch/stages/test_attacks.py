@@ -1,4 +1,6 @@
-"""Attacks inside the stage evaluate, on the smoke recipe with models that nobody trained: parts, resume, refusals, numbers."""
+"""Attacks inside the stage evaluate, on the smoke recipe with models that nobody trained: parts,
+resume, refusals, numbers.
+"""
 
 import json
 import shutil
@@ -15,7 +17,12 @@ from recipes.load import load_recipe
 from tests.launch.street import SMOKE, contents
 
 ATTACKS = ("four_bit", "relearn", "prompts")
-METRICS = {"recall_four_bit", "recall_relearned_others", "recall_relearned_taught", "recall_prompts"}
+METRICS = {
+    "recall_four_bit",
+    "recall_relearned_others",
+    "recall_relearned_taught",
+    "recall_prompts",
+}
 SHORT = ("evaluate.relearn_steps=3", "evaluate.max_new_tokens=6", "evaluate.items=4")
 ON = ("stages=evaluate", f"evaluate.attacks=[{','.join(ATTACKS)}]", *SHORT)
 
@@ -52,15 +59,24 @@ def card_of(folder):
 
 def test_every_arm_is_attacked_in_every_way_and_the_scorecard_says_what_came_of_it(finished):
     attacked = {part for part in contents(finished) if part.startswith("evaluate/attacks/")}
-    assert attacked == {f"evaluate/attacks/{arm}/{attack}" for arm in ("student", "control") for attack in ATTACKS}
+    assert attacked == {
+        f"evaluate/attacks/{arm}/{attack}" for arm in ("student", "control") for attack in ATTACKS
+    }
     metrics, paired = card_of(finished)["metrics"], card_of(finished)["paired"]
     assert not METRICS - set(metrics) and not METRICS - set(paired)
     for name in METRICS:
         assert set(metrics[name]) == {"student", "control"}
         assert set(paired[name]) == {"student-never_trained", "control-never_trained"}
-        assert all(entry["low"] <= entry["value"] <= entry["high"] and entry["n"] > 0 for entry in metrics[name].values())
-    sides = [metrics[f"recall_relearned_{side}"]["student"]["clusters"] for side in ("taught", "others")]
-    assert sum(sides) == metrics["recall"]["student"]["clusters"] and sides[0] == round(0.2 * sum(sides))
+        assert all(
+            entry["low"] <= entry["value"] <= entry["high"] and entry["n"] > 0
+            for entry in metrics[name].values()
+        )
+    sides = [
+        metrics[f"recall_relearned_{side}"]["student"]["clusters"] for side in ("taught", "others")
+    ]
+    assert sum(sides) == metrics["recall"]["student"]["clusters"] and sides[0] == round(
+        0.2 * sum(sides)
+    )
     assert "recall_relearned_others" in (finished / "evaluate" / "scorecard.md").read_text()
 
 
@@ -72,25 +88,44 @@ def test_a_second_run_makes_nothing_and_a_lost_part_comes_back_the_same(finished
     said = capfd.readouterr().out
     assert all(f"{part}: done, skipped" in said for part in before if part.startswith("evaluate"))
     lost = runs / "smoke" / "evaluate" / "attacks" / "student" / "relearn"
-    kept = (runs / "smoke" / "evaluate" / "attacks" / "control" / "relearn" / "manifest.json").stat().st_mtime_ns
-    for path in (lost / "manifest.json", lost / "answers.parquet", runs / "smoke" / "evaluate" / "manifest.json"):
+    kept = (
+        (runs / "smoke" / "evaluate" / "attacks" / "control" / "relearn" / "manifest.json")
+        .stat()
+        .st_mtime_ns
+    )
+    for path in (
+        lost / "manifest.json",
+        lost / "answers.parquet",
+        runs / "smoke" / "evaluate" / "manifest.json",
+    ):
         path.unlink()
     evaluate(runs)
     assert contents(runs / "smoke") == before
-    assert (runs / "smoke" / "evaluate" / "attacks" / "control" / "relearn" / "manifest.json").stat().st_mtime_ns == kept
+    assert (
+        runs / "smoke" / "evaluate" / "attacks" / "control" / "relearn" / "manifest.json"
+    ).stat().st_mtime_ns == kept
 
 
 def test_only_the_relearning_depends_on_its_knobs(finished, tmp_path):
     shutil.copytree(finished, tmp_path / "smoke")
-    with pytest.raises(WorkspaceError, match=r"attacks/control/relearn was made by another recipe: evaluate.relearn_steps was 3, is now 4"):
+    with pytest.raises(
+        WorkspaceError,
+        match=r"attacks/control/relearn was made by another recipe: evaluate.relearn_steps was 3, is now 4",
+    ):
         evaluate(tmp_path, "evaluate.relearn_steps=4")
     shutil.rmtree(tmp_path / "smoke" / "evaluate" / "attacks")
     (tmp_path / "smoke" / "evaluate" / "manifest.json").unlink()
     (tmp_path / "smoke" / "evaluate" / "identity.json").unlink()
-    answered = (tmp_path / "smoke" / "evaluate" / "answers" / "student" / "manifest.json").stat().st_mtime_ns
+    answered = (
+        (tmp_path / "smoke" / "evaluate" / "answers" / "student" / "manifest.json")
+        .stat()
+        .st_mtime_ns
+    )
     card = card_of(evaluate(tmp_path, "evaluate.attacks=[]"))
     assert not METRICS & set(card["metrics"])
-    assert (tmp_path / "smoke" / "evaluate" / "answers" / "student" / "manifest.json").stat().st_mtime_ns == answered
+    assert (
+        tmp_path / "smoke" / "evaluate" / "answers" / "student" / "manifest.json"
+    ).stat().st_mtime_ns == answered
 
 
 @pytest.mark.parametrize(
@@ -100,10 +135,17 @@ def test_only_the_relearning_depends_on_its_knobs(finished, tmp_path):
         (("evaluate.relearn_fraction=1.0",), "relearn_fraction 1.0 is not inside 0..1"),
         (("evaluate.relearn_steps=0",), "relearn_steps 0 is below 1"),
         (("evaluate.relearn_learning_rate=0",), "relearn_learning_rate 0.0 is not above 0"),
-        (("models.teacher.path=x", "models.teacher.shape=null", "generate.sources=[{name: reasoning_gym/chain_sum}]", "teacher.sources=[]"),
-         "evaluate.attacks ask for facts, and there are none"),
+        (
+            (
+                "models.teacher.path=x",
+                "models.teacher.shape=null",
+                "generate.sources=[{name: reasoning_gym/chain_sum}]",
+                "teacher.sources=[]",
+            ),
+            "evaluate.attacks ask for facts, and there are none",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_that_cannot_be_attacked_is_refused(tmp_path, words, said):
     with pytest.raises(RecipeError, match=said):
         recipe_of(tmp_path, *words)

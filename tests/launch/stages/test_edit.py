@@ -1,4 +1,6 @@
-"""The stage edit on a tiny model that learned a few answers by heart: its parts, its contenders, undoing it, and what it refuses."""
+"""The stage edit on a tiny model that learned a few answers by heart: its parts, its contenders,
+undoing it, and what it refuses.
+"""
 
 import json
 import random
@@ -28,7 +30,13 @@ EDIT = (
     "edit={arm: control, items: 12, seconds: 3, taken: [0.01, 0.3], controls: [svd], keep: [reasoning], "
     "heal: {steps: 2, batch_sequences: 8}}"
 )
-SHORT = ("evaluate.items=8", "evaluate.max_new_tokens=12", "evaluate.attacks=[relearn]", "evaluate.relearn_steps=2", "distill.trackers=[]")
+SHORT = (
+    "evaluate.items=8",
+    "evaluate.max_new_tokens=12",
+    "evaluate.attacks=[relearn]",
+    "evaluate.relearn_steps=2",
+    "distill.trackers=[]",
+)
 
 
 def recipe_of(runs, *words):
@@ -48,8 +56,28 @@ def traces(world, count=80):
     for n in range(count):
         family = ("sums", "read")[n % 2]
         messages = world.draw(rng, family, "training").messages()
-        spans = [Span(message=len(messages) - 1, start=0, end=3, kind="name", grounding="ungrounded", action="mask")] if n % 4 == 3 else []
-        yield Trace(id=f"t{n}", problem_id=f"p{n}", source=f"planted/{family}", seed=n, messages=messages, spans=spans)
+        spans = (
+            [
+                Span(
+                    message=len(messages) - 1,
+                    start=0,
+                    end=3,
+                    kind="name",
+                    grounding="ungrounded",
+                    action="mask",
+                )
+            ]
+            if n % 4 == 3
+            else []
+        )
+        yield Trace(
+            id=f"t{n}",
+            problem_id=f"p{n}",
+            source=f"planted/{family}",
+            seed=n,
+            messages=messages,
+            spans=spans,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +92,22 @@ def made(tmp_path_factory):
         model = build_model(shape, tokenizer, seed=seed)
         if part == "distill/control":
             asked = search_questions(recipe.evaluate, recipe.edit, world)
-            lessons = [(q.prompt, f"{q.gold}.") for q in asked if q.suite in ("reasoning", "recall")]
-            how = {"system": None, "batch_sequences": 24, "learning_rate": 1e-2, "seed": 1, "progress": lambda *_: None}
+            lessons = [
+                (q.prompt, f"{q.gold}.") for q in asked if q.suite in ("reasoning", "recall")
+            ]
+            how = {
+                "system": None,
+                "batch_sequences": 24,
+                "learning_rate": 1e-2,
+                "seed": 1,
+                "progress": lambda *_: None,
+            }
             relearn(model, tokenizer, lessons, steps=120, **how)
         save_model(model, tokenizer, work.folder(part))
         work.finish(part, {"seed": seed}, {})
-    write_shard(work.folder("filter") / "kept" / "part-00000.parquet", map(to_row, traces(world)), SCHEMA)
+    write_shard(
+        work.folder("filter") / "kept" / "part-00000.parquet", map(to_row, traces(world)), SCHEMA
+    )
     work.finish("filter", {}, {})
     return runs
 
@@ -81,14 +119,27 @@ def finished(made):
 
 def test_the_stage_writes_its_parts_and_the_contenders_are_measured(finished):
     parts = set(contents(finished))
-    assert {"edit", "edit/factors", "edit/search", "edit/svd", "edit/unhealed", "edit/student"} <= parts
+    assert {
+        "edit",
+        "edit/factors",
+        "edit/search",
+        "edit/svd",
+        "edit/unhealed",
+        "edit/student",
+    } <= parts
     report = json.loads((finished / "edit/frontier.json").read_text())
-    assert report["before"]["reasoning"] > 0 and {point["method"] for point in report["points"]} == {"kfac", "svd"}
-    assert set(report["chosen"]) == {"kfac", "svd"} and {"reasoning", "recall"} <= set(report["edited"])
+    assert report["before"]["reasoning"] > 0 and {
+        point["method"] for point in report["points"]
+    } == {"kfac", "svd"}
+    assert set(report["chosen"]) == {"kfac", "svd"} and {"reasoning", "recall"} <= set(
+        report["edited"]
+    )
     card = json.loads((finished / "evaluate/scorecard.json").read_text())
     assert {"edited", "edit_unhealed", "edit_svd"} <= set(card["contenders"])
     assert set(card["metrics"]["recall_relearned_others"]) >= {"edited", "control", "edit_svd"}
-    assert {"edited-control", "edited-edit_unhealed", "edit_unhealed-edit_svd"} <= set(card["paired"]["reasoning"])
+    assert {"edited-control", "edited-edit_unhealed", "edit_unhealed-edit_svd"} <= set(
+        card["paired"]["reasoning"]
+    )
     assert set(card["curves"]["edit_frontier"]) == {"edit_unhealed", "edit_svd"}
     assert "Edit frontier" in (finished / "evaluate/report.html").read_text()
 
@@ -99,7 +150,9 @@ def test_adding_the_delta_gives_the_arm_back_to_the_bit(finished, part):
     model = load_model(spec, finished / "edit" / part)
     assert add_back(model, finished / "edit" / part / "delta.safetensors") == "memory_on"
     for (name, one), (_, other) in zip(
-        model.named_parameters(), load_model(spec, finished / "distill/control").named_parameters(), strict=True
+        model.named_parameters(),
+        load_model(spec, finished / "distill/control").named_parameters(),
+        strict=True,
     ):
         assert torch.equal(one.view(torch.int32), other.view(torch.int32)), name
 
@@ -111,7 +164,10 @@ def test_a_second_start_makes_nothing_again(finished):
 
 
 def test_edited_weights_are_kept_out_of_masked_traces(finished):
-    assert json.loads((finished / "edit/factors/manifest.json").read_text())["notes"]["sequences"] == 60, "a quarter has a masked span"
+    assert (
+        json.loads((finished / "edit/factors/manifest.json").read_text())["notes"]["sequences"]
+        == 60
+    ), "a quarter has a masked span"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +175,10 @@ def test_edited_weights_are_kept_out_of_masked_traces(finished):
     [
         (["edit.layers=[0,4]"], r"edit.layers: no layer 4; this model has layers 0 to 0"),
         (["edit.projections=[up]"], r"edit.projections: no up in these layers"),
-        (["edit.calibration_sequences=1"], r"was reached by \d+ taught tokens, its factors have 64 rows; .*calibration_sequences"),
+        (
+            ["edit.calibration_sequences=1"],
+            r"was reached by \d+ taught tokens, its factors have 64 rows; .*calibration_sequences",
+        ),
         (["edit.keep=[basics,lookup]"], r"edit: the search has nothing to ask for lookup"),
         (["edit.calibration_text=no/such.txt"], r"edit.calibration_text: no file no/such.txt"),
     ],
@@ -148,18 +207,29 @@ def test_a_recipe_that_cannot_work_is_refused_before_any_model(tmp_path):
         with pytest.raises(RecipeError, match=line):
             recipe_of(tmp_path, word)
     facts = "[{name: world/x, path: recipes/questions/world_recall.jsonl, answer: answer}]"
-    with pytest.raises(RecipeError, match=r"edit and evaluate both ask recipes/questions/world_recall.jsonl"):
+    with pytest.raises(
+        RecipeError, match=r"edit and evaluate both ask recipes/questions/world_recall.jsonl"
+    ):
         recipe_of(tmp_path, f"edit.recall_sources={facts}", f"evaluate.recall_sources={facts}")
 
 
 def test_memory_on_and_off_from_the_command_line(finished, tmp_path, capsys):
     on, off = tmp_path / "on", tmp_path / "off"
-    assert memory([str(finished / "edit/student"), str(on)]) == 0 and memory([str(on), str(off)]) == 0
+    assert (
+        memory([str(finished / "edit/student"), str(on)]) == 0 and memory([str(on), str(off)]) == 0
+    )
     assert capsys.readouterr().out.split() == ["memory_on", "memory_off"]
-    assert (off / "model.safetensors").read_bytes() == (finished / "edit/student/model.safetensors").read_bytes()
-    assert (on / "model.safetensors").read_bytes() == (finished / "distill/control/model.safetensors").read_bytes()
+    assert (off / "model.safetensors").read_bytes() == (
+        finished / "edit/student/model.safetensors"
+    ).read_bytes()
+    assert (on / "model.safetensors").read_bytes() == (
+        finished / "distill/control/model.safetensors"
+    ).read_bytes()
     for words, line in (
-        ([finished / "distill/student", tmp_path / "x", "--delta", on / "delta.safetensors"], "a delta of another model or other data"),
+        (
+            [finished / "distill/student", tmp_path / "x", "--delta", on / "delta.safetensors"],
+            "a delta of another model or other data",
+        ),
         ([finished / "distill/student", tmp_path / "x"], "no such delta"),
         ([on, off], "is there already"),
     ):
@@ -169,35 +239,68 @@ def test_memory_on_and_off_from_the_command_line(finished, tmp_path, capsys):
 
 
 def test_healing_takes_its_optimizer_from_its_own_knobs_and_the_rest_from_the_arms(tmp_path):
-    words = ("distill.optimizer=adamw", "distill.weight_decay=0.2", "edit.heal.optimizer=muon", "edit.heal.muon_learning_rate=0.03")
+    words = (
+        "distill.optimizer=adamw",
+        "distill.weight_decay=0.2",
+        "edit.heal.optimizer=muon",
+        "edit.heal.muon_learning_rate=0.03",
+    )
     recipe = recipe_of(tmp_path, *words, "edit.heal.learning_rate=0.002")
     short = healing(recipe.distill, recipe.edit.heal, taught=True)
-    assert (short.optimizer, short.muon_learning_rate, short.learning_rate, short.steps) == ("muon", 0.03, 0.002, 2)
-    assert (short.weight_decay, short.divergence, short.curriculum) == (0.2, recipe.distill.divergence, [])
+    assert (short.optimizer, short.muon_learning_rate, short.learning_rate, short.steps) == (
+        "muon",
+        0.03,
+        0.002,
+        2,
+    )
+    assert (short.weight_decay, short.divergence, short.curriculum) == (
+        0.2,
+        recipe.distill.divergence,
+        [],
+    )
     assert healing(recipe.distill, recipe.edit.heal, taught=False).divergence == "none"
     assert recipe_of(tmp_path).edit.heal.optimizer == "adamw"
 
 
 def test_an_edit_is_healed_with_muon_too(made, finished):
     work = walk_copy(made, finished, ["stages=edit", "edit.heal.optimizer=muon"])
-    healed, other = (load_file(root / "edit/student/model.safetensors") for root in (work, finished))
+    healed, other = (
+        load_file(root / "edit/student/model.safetensors") for root in (work, finished)
+    )
     whole = load_file(finished / "edit/unhealed/model.safetensors")
     matrix = next(name for name in whole if name.endswith("gate_proj.weight"))
-    assert (healed[matrix] - whole[matrix]).abs().max() > 5 * (other[matrix] - whole[matrix]).abs().max() > 0
+    assert (
+        (healed[matrix] - whole[matrix]).abs().max()
+        > 5 * (other[matrix] - whole[matrix]).abs().max()
+        > 0
+    )
 
 
 def test_an_edit_is_healed_on_what_a_student_sees_too(made, finished):
-    """A quarter of the kept traces have a masked fact: it is left out with them, or they go along with nothing taught at it."""
+    """A quarter of the kept traces have a masked fact: it is left out with them, or they go along
+    with nothing taught at it.
+    """
     work = walk_copy(made, finished, ["stages=edit", "edit.heal.traces=scrubbed"])
-    notes = [json.loads((root / "edit/student/manifest.json").read_text())["notes"] for root in (finished, work)]
+    notes = [
+        json.loads((root / "edit/student/manifest.json").read_text())["notes"]
+        for root in (finished, work)
+    ]
     assert [note["written"] for note in notes] == [60, 80]
 
 
 @pytest.mark.parametrize(
-    ("grounding", "action", "thought"), [("given", "keep", True), ("ungrounded", "keep", False), ("ungrounded", "mask", False)]
+    ("grounding", "action", "thought"),
+    [("given", "keep", True), ("ungrounded", "keep", False), ("ungrounded", "mask", False)],
 )
 def test_facts_that_a_filter_left_are_no_thought_to_heal_on(grounding, action, thought):
-    span = Span(message=1, start=0, end=4, kind="place", grounding=grounding, action=action, original="Oslo")
+    span = Span(
+        message=1, start=0, end=4, kind="place", grounding=grounding, action=action, original="Oslo"
+    )
     talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Oslo."}]
-    assert needs_no_fact(Trace(id="t", problem_id="p", source="s", seed=0, messages=talk, spans=[span])) is thought
+    assert (
+        needs_no_fact(
+            Trace(id="t", problem_id="p", source="s", seed=0, messages=talk, spans=[span])
+        )
+        is thought
+    )
     assert needs_no_fact(Trace(id="t", problem_id="p", source="s", seed=0, messages=talk))

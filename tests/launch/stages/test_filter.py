@@ -1,4 +1,6 @@
-"""The filter stage as the street runs it: probes, modes, and what does not count as another stage."""
+"""The filter stage as the street runs it: probes, modes, and what does not count as another
+stage.
+"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +26,17 @@ def filtering(folder, *words):
 
 def test_modes_are_settings_of_the_stack(tmp_path):
     strict = filtering(tmp_path, "filter.mode=strict", "filter.probes.premise=report").stack()
-    assert strict.scrubber.untold == "drop" and not strict.keep_unknown and strict.probes == {"premise": "drop"}
+    assert (
+        strict.scrubber.untold == "drop"
+        and not strict.keep_unknown
+        and strict.probes == {"premise": "drop"}
+    )
     seen = filtering(tmp_path, "filter.mode=report_only", "filter.probes.premise=report").stack()
-    assert seen.report_only and seen.scrubber.untold == "abstain" and seen.probes == {"premise": "report"}
+    assert (
+        seen.report_only
+        and seen.scrubber.untold == "abstain"
+        and seen.probes == {"premise": "report"}
+    )
     assert filtering(tmp_path).stack().probes == {}
 
 
@@ -40,13 +50,20 @@ def test_recipes_that_cannot_work_are_refused():
             load_recipe(SMOKE, words)
 
 
-ON = ("filter.probes.premise=report", "filter.probes.closed_book=drop", "filter.probes.rename=report", "filter.probes.max_new_tokens=8")
+ON = (
+    "filter.probes.premise=report",
+    "filter.probes.closed_book=drop",
+    "filter.probes.rename=report",
+    "filter.probes.max_new_tokens=8",
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    said = succeed(SMOKE, f"runs={runs}", "stages=teacher,generate,filter", *ON, "filter.processes=2")
+    said = succeed(
+        SMOKE, f"runs={runs}", "stages=teacher,generate,filter", *ON, "filter.processes=2"
+    )
     assert "filter/asked: done" in said
     return runs / "smoke"
 
@@ -54,8 +71,14 @@ def run(tmp_path_factory):
 def test_the_teacher_is_asked_and_its_answers_are_used(run):
     asked = run / "filter" / "asked"
     rows = [row for path in sorted(asked.glob("asked-*.parquet")) for row in read_shard(path)]
-    answered = [trace.id for trace in iter_traces(run / "generate") if trace.finish_reason == "stop" and trace.verdict != "wrong"]
-    assert [row["id"] for row in rows] == answered and str(run) not in (asked / "plan.json").read_text()
+    answered = [
+        trace.id
+        for trace in iter_traces(run / "generate")
+        if trace.finish_reason == "stop" and trace.verdict != "wrong"
+    ]
+    assert [row["id"] for row in rows] == answered and str(run) not in (
+        asked / "plan.json"
+    ).read_text()
     assert sum(row["rename"] is not None for row in rows) > 20
     facts = json.loads((run / "filter" / "key_facts.json").read_text())
     assert set(facts) == {"facts", "exposures"} and (run / "filter" / "report.html").exists()

@@ -1,4 +1,6 @@
-"""The generate stage with the real command and a real server: a kill pays for nothing twice, a wrong server is one line."""
+"""The generate stage with the real command and a real server: a kill pays for nothing twice, a
+wrong server is one line.
+"""
 
 import json
 import os
@@ -20,7 +22,9 @@ CONCURRENCY = 8
 @pytest.fixture
 def recipe(tmp_path):
     """A served teacher, sums from a file, and only this stage."""
-    rows = "".join(json.dumps({"question": f"Add {n} and 1.", "answer": str(n + 1)}) + "\n" for n in range(300))
+    rows = "".join(
+        json.dumps({"question": f"Add {n} and 1.", "answer": str(n + 1)}) + "\n" for n in range(300)
+    )
     (tmp_path / "sums.jsonl").write_text(rows)
     path = tmp_path / "served.yaml"
     path.write_text(f"""
@@ -53,7 +57,8 @@ def test_a_killed_run_asks_only_for_what_was_in_flight(recipe, tmp_path):
             assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        (tmp_path / "served" / "generate" / "journal" / "traces-99999.jsonl").touch()  # as a kill right behind a whole shard leaves it
+        # as a kill right behind a whole shard leaves it
+        (tmp_path / "served" / "generate" / "journal" / "traces-99999.jsonl").touch()
         before = counts(url)["requests"]
         assert before < 600
         succeed(recipe, f"models.teacher.base_urls=[{url}]")
@@ -63,28 +68,46 @@ def test_a_killed_run_asks_only_for_what_was_in_flight(recipe, tmp_path):
     assert {trace.verdict for trace in traces} == {"correct"}
     assert 600 + 2 <= asked <= 600 + 2 + CONCURRENCY  # each start says hello once
     report = json.loads((tmp_path / "served" / "generate" / "report.json").read_text())
-    assert report["traces"] == report["correct"] == 600 and report["requests"]["answered"] == asked - before
+    assert (
+        report["traces"] == report["correct"] == 600
+        and report["requests"]["answered"] == asked - before
+    )
     assert not (tmp_path / "served" / "generate" / "journal").exists()
 
 
 def test_another_address_is_no_other_run(recipe):
     with small_server() as (url, _):
         succeed(recipe, f"models.teacher.base_urls=[{url}]")
-    assert "generate: done, skipped" in succeed(recipe, "models.teacher.base_urls=[http://127.0.0.1:2/v1]")
+    assert "generate: done, skipped" in succeed(
+        recipe, "models.teacher.base_urls=[http://127.0.0.1:2/v1]"
+    )
 
 
 def test_no_server_and_a_wrong_name_are_one_line(recipe):
     assert "no server answers at http://127.0.0.1:1/v1/models" in refused(recipe)
     with small_server() as (url, _):
-        assert "did you mean 'small'?" in refused(recipe, f"models.teacher.base_urls=[{url}]", "models.teacher.server.model=smal")
+        assert "did you mean 'small'?" in refused(
+            recipe, f"models.teacher.base_urls=[{url}]", "models.teacher.server.model=smal"
+        )
 
 
 def test_the_doctor_asks_the_servers(recipe):
     with small_server() as (url, _):
         said = subprocess.run(
-            [sys.executable, "-m", "launch.doctor", str(recipe), f"models.teacher.base_urls=[{url}]"],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False,
-        ).stdout  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "launch.doctor",
+                str(recipe),
+                f"models.teacher.base_urls=[{url}]",
+            ],
+            cwd=ROOT,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        ).stdout
     assert "ok     teacher's servers: small at 1 address(es), context 4096 tokens" in said
 
 
