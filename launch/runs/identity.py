@@ -40,7 +40,9 @@ def identity_of(section: Any, *, prefix: str, leave_out: Sequence[str] = ()) -> 
     if dataclasses.is_dataclass(section):
         found: Identity = {}
         for field in dataclasses.fields(section):
-            found |= identity_of(getattr(section, field.name), prefix=f"{prefix}.{field.name}", leave_out=leave_out)
+            found |= identity_of(
+                getattr(section, field.name), prefix=f"{prefix}.{field.name}", leave_out=leave_out
+            )
         return found
     if isinstance(section, list | tuple | dict):
         return {prefix: json.dumps(section, default=dataclasses.asdict, sort_keys=True)}
@@ -64,7 +66,11 @@ def refuse_if_changed(folder: Path, verb: str, old: Identity, identity: Identity
             out.
     """
     new = plain(identity)
-    changed = [key for key in old.keys() | new.keys() if key not in old or key not in new or old[key] != new[key]]
+    changed = [
+        key
+        for key in old.keys() | new.keys()
+        if key not in old or key not in new or old[key] != new[key]
+    ]
     if not changed:
         return
     changed.sort(key=lambda key: (key.startswith("input."), key))
@@ -79,7 +85,10 @@ def _change(key: str, old: Identity, new: Identity) -> str:
     """KEY was OLD, is now NEW."""
     was, now = (_shown(values[key]) if key in values else "absent" for values in (old, new))
     if max(len(was), len(now)) > LONG_VALUE:
-        same = next((at for at, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))
+        same = next(
+            (at for at, (a, b) in enumerate(zip(was, now, strict=False)) if a != b),
+            min(len(was), len(now)),
+        )
         was, now = (_stretch(text, max(0, same - LONG_VALUE // 3)) for text in (was, now))
     return f"{key} was {was}, is now {now}"
 
@@ -116,9 +125,13 @@ def content_digest(folder: Path, leave_out: Sequence[str] = TIMED) -> str:
     whole = hashlib.sha256()
     for path in content_files(folder):
         name = path.relative_to(folder).as_posix()
-        if not any(fnmatch.fnmatch(given, pattern) for pattern in leave_out for given in (name, path.name)):
+        if not any(
+            fnmatch.fnmatch(given, pattern) for pattern in leave_out for given in (name, path.name)
+        ):
             with path.open("rb") as file:
-                whole.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                whole.update(
+                    f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
     return f"sha256:{whole.hexdigest()}"
 
 
@@ -127,7 +140,11 @@ def provenance() -> dict[str, Any]:
     one, date (UTC).
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"versions": dict(_versions()), "commit": _commit(Path(__file__).parents[1]), "date": now}
+    return {
+        "versions": dict(_versions()),
+        "commit": _commit(Path(__file__).parents[1]),
+        "date": now,
+    }
 
 
 @functools.cache
@@ -148,7 +165,9 @@ def _commit(house: Path) -> str | None:
     """
     command = ["git", "-C", str(house), "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split("\n")
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.split("\n")
     except (OSError, subprocess.SubprocessError):
         return None
     return answer[1] if Path(answer[0]).resolve() == house.resolve() else None

@@ -11,7 +11,14 @@ class Bar:
     """A progress bar that is never silent for long: things done, tokens/s, time left."""
 
     def __init__(self, label: str, total: int | None, unit: str, shown: bool) -> None:
-        self.bar = tqdm(desc=label, total=total, unit=f" {unit}", mininterval=1.0, disable=not shown, unit_scale=False)
+        self.bar = tqdm(
+            desc=label,
+            total=total,
+            unit=f" {unit}",
+            mininterval=1.0,
+            disable=not shown,
+            unit_scale=False,
+        )
         self.written, self.began = 0, time.monotonic()
         self.note, self.noted = "", 0.0
 

@@ -56,7 +56,12 @@ class Ranks:
 
 def ranks_from_env() -> Ranks:
     """The ranks as torchrun and accelerate announce them; one process where nobody does."""
-    return Ranks(*(int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))))
+    return Ranks(
+        *(
+            int(os.environ.get(name, default))
+            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
+        )
+    )
 
 
 class Workspace:
@@ -83,7 +88,9 @@ class Workspace:
                 work in it.
         """
         if recipe.name in ("", ".", "..") or "/" in recipe.name:
-            raise WorkspaceError(f"name {recipe.name!r} is no folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)")
+            raise WorkspaceError(
+                f"name {recipe.name!r} is no folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)"
+            )
         self._recipe_yaml = to_yaml(recipe)
         if not self.ranks.is_main:
             return
@@ -126,7 +133,9 @@ class Workspace:
         refuse_if_changed(folder, "begun", begun, identity)
         return "unfinished"
 
-    def claim(self, part: str, identity: Identity, *, leads: bool, say: Callable[[str], None]) -> bool:
+    def claim(
+        self, part: str, identity: Identity, *, leads: bool, say: Callable[[str], None]
+    ) -> bool:
         """Settles whether a part has to be made: False where it is done or was reused from another
         run.
 
@@ -167,12 +176,16 @@ class Workspace:
             return None
         for manifest in sorted(self.root.parent.glob(f"*/{part}/{MANIFEST}")):
             source = manifest.parent
-            if source != target and (_read(manifest, strict=False) or {}).get("identity") == plain(identity):
+            if source != target and (_read(manifest, strict=False) or {}).get("identity") == plain(
+                identity
+            ):
                 _link_tree(source, target)
                 return self.root.parent / source.relative_to(self.root.parent).parts[0]
         return None
 
-    def finish(self, part: str, identity: Identity, notes: dict[str, Any], leave_out: Sequence[str] = TIMED) -> str:
+    def finish(
+        self, part: str, identity: Identity, notes: dict[str, Any], leave_out: Sequence[str] = TIMED
+    ) -> str:
         """Declares a part complete: its manifest appears, by rename, after everything else.
 
         Args:
@@ -208,7 +221,9 @@ class Workspace:
         manifest = _read(self.folder(part) / MANIFEST)
         if manifest is None:
             stage = part.partition("/")[0]
-            raise WorkspaceError(f"{self.folder(part)} is not finished; run the stage {stage!r} first (stages=... names those that run)")
+            raise WorkspaceError(
+                f"{self.folder(part)} is not finished; run the stage {stage!r} first (stages=... names those that run)"
+            )
         return str(manifest["content"])
 
     def wait(self, part: str, identity: Identity) -> None:
@@ -246,7 +261,9 @@ class Workspace:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as fault:
             ways_out = "wait for it or stop it, or start a variant with name=NEW"
-            raise WorkspaceError(f"{self.root}: another launch is at work in this run folder; {ways_out}") from fault
+            raise WorkspaceError(
+                f"{self.root}: another launch is at work in this run folder; {ways_out}"
+            ) from fault
 
 
 def remove_stale_temporaries(folder: Path, *, older_than_seconds: float = 0.0) -> None:
@@ -284,7 +301,10 @@ def _is_untouched(folder: Path) -> bool:
     """Whether nothing was made there yet (also where it does not exist): at most begun, with half
     written files.
     """
-    return all(path.is_dir() or path == folder / BEGUN or is_temporary(path.name) for path in folder.rglob("*"))
+    return all(
+        path.is_dir() or path == folder / BEGUN or is_temporary(path.name)
+        for path in folder.rglob("*")
+    )
 
 
 def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
@@ -298,7 +318,9 @@ def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
     except (OSError, ValueError) as fault:
         if not strict:
             return None
-        raise WorkspaceError(f"{path} cannot be read ({fault}); delete {path.parent} to make it again") from fault
+        raise WorkspaceError(
+            f"{path} cannot be read ({fault}); delete {path.parent} to make it again"
+        ) from fault
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,8 +16,8 @@ class Lookups:
     made of the others.
     """
 
-    # weights of: looked up; the same fact given; missing from the base; changed there; results about
-    # others; no tools offered
+    # weights of: looked up; the same fact given; missing from the base; changed there; results
+    # about others; no tools offered
     mixture: dict[str, float] = field(
         default_factory=lambda: {
             "found": 3,

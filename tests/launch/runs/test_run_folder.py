@@ -15,13 +15,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.runs.identity import content_digest, provenance
-from launch.runs.run_folder import Ranks, Workspace, identity_of, ranks_from_env, remove_stale_temporaries
+from launch.runs.run_folder import (
+    Ranks,
+    Workspace,
+    identity_of,
+    ranks_from_env,
+    remove_stale_temporaries,
+)
 from recipes.errors import WorkspaceError
 from recipes.load import load_recipe
 from recipes.schema import Lora, Model, Recipe, Source, Training
 
 ROOT = Path(__file__).parents[3]
-IDENTITY = {"generate.temperature": 0.7, "generate.system": None, "input.teacher": "sha256:ab", "seed": 1}
+IDENTITY = {
+    "generate.temperature": 0.7,
+    "generate.system": None,
+    "input.teacher": "sha256:ab",
+    "seed": 1,
+}
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -29,7 +40,12 @@ def silent(_: str) -> None:
     """Drops what claim says."""
 
 
-def make(work: Workspace, part: str = "generate", identity: dict[str, object] | None = None, text: str = "traces") -> Path:
+def make(
+    work: Workspace,
+    part: str = "generate",
+    identity: dict[str, object] | None = None,
+    text: str = "traces",
+) -> Path:
     """A finished part with one file."""
     identity = identity or IDENTITY
     assert work.claim(part, identity, leads=True, say=silent)
@@ -98,7 +114,11 @@ def test_parts_lie_inside_parts(work: Workspace) -> None:
 
 def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
     folder = make(work)
-    changed = IDENTITY | {"generate.temperature": 1.0, "generate.system": "Be brief.", "input.teacher": "sha256:cd"}
+    changed = IDENTITY | {
+        "generate.temperature": 1.0,
+        "generate.system": "Be brief.",
+        "input.teacher": "sha256:cd",
+    }
     with pytest.raises(WorkspaceError) as refusal:
         work.claim("generate", changed, leads=True, say=silent)
     assert str(refusal.value) == (
@@ -112,7 +132,10 @@ def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
 def test_an_unfinished_part_of_another_identity_is_refused(work: Workspace) -> None:
     work.claim("generate", IDENTITY, leads=True, say=silent)
     write(work.folder("generate"), {"0.parquet": "the first shard"})
-    with pytest.raises(WorkspaceError, match=r"generate was begun by another recipe: seed was 1, is now 2; start a variant with name=NEW"):
+    with pytest.raises(
+        WorkspaceError,
+        match=r"generate was begun by another recipe: seed was 1, is now 2; start a variant with name=NEW",
+    ):
         work.state("generate", IDENTITY | {"seed": 2})
     assert work.state("generate", IDENTITY) == "unfinished"
 
@@ -128,18 +151,25 @@ def test_a_part_that_was_begun_in_vain_belongs_to_nobody(work: Workspace) -> Non
     assert work.claim("generate", mended, leads=True, say=silent)
     assert work.state("generate", mended) == "unfinished"
     make(Workspace(work.root.parent / "other"))
-    assert not work.claim("generate", IDENTITY, leads=True, say=silent), "an empty beginning does not keep a finished part out either"
+    assert not work.claim("generate", IDENTITY, leads=True, say=silent), (
+        "an empty beginning does not keep a finished part out either"
+    )
 
 
 def test_keys_that_came_or_went_are_named_as_absent(work: Workspace) -> None:
     make(work, identity={"seed": 1, "old": True})
-    with pytest.raises(WorkspaceError, match=r"new was absent, is now false; old was true, is now absent; start"):
+    with pytest.raises(
+        WorkspaceError, match=r"new was absent, is now false; old was true, is now absent; start"
+    ):
         work.state("generate", {"seed": 1, "new": False})
 
 
 def test_many_differences_are_counted(work: Workspace) -> None:
     make(work, identity={f"k{n}": n for n in range(7)})
-    with pytest.raises(WorkspaceError, match=r"k0 was 0, is now 1; k1 .*; k2 .*; k3 was 3, is now 4; and 3 more; start") as refusal:
+    with pytest.raises(
+        WorkspaceError,
+        match=r"k0 was 0, is now 1; k1 .*; k2 .*; k3 was 3, is now 4; and 3 more; start",
+    ) as refusal:
         work.state("generate", {f"k{n}": n + 1 for n in range(7)})
     assert "\n" not in str(refusal.value)
 
@@ -163,7 +193,10 @@ def test_a_deleted_manifest_does_not_open_the_door_to_another_recipe(work: Works
 def test_a_broken_manifest_is_one_line(work: Workspace) -> None:
     folder = make(work)
     (folder / "manifest.json").write_text('{"identity": {')
-    with pytest.raises(WorkspaceError, match=rf"{folder}/manifest.json cannot be read \(.*\); delete {folder} to make it again"):
+    with pytest.raises(
+        WorkspaceError,
+        match=rf"{folder}/manifest.json cannot be read \(.*\); delete {folder} to make it again",
+    ):
         work.state("generate", IDENTITY)
 
 
@@ -173,7 +206,12 @@ def test_a_broken_manifest_is_one_line(work: Workspace) -> None:
 
 def test_an_identity_is_flat() -> None:
     found = identity_of(Lora(rank=4, targets=["q"]), prefix="lora")
-    assert found == {"lora.rank": 4, "lora.alpha": 32.0, "lora.dropout": 0.0, "lora.targets": '["q"]'}
+    assert found == {
+        "lora.rank": 4,
+        "lora.alpha": 32.0,
+        "lora.dropout": 0.0,
+        "lora.targets": '["q"]',
+    }
     model = identity_of(Model(path="p"), prefix="models.teacher")
     assert model["models.teacher.path"] == "p" and model["models.teacher.lora.rank"] == 0
     assert model["models.teacher.shape"] is None and model["models.teacher.base_urls"] == "[]"
@@ -182,8 +220,13 @@ def test_an_identity_is_flat() -> None:
 def test_lists_of_sections_and_tables_become_text() -> None:
     section = load_recipe(ROOT / "recipes" / "smoke.yaml").generate
     text = identity_of(section, prefix="generate")["generate.sources"]
-    assert [source["name"] for source in json.loads(text)] == [source.name for source in section.sources]
-    assert identity_of(Source(name="a", options={"b": 1, "a": 2}), prefix="s")["s.options"] == '{"a": 2, "b": 1}'
+    assert [source["name"] for source in json.loads(text)] == [
+        source.name for source in section.sources
+    ]
+    assert (
+        identity_of(Source(name="a", options={"b": 1, "a": 2}), prefix="s")["s.options"]
+        == '{"a": 2, "b": 1}'
+    )
     assert identity_of(Training(), prefix="t")["t.adam_betas"] == "[0.9, 0.98]"
 
 
@@ -191,16 +234,29 @@ def test_what_does_not_matter_is_left_out_by_its_full_name() -> None:
     aside = ("models.student.lora", "models.student.server", "models.student.dtype", "dtype")
     found = identity_of(Model(path="p"), prefix="models.student", leave_out=aside)
     assert {key.removeprefix("models.student.") for key in found} == {
-        "path", "revision", "gguf_file", "shape", "attention", "trust_remote_code", "eos_token", "pad_token", "engine", "base_urls",
+        "path",
+        "revision",
+        "gguf_file",
+        "shape",
+        "attention",
+        "trust_remote_code",
+        "eos_token",
+        "pad_token",
+        "engine",
+        "base_urls",
         "serve",
     }
 
 
-VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+)
 
 
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=4))
-def test_an_identity_is_its_own_after_the_disk(tmp_path_factory: pytest.TempPathFactory, identity: dict[str, object]) -> None:
+def test_an_identity_is_its_own_after_the_disk(
+    tmp_path_factory: pytest.TempPathFactory, identity: dict[str, object]
+) -> None:
     work = Workspace(tmp_path_factory.mktemp("run"))
     work.claim("part", identity, leads=True, say=silent)
     work.finish("part", identity, {})
@@ -221,7 +277,10 @@ def test_content_is_names_and_bytes(tmp_path: Path) -> None:
     digest = content_digest(write(tmp_path / "one", files))
     assert content_digest(write(tmp_path / "two", dict(reversed(files.items())))) == digest
     assert content_digest(write(tmp_path / "bytes", files | {"report.json": "c"})) != digest
-    assert content_digest(write(tmp_path / "names", {"kept/1.parquet": "a", "report.json": "b"})) != digest
+    assert (
+        content_digest(write(tmp_path / "names", {"kept/1.parquet": "a", "report.json": "b"}))
+        != digest
+    )
     assert content_digest(write(tmp_path / "more", files | {"empty": ""})) != digest
 
 
@@ -233,7 +292,12 @@ def test_what_is_no_content(tmp_path: Path) -> None:
     folder = write(tmp_path / "full", files | dict.fromkeys(beside, "noise"))
     assert content_digest(folder) == digest
     assert content_digest(folder, leave_out=()) != digest
-    assert content_digest(write(folder, {"logs/a.log": "seconds"}), leave_out=("metrics.jsonl", "logs/*")) == digest
+    assert (
+        content_digest(
+            write(folder, {"logs/a.log": "seconds"}), leave_out=("metrics.jsonl", "logs/*")
+        )
+        == digest
+    )
 
 
 def test_provenance_names_this_house() -> None:
@@ -269,7 +333,10 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
     process = SPAWN.Process(target=half_a_run, args=(work.root, ready))
     process.start()
     assert ready.wait(30)
-    with pytest.raises(WorkspaceError, match="another launch is at work in this run folder; wait for it or stop it, or start a variant"):
+    with pytest.raises(
+        WorkspaceError,
+        match="another launch is at work in this run folder; wait for it or stop it, or start a variant",
+    ):
         work.open(recipe(work.root.parent))
     process.kill()
     process.join()
@@ -278,7 +345,11 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
     folder = work.folder("generate")
     assert work.state("generate", IDENTITY) == "unfinished"
     assert work.claim("generate", IDENTITY, leads=True, say=silent)
-    assert sorted(path.name for path in folder.iterdir()) == ["0.parquet", "1.parquet", "identity.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "0.parquet",
+        "1.parquet",
+        "identity.json",
+    ]
     for number in (2, 3):
         shard(folder, number)
     work.finish("generate", IDENTITY, {})
@@ -291,7 +362,12 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
 
 
 def test_only_old_temporaries_go_and_checkpoints_stay(tmp_path: Path) -> None:
-    write(tmp_path, dict.fromkeys((".old", "sub/old.tmp", ".young", "checkpoints/tmp-1/x", "tmp-2.json", "kept"), "x"))
+    write(
+        tmp_path,
+        dict.fromkeys(
+            (".old", "sub/old.tmp", ".young", "checkpoints/tmp-1/x", "tmp-2.json", "kept"), "x"
+        ),
+    )
     for name in (".old", "sub/old.tmp", "checkpoints/tmp-1/x", "tmp-2.json", "kept"):
         os.utime(tmp_path / name, (time.time() - 90, time.time() - 90))
     remove_stale_temporaries(tmp_path, older_than_seconds=60)
@@ -311,7 +387,9 @@ def test_ranks_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ranks_from_env() == Ranks(0, 1, 0) and ranks_from_env().is_main
     for name, value in (("RANK", "9"), ("WORLD_SIZE", "16"), ("LOCAL_RANK", "1")):
         monkeypatch.setenv(name, value)
-    assert ranks_from_env() == Ranks(index=9, count=16, local_index=1) and not ranks_from_env().is_main
+    assert (
+        ranks_from_env() == Ranks(index=9, count=16, local_index=1) and not ranks_from_env().is_main
+    )
 
 
 def one_rank(root: Path, index: int, count: int) -> None:
@@ -342,8 +420,12 @@ def test_ranks_meet_through_files(work: Workspace) -> None:
     for process in ranks:
         process.join(40)
     assert [process.exitcode for process in ranks] == [0, 0, 0]
-    assert sorted(path.name for path in work.folder("generate").glob("*.parquet")) == [f"{n}.parquet" for n in range(6)]
-    assert json.loads((work.folder("generate") / "manifest.json").read_text())["notes"]["ranks"] == 3
+    assert sorted(path.name for path in work.folder("generate").glob("*.parquet")) == [
+        f"{n}.parquet" for n in range(6)
+    ]
+    assert (
+        json.loads((work.folder("generate") / "manifest.json").read_text())["notes"]["ranks"] == 3
+    )
 
 
 def waiting_rank(root: Path, started: Event, returned: Event) -> None:
@@ -383,15 +465,29 @@ def test_a_rank_that_does_not_lead_leaves_the_disk_alone(work: Workspace) -> Non
 
 def test_a_variant_takes_over_a_part_of_the_same_identity(work: Workspace) -> None:
     folder = make(work, "distill/student")
-    write(folder, {"sub/model.safetensors": "w", "metrics.jsonl": "{}", "checkpoints/step-1/big": "x"})
+    write(
+        folder, {"sub/model.safetensors": "w", "metrics.jsonl": "{}", "checkpoints/step-1/big": "x"}
+    )
     variant = Workspace(work.root.parent / "variant")
     said: list[str] = []
     assert not variant.claim("distill/student", IDENTITY, leads=True, say=said.append)
     assert said == [f"distill/student: reused from {work.root}"]
-    copied = {path.relative_to(variant.root).as_posix() for path in variant.root.rglob("*") if path.is_file()}
-    names = ("00000.parquet", "sub/model.safetensors", "metrics.jsonl", "identity.json", "manifest.json")
+    copied = {
+        path.relative_to(variant.root).as_posix()
+        for path in variant.root.rglob("*")
+        if path.is_file()
+    }
+    names = (
+        "00000.parquet",
+        "sub/model.safetensors",
+        "metrics.jsonl",
+        "identity.json",
+        "manifest.json",
+    )
     assert copied == {f"distill/student/{name}" for name in names}
-    assert (folder / "00000.parquet").samefile(variant.folder("distill/student") / "00000.parquet"), "no bytes are copied"
+    assert (folder / "00000.parquet").samefile(
+        variant.folder("distill/student") / "00000.parquet"
+    ), "no bytes are copied"
     assert variant.digest("distill/student") == work.digest("distill/student")
     assert variant.state("distill/student", IDENTITY) == "done"
 
