@@ -41,8 +41,9 @@ look: .venv-browser/.installed  ## make look ARGS="runs/planted_world/evaluate/r
 check: .venv/.dev
 	.venv/bin/ruff check .
 
-docs: setup
+docs: .venv/.docs  ## docs/recipe.md from the schema, then the site into site/; a broken link ends it
 	.venv/bin/python -m recipes.reference > docs/.recipe.md && mv docs/.recipe.md docs/recipe.md
+	.venv/bin/mkdocs build
 
 bench-loss: .venv-peers/.installed  ## the loss alone beside TRL, Liger and the bare matrix products
 	.venv-peers/bin/python -m benchmarks.loss $(ARGS)
@@ -62,7 +63,7 @@ bench-filters: setup  ## what each filter and probe is for, on runs/planted_worl
 	.venv/bin/python -m benchmarks.filter_speed $(ARGS)
 
 clean:  ## what runs and builds leave behind; the environments stay
-	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build site .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # A stamp: nothing is installed again until one of these files changes. torch comes first, since others look for it when they install.
@@ -76,6 +77,10 @@ clean:  ## what runs and builds leave behind; the environments stay
 
 .venv/.dev: .venv/.installed
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+.venv/.docs: .venv/.installed
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 # Peers bring their own versions of what we share: an environment of their own.
