@@ -191,7 +191,7 @@ def collect(runs: Sequence[Run], folder: Path) -> Path:
     from data_filters.records.shards import read_shard, write_shard
     from distill.models import load_config
     from eval.ask.ask import SCHEMA
-    from eval.scores.equivalent_sizes import Rung
+    from eval.scores.sizes.ladder import Rung
     from launch.cost_estimate import size_of
 
     if not runs:
@@ -219,7 +219,8 @@ def report(folder: Path, bootstrap: int) -> list[str]:
     """Lines for people: each rung with its sizes and scores, then what a doubling of total
     parameters adds.
     """
-    from eval.scores.equivalent_sizes import AXES, Ladder, rung_rows, slopes
+    from eval.scores.sizes.equivalent_sizes import slopes
+    from eval.scores.sizes.ladder import AXES, Ladder, rung_rows
 
     ladder = Ladder.read(folder)
     lines = [f"{'rung':<24}{'total':>11}{'active':>11}{'reasoning':>11}{'recall':>9}"]

@@ -24,7 +24,8 @@ from eval.harness import add_harness
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_markdown, to_terminal
 from eval.scores.answer_table import read_answers
 from eval.scores.entropy import entropy_curves
-from eval.scores.equivalent_sizes import Ladder, equivalent_sizes
+from eval.scores.sizes.equivalent_sizes import equivalent_sizes
+from eval.scores.sizes.ladder import Ladder
 from eval.stage_scores.edit_score import frontier_curves
 from eval.suites.suites import all_questions
 from launch.runs.inputs import SPOKEN, Inputs, digest_source, part_of

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from eval.scores.equivalent_sizes import in_words, parameters_text
+from eval.scores.sizes.size_interval import in_words, parameters_text
 from recipes.metrics import METRICS
 
 Row = list[str]

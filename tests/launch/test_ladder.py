@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.scores.equivalent_sizes import Ladder
+from eval.scores.sizes.ladder import Ladder
 from launch.ladder import main, plan_runs
 from recipes.errors import RecipeError
 from recipes.load import load_recipe

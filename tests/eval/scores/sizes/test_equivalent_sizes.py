@@ -10,18 +10,12 @@ import pytest
 from data_filters.records.shards import write_shard
 from eval.ask.ask import SCHEMA
 from eval.scorecard import add_sizes, build_scorecard, to_markdown, to_terminal
-from eval.scores.ability_line import LAPSE, Abilities, Ruler, abilities, straight_lines
 from eval.scores.answer_table import COLUMNS, read_answers
-from eval.scores.equivalent_sizes import (
-    Ladder,
-    Rung,
-    Span,
-    equivalent_sizes,
-    in_words,
-    parameters_text,
-    rung_rows,
-    slopes,
-)
+from eval.scores.sizes.abilities import LAPSE, Abilities, abilities
+from eval.scores.sizes.ability_line import Ruler, straight_lines
+from eval.scores.sizes.equivalent_sizes import equivalent_sizes, slopes
+from eval.scores.sizes.ladder import Ladder, Rung, rung_rows
+from eval.scores.sizes.size_interval import SizeInterval, in_words, parameters_text
 from recipes.errors import ShardError
 
 SLOPE, SPREAD = 0.8, 1.5
@@ -172,7 +166,7 @@ def test_a_ladder_that_falls_is_refused() -> None:
 
 def test_spans_say_what_is_known_and_no_more() -> None:
     inside, below, above = (
-        Span.within(np.full(101, at), (14.0, 18.0)) for at in (16.0, 13.0, 19.0)
+        SizeInterval.within(np.full(101, at), (14.0, 18.0)) for at in (16.0, 13.0, 19.0)
     )
     assert inside.entry() == {"value": 16.0, "low": 16.0, "high": 16.0, "censored": None}
     assert below.entry() == {"value": 14.0, "low": None, "high": 14.0, "censored": "below"}
