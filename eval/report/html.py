@@ -7,18 +7,9 @@ card does not hold is not drawn.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eval.report.charts import (
-    attacks,
-    bars,
-    key,
-    ladder,
-    ladder_key,
-    octaves,
-    plane,
-    refusals,
-    tool_use,
-)
+from eval.report.charts import attacks, bars, key, plane, tool_use
 from eval.report.curve_plots import curve_figures
+from eval.report.ladder_plot import ladder, ladder_key, octaves, refusals
 from eval.report.published import published_figures
 from eval.report.sections import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.report.style import STYLE
