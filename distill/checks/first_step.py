@@ -105,10 +105,10 @@ def _gradient(learner: Learner, source: LiveTeacher | None, sequence: Encoded) -
     batch = pack([sequence], len(sequence.ids))
     learner.zero_grad()
     if source is None:
-        loss, _, _ = learner(batch, None)
+        loss, _ = learner(batch, None)
     else:
         with source.reading(batch) as signal:
-            loss, _, _ = learner(batch, signal)
+            loss, _ = learner(batch, signal)
     loss.backward()
     return sum(float(p.grad.norm()) ** 2 for p in learner.parameters() if p.grad is not None) ** 0.5
 

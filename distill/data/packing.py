@@ -5,7 +5,8 @@ Letters: B rows, T tokens.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,6 +173,14 @@ class Packed:
         """Boolean [B, T]: positions whose next token has any weight."""
         return (self.kl_BT + self.ce_BT + self.flat_BT) > 0
 
+    def total_weights(self) -> dict[str, float]:
+        """The summed weight of each term of the loss: kl, ce and flat."""
+        columns = (self.kl_BT, self.ce_BT, self.flat_BT)
+        return {
+            name: float(weight_BT.sum(dtype=torch.float64))
+            for name, weight_BT in zip(WEIGHTS, columns, strict=True)
+        }
+
     def only_divergence(self) -> "Packed":
         """The same rows, taught by the divergence alone."""
         none_BT = torch.zeros_like(self.ce_BT)
@@ -192,6 +201,15 @@ class Packed:
     def every(self, first: int, step: int) -> "Packed":
         """Every `step`-th row from `first` on: the share of a rank."""
         return Packed(*(getattr(self, name)[first::step] for name in self.__slots__))
+
+    def micro_batches(self, rank: int, ranks: int, size: int) -> Iterator["Packed"]:
+        """The rows of a rank, at most `size` at a time; every rank gives as many micro-batches, and
+        one that runs out of rows goes along with a row of no weight.
+        """
+        mine = self.every(rank, ranks)
+        for number in range(math.ceil(math.ceil(len(self.ids_BT) / ranks) / size)):
+            micro = mine.rows(number * size, (number + 1) * size)
+            yield micro if len(micro.ids_BT) else self.weightless()
 
     def sequence_numbers(self) -> Tensor:
         """int64 [B, T]: counts the sequences of all rows; padding has numbers of its own."""

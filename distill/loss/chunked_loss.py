@@ -8,8 +8,9 @@ nothing is computed twice, and backward only scales.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,8 +23,7 @@ CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of one buffer of float32 logits
 BLOCK_BYTES = 2**21  # on a CPU a chunk is worked on in blocks that stay in the cache
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """Weighted sums over tokens, nats: the divergence, the cross-entropy and the pull toward a flat
     distribution.
     """
@@ -31,9 +31,6 @@ class Terms:
     kl: Tensor
     ce: Tensor
     flat: Tensor
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.kl, self.ce, self.flat))
 
 
 @dataclass(frozen=True, slots=True)

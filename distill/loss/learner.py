@@ -3,34 +3,38 @@
 Letters: B rows, T tokens, N taught tokens, V vocabulary, D hidden width.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from distill.data.packing import Packed
 from distill.forward import causal, hidden_states, softcap
-from distill.loss.chunked_loss import Terms, Weights, distillation_loss
+from distill.loss.chunked_loss import Weights, distillation_loss
 from distill.loss.dense_loss import dense_loss, logits
 from distill.loss.divergences import Divergence, entropy
 from distill.loss.signals import Dense, Output, Sampled, Signal
 
 WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to cost anything
 
+Number = TypeVar("Number")  # Tensor in a micro-batch, float once a step is read
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Sums over a few taught tokens, for the guards: entropies in nats, and how many tokens they
-    are.
+
+class StepSums(NamedTuple, Generic[Number]):
+    """What a forward pass adds up beside the loss; nats, float32 or wider.
+
+    The first three are the weighted sums over all taught tokens. The entropies are plain sums over
+    a few of them, `watched_tokens` in number, for the guards; the teacher's is NaN where its
+    distribution is not known.
     """
 
-    student: Tensor
-    teacher: Tensor
-    tokens: Tensor
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.student, self.teacher, self.tokens))
+    kl: Number
+    ce: Number
+    flat: Number
+    student_entropy: Number
+    teacher_entropy: Number
+    watched_tokens: Number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,33 +54,55 @@ class LossHead(nn.Linear):
     module's forward.
     """
 
-    def forward(
-        self, hidden, labels_N=None, weights=None, signal=None, objective=None, softcap=None
-    ):
-        if labels_N is None:
+    def forward(  # type: ignore[override]
+        self,
+        hidden: Tensor,
+        labels_N: Tensor | None = None,
+        weights: Weights | None = None,
+        signal: Signal | None = None,
+        objective: Objective | None = None,
+        softcap: float | None = None,
+    ) -> Tensor | tuple[Tensor, StepSums[Tensor]]:
+        """Logits [..., V] of hidden states alone; with labels and weights, as Learner.forward."""
+        if labels_N is None or weights is None or objective is None:
             return super().forward(hidden)
-        output, how = Output(self.weight, self.bias, softcap), objective.divergence
+        output = Output(self.weight, self.bias, softcap)
         if objective.vocab_size not in (None, len(self.weight)):
             output = output.first(objective.vocab_size)
         loss = dense_loss if objective.backend == "dense" else distillation_loss
-        return *loss(hidden, output, labels_N, weights, signal, how), _watch(
-            hidden, output, weights, signal
-        )
+        total, terms = loss(hidden, output, labels_N, weights, signal, objective.divergence)
+        return total, StepSums(*terms, *_watched(hidden, output, weights, signal))
 
 
 class Learner(nn.Module):
-    """A causal language model whose forward gives the loss of a packed batch, summed over
-    tokens.
+    """A causal language model whose forward gives the loss of a packed batch, summed over tokens.
+
+    The model's own output matrix computes the loss until `release`, or until the `with` block ends;
+    it still gives logits to whoever calls the model as usual.
+
+    Args:
+        model: a causal LM, maybe behind adapters; trained in place.
+        objective: the divergence, and the ids that it is over.
     """
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
+        self._head_class = type(causal(model).lm_head)
         causal(model).lm_head.__class__ = LossHead
 
-    def forward(self, batch: Packed, signal: Signal | None) -> tuple[Tensor, Terms, Watch]:
-        """The weighted sum of the three terms (nats, to be differentiated), each sum, and what the
-        guards look at.
+    def release(self) -> None:
+        """Gives the model its plain output matrix back."""
+        causal(self.model).lm_head.__class__ = self._head_class
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def forward(self, batch: Packed, signal: Signal | None) -> tuple[Tensor, StepSums[Tensor]]:
+        """The weighted sum of the three terms (nats, to be differentiated), and what is logged.
 
         Args:
             batch: packed rows.
@@ -92,9 +118,11 @@ class Learner(nn.Module):
 
 
 @torch.no_grad()
-def _watch(hidden_ND: Tensor, output: Output, weights: Weights, signal: Signal | None) -> Watch:
-    """Entropies at the first tokens that a divergence teaches (without a teacher: at the first
-    taught ones).
+def _watched(
+    hidden_ND: Tensor, output: Output, weights: Weights, signal: Signal | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Summed entropies of student and teacher (nats), and of how many tokens: the first that a
+    divergence teaches (without a teacher: the first taught ones).
 
     The teacher's is known where its whole distribution is, or was when a sketch of it was drawn.
     """
@@ -109,4 +137,4 @@ def _watch(hidden_ND: Tensor, output: Output, weights: Weights, signal: Signal |
         teacher = entropy(logits(signal.hidden_NE[few_n], signal.output)).sum()
     elif isinstance(signal, Sampled):
         teacher = signal.entropy_N[few_n].sum()
-    return Watch(student, teacher, torch.full_like(student, len(few_n)))
+    return student, teacher, torch.full_like(student, len(few_n))

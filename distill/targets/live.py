@@ -15,7 +15,7 @@ from distill.forward import causal, hidden_states, softcap
 from distill.loss.signals import Dense, Output, Signal
 
 
-class Source(Protocol):
+class TargetSource(Protocol):
     """Where the teacher's signal for a batch comes from: a live teacher, or a cache."""
 
     def reading(self, batch: Packed) -> AbstractContextManager[Signal]:

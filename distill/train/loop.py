@@ -9,10 +9,11 @@ asking, and the same step comes out for any split.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +23,11 @@ from tqdm import tqdm
 
 from distill.data.packing import EncodedFile, Packed, pack
 from distill.forward import causal
-from distill.loss.learner import Learner, Objective
-from distill.targets.live import Source
+from distill.loss.learner import Learner, Objective, StepSums
+from distill.targets.live import TargetSource
 from distill.train.accelerator import open_accelerator, uses_deepspeed, zero_stage
 from distill.train.checkpoints import Checkpoints
-from distill.train.metrics import Metrics, Trackers
+from distill.train.metrics import Figures, Metrics, Trackers, step_row
 from distill.train.optimizer import build_optimizer
 from distill.train.probe import Prober
 from distill.train.schedule import Progress, Schedule
@@ -34,7 +35,7 @@ from distill.train.watchdog import Watchdog
 from recipes.errors import TrainingError
 from recipes.schema import Training
 
-OpenSource = Callable[[torch.device], Source]  # called when the machine is known
+OpenSource = Callable[[torch.device], TargetSource]  # called when the machine is known
 
 
 class Trainer:
@@ -66,126 +67,160 @@ class Trainer:
         self.accelerator = open_accelerator(training, str(folder))
         if training.activation_checkpointing:
             causal(model).gradient_checkpointing_enable()
-        learner = Learner(model, objective or Objective(backend=training.loss)).train()
-        optimizer = build_optimizer(learner, training)
-        self.learner, self.optimizer = self.accelerator.prepare(learner, optimizer)
+        self.figures = Figures(model, self.accelerator.device, self.accelerator.num_processes)
+        self.plain = Learner(model, objective or Objective(backend=training.loss)).train()
+        optimizer = build_optimizer(self.plain, training)
+        # what takes part in the exchange between ranks; `plain` is inside it
+        self.learner, self.optimizer = self.accelerator.prepare(self.plain, optimizer)
         self.source = source(self.accelerator.device) if source is not None else None
         self.checkpoints = Checkpoints(folder, self.accelerator)
+        self.watchdog = Watchdog(training.guards, str(folder), self.checkpoints.last)
         self.at, self.seed = Progress(), 0
 
     def fit(
         self, data: EncodedFile, *, seed: int, label: str, replay: list[int] | None = None
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
         """Trains to the end of the schedule, from the last checkpoint if there is one.
+
+        Args:
+            data: the sequences, and their weights.
+            seed: of data order and dropout.
+            label: names the progress bar.
+            replay: phase lengths (steps) of another run, to be repeated.
 
         Returns:
             notes: steps, phase lengths, last loss, seconds of this process.
         """
         self.seed, schedule = seed, Schedule(self.training, data, seed, replay)
-        watchdog = Watchdog(self.training.guards, str(self.folder), self.checkpoints.last)
         self.at = at = self.checkpoints.resume()
-        trackers, row, began, tokens = (
-            Trackers(self.accelerator, self.run, asdict(self.training)),
-            {},
-            time.monotonic(),
-            0,
-        )
-        with Metrics(
-            self.folder / "metrics.jsonl", at.step, self.accelerator.is_main_process
-        ) as metrics:
-            bar = self._bar(label, schedule)
+        trackers = Trackers(self.accelerator, self.run, asdict(self.training))
+        row: dict[str, Any] = {}
+        began, is_main = time.monotonic(), self.accelerator.is_main_process
+        with (
+            Metrics(self.folder / "metrics.jsonl", at.step, is_main) as metrics,
+            self._bar(label, schedule) as bar,
+        ):
             while not schedule.done(at):
-                factor = schedule.rate(at)
-                self._set_rate(factor)
-                packed = pack(
-                    data.take(schedule.rows(at)),
-                    self.training.sequence_tokens,
-                    packing=self.training.packing,
-                )
-                row = {"step": at.step + 1, "phase": at.phase, "rate": factor, **self.step(packed)}
+                row = self._logged_step(schedule, data)
                 metrics.write(row)
                 trackers.write(row, at.step + 1)
-                self._say(watchdog.step(at, row))
-                self._say(watchdog.phase(schedule.advance(at, row["loss"])))
-                tokens += int((packed.segments_BT > 0).sum())
+                self._warn(self.watchdog.step(at, row))
+                self._warn(self.watchdog.phase(schedule.advance(at, row["loss"])))
                 bar.total = schedule.most_steps(at) if not schedule.done(at) else at.step
                 bar.set_postfix_str(
-                    f"loss {row['loss']:.4f}, {tokens / (time.monotonic() - began):,.0f} tokens/s",
+                    f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s",
                     refresh=False,
                 )
                 bar.update()
-                self._pause(schedule, watchdog, metrics, trackers)
-            bar.close()
+                self._pause(schedule, metrics, trackers)
         trackers.close()
-        seconds = round(time.monotonic() - began, 1)
         last = {"loss": row["loss"]} if row else {}
-        return {
-            "steps": at.step,
-            "phases": at.ends,
-            **last,
-            "train_seconds": seconds,
-        } | self._kept()
+        seconds = {"train_seconds": round(time.monotonic() - began, 1)}
+        return {"steps": at.step, "phases": at.ends} | last | seconds | self._kept()
 
     def _bar(self, label: str, schedule: Schedule) -> tqdm:
-        hidden = not self.accelerator.is_main_process
         return tqdm(
             desc=label,
             initial=self.at.step,
             total=schedule.most_steps(self.at),
             unit=" steps",
             mininterval=2.0,
-            disable=hidden,
+            disable=not self.accelerator.is_main_process,
         )
 
-    # --- one step
-    # -----------------------------------------------------------------------------------------------
+    def _logged_step(self, schedule: Schedule, data: EncodedFile) -> dict[str, Any]:
+        """The next step of the schedule, as a row of metrics.jsonl."""
+        self.figures.start()
+        factor = schedule.lr_fraction(self.at)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        rows, tokens = data.take(schedule.rows(self.at)), self.training.sequence_tokens
+        packed = pack(rows, tokens, packing=self.training.packing)
+        rates = {"lr_fraction": factor, "learning_rate": self.training.learning_rate * factor}
+        place = {"step": self.at.step + 1, "phase": self.at.phase}
+        return place | rates | self.step(packed) | self.figures.read(packed)
 
     def step(self, packed: Packed) -> dict[str, float]:
         """One optimizer step on a global batch.
 
         Returns:
             loss (nats, weighted mean over the batch), kl, ce and flat (each over its own weight),
-            grad_norm, and the entropies (nats a token) that the guards look at.
+            gradient_norm (before clipping), and the entropies (nats a token) for the guards.
 
         Raises:
-            TrainingError: no token of the batch has a weight.
+            TrainingError: no token of the batch has a weight; or the loss or the gradient norm is
+                not finite, in which case the weights are not updated.
         """
-        weights = [
-            float(w.sum(dtype=torch.float64)) for w in (packed.kl_BT, packed.ce_BT, packed.flat_BT)
-        ]
-        if not sum(weights):
+        weights = packed.total_weights()
+        total_weight = sum(weights.values())
+        if not total_weight:
             where = f"{self.folder}: no token of the batch of step {self.at.step + 1} is taught"
             raise TrainingError(
                 f"{where}; look at role_weights, ce_weight and the spans of its traces"
             )
-        sums = torch.zeros(6, dtype=torch.float64, device=self.accelerator.device)
-        micros = list(self._share(packed))
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        device, size = self.accelerator.device, self.training.micro_batch_rows
+        micros = list(packed.micro_batches(rank, ranks, size))
+        summed = torch.zeros(len(StepSums._fields), dtype=torch.float64, device=device)
         for number, micro in enumerate(micros):
             self._seed_dropout(number)
-            sums += self._micro_step(
-                micro.to(self.accelerator.device), sum(weights), last=number == len(micros) - 1
-            )
-        norm = self._update()
-        *terms, student, teacher, watched = self.accelerator.reduce(sums, "sum").tolist()
-        each = {
-            name: value / w
-            for name, value, w in zip(("kl", "ce", "flat"), terms, weights, strict=True)
-            if w
-        }
-        seen = {"student_entropy": student, "teacher_entropy": teacher} if watched else {}
-        entropies = {name: total / watched for name, total in seen.items() if not math.isnan(total)}
-        return {"loss": sum(terms) / sum(weights), **each, "grad_norm": norm, **entropies}
+            last = number == len(micros) - 1
+            summed += self._micro_step(micro.to(device), total_weight, last=last)
+        return step_row(*self._update(summed, total_weight), weights)
 
     def _micro_step(self, batch: Packed, weight: float, *, last: bool) -> Tensor:
-        """Forward and backward of a few rows; the six sums of Terms and Watch."""
-        with self._accumulate(last=last):
+        """Forward and backward of a few rows; its StepSums as one tensor, float64 [6].
+
+        Gradients are exchanged with the last micro-batch only.
+        """
+        split = uses_deepspeed(self.accelerator)
+        later = nullcontext() if last or split else self.accelerator.no_sync(self.learner)
+        with later:
             with (
                 self.accelerator.autocast(),
                 self.source.reading(batch) if self.source else nullcontext() as signal,
             ):
-                loss, terms, watch = self.learner(batch, signal)
-            self._backward(loss * (self.accelerator.num_processes / weight))
-        return torch.stack([*terms, *watch]).double()
+                loss, sums = self.learner(batch, signal)
+            loss = loss * (self.accelerator.num_processes / weight)
+            if split:  # past accelerate, whose backward would update at once
+                self.learner.set_gradient_accumulation_boundary(is_boundary=last)
+                self.learner.backward(loss, scale_wrt_gas=False)
+            else:
+                self.accelerator.backward(loss)
+        return torch.stack(sums).double()
+
+    def _update(self, summed: Tensor, weight: float) -> tuple[StepSums[float], float]:
+        """Clips and updates, once loss and gradient norm are known to be finite.
+
+        DeepSpeed gives a norm only with its step, and leaves the weights alone itself where the
+        norm is not finite.
+
+        Args:
+            summed: StepSums of this rank, [6].
+            weight: of the global batch.
+
+        Returns:
+            the sums of all ranks, and the gradient norm before clipping.
+        """
+        summed, step = self.accelerator.reduce(summed, "sum"), self.at.step + 1
+        if uses_deepspeed(self.accelerator):
+            sums = StepSums(*summed.tolist())
+            self.watchdog.refuse_non_finite(step, (sums.kl + sums.ce + sums.flat) / weight, 0.0)
+            self.learner.step()
+            skipped = getattr(self.learner.optimizer, "overflow", False)
+            norm = math.inf if skipped else float(self.learner.get_global_grad_norm() or 0.0)
+            self.watchdog.refuse_non_finite(step, 0.0, norm)
+            return sums, norm
+        norm_ = self.accelerator.clip_grad_norm_(
+            self.learner.parameters(), self.training.clip_norm or math.inf
+        )
+        # one wait for the device, not two
+        *values, norm = torch.cat([summed, norm_.double().reshape(1)]).tolist()
+        sums = StepSums(*values)
+        self.watchdog.refuse_non_finite(step, (sums.kl + sums.ce + sums.flat) / weight, norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return sums, norm
 
     def _seed_dropout(self, micro: int) -> None:
         """The only random numbers of a training; a function of where it stands, so that a run
@@ -194,86 +229,38 @@ class Trainer:
         place = (self.seed, self.at.step, micro, self.accelerator.process_index)
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
 
-    def _share(self, packed: Packed) -> Iterator[Packed]:
-        """This rank's rows in micro-batches; ranks that run out go along with rows of no weight."""
-        ranks, rank, size = (
-            self.accelerator.num_processes,
-            self.accelerator.process_index,
-            self.training.micro_batch_rows,
-        )
-        mine = packed.every(rank, ranks)
-        for number in range(math.ceil(math.ceil(len(packed.ids_BT) / ranks) / size)):
-            micro = mine.rows(number * size, (number + 1) * size)
-            yield micro if len(micro.ids_BT) else packed.weightless()
-
-    def _accumulate(self, *, last: bool):
-        """Gradients are exchanged with the last micro-batch only."""
-        self.accelerator.gradient_state._set_sync_gradients(last)
-        return (
-            nullcontext()
-            if last or uses_deepspeed(self.accelerator)
-            else self.accelerator.no_sync(self.learner)
-        )
-
-    def _backward(self, loss: Tensor) -> None:
-        self.accelerator.backward(
-            loss, **({"scale_wrt_gas": False} if uses_deepspeed(self.accelerator) else {})
-        )
-
-    def _update(self) -> float:
-        """Clips, steps, clears. DeepSpeed has done all that in the last backward."""
-        if uses_deepspeed(self.accelerator):
-            return float(self.learner.get_global_grad_norm() or 0.0)
-        norm = self.accelerator.clip_grad_norm_(
-            self.learner.parameters(), self.training.clip_norm or math.inf
-        )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return float(norm)
-
-    def _set_rate(self, factor: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * factor
-
-    # --- between steps
-    # ------------------------------------------------------------------------------------------
-
-    def _pause(
-        self, schedule: Schedule, watchdog: Watchdog, metrics: Metrics, trackers: Trackers
-    ) -> None:
+    def _pause(self, schedule: Schedule, metrics: Metrics, trackers: Trackers) -> None:
         """Probe and checkpoint, where the step is one for them; a probe that keeps weights is
         followed by a checkpoint.
         """
         done, kept = schedule.done(self.at), False
         if self.prober is not None and (done or self.prober.due(self.at.step)):
-            weights = (
-                self._weights() if self.prober.wants_weights(zero_stage(self.accelerator)) else None
-            )
-            if self.accelerator.is_main_process:
-                row = {"step": self.at.step} | self.prober.look(
-                    self.accelerator.unwrap_model(self.learner).model, weights
-                )
-                metrics.write_probe(row)
-                trackers.write(row, self.at.step, "probe/")
-                self._say(watchdog.probe(self.at, row))
-                if self.prober.beats(row, self.at.best):
-                    self.at.best = row
-                    self.checkpoints.keep_best(weights, self.at.step)
-            kept = self._keeps_best()
-            self.accelerator.wait_for_everyone()
+            self._probe(self.prober, metrics, trackers)
+            kept = self.prober.keeps_best
         if kept or (self.at.step % self.training.checkpoint_steps == 0 and not done):
             self.checkpoints.save(self.at)
 
-    def _say(self, lines: list[str]) -> None:
+    def _probe(self, prober: Prober, metrics: Metrics, trackers: Trackers) -> None:
+        """All ranks collect the weights where the probe wants them; the main one looks."""
+        wanted = prober.wants_weights(zero_stage(self.accelerator))
+        weights = self._weights() if wanted else None
+        if self.accelerator.is_main_process:
+            row = {"step": self.at.step} | prober.look(self.plain.model, weights)
+            metrics.write_probe(row)
+            trackers.write(row, self.at.step, "probe/")
+            self._warn(self.watchdog.probe(self.at, row))
+            if weights is not None and prober.beats(row, self.at.best):
+                self.at.best = row
+                self.checkpoints.keep_best(weights, self.at.step)
+        self.accelerator.wait_for_everyone()
+
+    def _warn(self, lines: list[str]) -> None:
         for line in lines if self.accelerator.is_main_process else []:
             tqdm.write(f"warning: {line}")
 
-    def _kept(self) -> dict[str, object]:
-        return (
-            {"kept_step": int(self.at.best["step"])}
-            if self._keeps_best() and self.accelerator.is_main_process
-            else {}
-        )
+    def _kept(self) -> dict[str, Any]:
+        best = self.at.best if self._keeps_best() else None
+        return {"kept_step": int(best["step"])} if best else {}
 
     def _keeps_best(self) -> bool:
         """On every rank alike; the last step is always probed, so that there is a best."""
@@ -296,7 +283,10 @@ class Trainer:
         )
 
     def close(self) -> None:
-        """Ends this run's engines, so that the next training of the process gets its own."""
+        """Ends this run's engines, so that the next training of the process gets its own; the model
+        is a plain one again.
+        """
+        self.plain.release()
         if uses_deepspeed(self.accelerator):
             self.learner.destroy()
         if self.source is not None:

@@ -4,7 +4,8 @@ torch.optim.Muon takes 2-D parameters only and the experts of a mixture are 3-D 
 own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,8 @@ class MuonAdamW(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step of both kinds."""
         groups = self.param_groups
         for group in groups:
             if group.get("muon"):
@@ -34,7 +36,7 @@ class MuonAdamW(torch.optim.AdamW):
         finally:
             self.param_groups = groups
 
-    def _muon_step(self, group: dict) -> None:
+    def _muon_step(self, group: dict[str, Any]) -> None:
         for shape, members in _by_shape(p for p in group["params"] if p.grad is not None).items():
             update = _orthogonal(
                 torch.stack([self._momentum(p, group["momentum"]) for p in members])
@@ -77,26 +79,39 @@ def _orthogonal(matrices: Tensor) -> Tensor:
 
 
 def build_optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """One optimizer over all trainable parameters; each group remembers its full rate as `peak`."""
+    """One optimizer over all trainable parameters; each group remembers its full rate as `peak`.
+
+    Norms, biases and embeddings (and an output matrix tied to them) do not decay. With muon only
+    its matrices do.
+    """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if training.optimizer == "adamw":
-        groups = [{"params": [p for _, p in trainable], "lr": training.learning_rate}]
+    decay, none = {"weight_decay": training.weight_decay}, {"weight_decay": 0.0}
+    rate = {"lr": training.learning_rate, "peak": training.learning_rate}
+    if training.optimizer == "muon":
+        muon_rate = {"lr": training.muon_learning_rate, "peak": training.muon_learning_rate}
+        chosen = {name for name, p in trainable if _is_matrix(name, p)}
+        first = muon_rate | decay | {"muon": True, "momentum": 0.95}
     else:
-        matrices = [p for name, p in trainable if _is_matrix(name, p)]
-        others = [p for name, p in trainable if not _is_matrix(name, p)]
-        groups = [
-            {"params": matrices, "lr": training.muon_learning_rate, "muon": True, "momentum": 0.95}
-        ]
-        groups += [{"params": others, "lr": training.learning_rate, "weight_decay": 0.0}]
-    for group in groups:
-        group["peak"] = group["lr"]
+        embeddings = _embeddings(model)
+        chosen = {name for name, p in trainable if p.ndim >= 2 and id(p) not in embeddings}
+        first = rate | decay
+    groups = [
+        {"params": [p for name, p in trainable if name in chosen]} | first,
+        {"params": [p for name, p in trainable if name not in chosen]} | rate | none,
+    ]
     kind = torch.optim.AdamW if training.optimizer == "adamw" else MuonAdamW
     return kind(
-        groups,
+        [group for group in groups if group["params"]],
         lr=training.learning_rate,
         betas=training.adam_betas,
         weight_decay=training.weight_decay,
     )
+
+
+def _embeddings(model: nn.Module) -> set[int]:
+    """The ids of the parameters of embeddings; a tied output matrix is one of them."""
+    modules = (module for module in model.modules() if isinstance(module, nn.Embedding))
+    return {id(parameter) for module in modules for parameter in module.parameters()}
 
 
 def _is_matrix(name: str, parameter: Tensor) -> bool:
@@ -106,7 +121,7 @@ def _is_matrix(name: str, parameter: Tensor) -> bool:
     )
 
 
-def rate_factor(step: int, steps: int, *, stable: float, final: float) -> float:
+def decay_fraction(step: int, steps: int, *, stable: float, final: float) -> float:
     """Constant, then linear decay: the share of the full rate at `step` of `steps`."""
     progress = step / max(1, steps)
     return (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distill.data.packing import EncodedFile
-from distill.train.optimizer import rate_factor
+from distill.train.optimizer import decay_fraction
 from recipes.errors import TrainingError
 from recipes.schema import Phase, Training
 
@@ -95,7 +95,7 @@ class Schedule:
         numbers = f"its loss is {at.smooth:.3f}, not under until_loss {phase.until_loss:g}; it may not be learned: raise max_steps"
         return f"curriculum phase {at.phase + 1} {phase.families} ended by max_steps {phase.max_steps}: {numbers}"
 
-    def rate(self, at: Progress) -> float:
+    def lr_fraction(self, at: Progress) -> float:
         """Share of the full learning rate: warm-up over the whole run, full through the curriculum,
         decay in the full mix.
         """
@@ -107,7 +107,7 @@ class Schedule:
                 1 + math.cos(math.pi * since / t.steps)
             )
         else:
-            decay = rate_factor(since, t.steps, stable=t.stable_fraction, final=t.final_fraction)
+            decay = decay_fraction(since, t.steps, stable=t.stable_fraction, final=t.final_fraction)
         return decay * min(1.0, (at.step + 1) / max(1, t.warmup_steps))
 
     def done(self, at: Progress) -> bool:

@@ -1,5 +1,5 @@
-"""What a training watches itself for: numbers that are none, spikes, silent collapse, degenerate
-text, a phase that was not learned.
+"""What a training watches itself for: NaN, spikes, silent collapse, degenerate text, a phase that
+was not learned.
 """
 
 import math
@@ -29,18 +29,27 @@ class Watchdog:
     ) -> None:
         self.guards, self.place, self.last_checkpoint = guards, place, last_checkpoint
 
+    def refuse_non_finite(self, step: int, loss: float, gradient_norm: float) -> None:
+        """Called before the weights are updated, so that they stay those of the step before.
+
+        Raises:
+            TrainingError: the loss or the gradient norm is NaN or infinite, whatever the guards
+                say.
+        """
+        for name, value in (("loss", loss), ("gradient_norm", gradient_norm)):
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"{self.place}: {name} is {value} at step {step}, before its update; "
+                    f"{self._kept()}; lower learning_rate or clip_norm, then run again under "
+                    "name=NEW"
+                )
+
     def step(self, at: Progress, row: Mapping[str, float]) -> list[str]:
         """Warnings about one step, each with its numbers; counts the step into the running means.
 
         Raises:
-            TrainingError: loss or gradient is no number, or a guard that stops has been touched.
+            TrainingError: a guard that stops has been touched.
         """
-        for name in ("loss", "grad_norm"):
-            if not math.isfinite(row[name]):
-                raise TrainingError(
-                    f"{self.place}: {name} is {row[name]} at step {at.step + 1}; {self._kept()}; lower the learning rate or clip_norm, "
-                    "then run again under name=NEW"
-                )
         said = (
             list(self._look(at, row))
             if self.guards.act != "off" and at.step >= self.guards.first_step

@@ -65,7 +65,7 @@ def relearn(
     for step, batch in enumerate(_batches(encoded, steps, batch_sequences, seed), 1):
         packed = pack(batch, max(len(s.ids) for s in batch), packing=False)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss, _, _ = learner(packed.to(device), None)
+            loss, _ = learner(packed.to(device), None)
         (loss / float(packed.ce_BT.sum())).backward()
         torch.nn.utils.clip_grad_norm_(learner.parameters(), CLIP_NORM)
         optimizer.step()

@@ -114,7 +114,7 @@ def test_an_absent_model_and_an_absent_adapter_target_are_named(run):
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(run):
     words = ("distill.learning_rate=1e30", "distill.clip_norm=0", "distill.checkpoint_steps=1")
     line = refused(SMOKE, f"runs={run.parent}", "stages=distill", *words)
-    assert "grad_norm is nan at step" in line and "last good checkpoint: step-" in line
+    assert "gradient_norm is nan at step" in line and "last good checkpoint: step-" in line
     (checkpoint,) = (run / "distill" / "student" / "checkpoints").iterdir()
     assert checkpoint.name in line
 

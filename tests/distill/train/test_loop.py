@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from data_filters.records.traces import Span, Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, pack, write_encoded
+from distill.loss.learner import LossHead
 from distill.models import build_model
 from distill.targets.live import LiveTeacher
 from distill.train.loop import Trainer
+from distill.train.metrics import TIMED
 from distill.train.schedule import Progress, Schedule
 from recipes.errors import TrainingError
 from recipes.schema import Guards, Phase, Training
@@ -64,6 +68,11 @@ def train(tokenizer, data, folder, *, model=TINY, teacher=None, replay=None, **c
     )
 
 
+def untimed(rows):
+    """The rows of a log without what depends on the machine and the moment."""
+    return [{name: row[name] for name in row if name not in TIMED} for row in rows]
+
+
 def close(a, b, tolerance=2e-5):
     return max((a[name] - b[name]).abs().max().item() for name in a) < tolerance
 
@@ -90,17 +99,28 @@ def test_the_same_step_comes_out_however_the_batch_is_split(
         tokenizer, data, tmp_path / "parts", teacher=TINY_MOE, **changes, **split
     )
     assert [r["loss"] for r in rows] == pytest.approx([r["loss"] for r in other], rel=1e-5)
-    assert [r["grad_norm"] for r in rows] == pytest.approx(
-        [r["grad_norm"] for r in other], rel=1e-4
+    assert [r["gradient_norm"] for r in rows] == pytest.approx(
+        [r["gradient_norm"] for r in other], rel=1e-4
     )
     assert close(whole, parts, 2e-4)
 
 
 def test_loss_falls_and_the_rate_follows_the_schedule(tokenizer, data, tmp_path):
-    _, rows, notes = train(tokenizer, data, tmp_path, steps=30, model=TINY_MOE)
+    _, rows, notes = train(tokenizer, data, tmp_path, steps=30, model=TINY_MOE, learning_rate=2e-3)
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
     assert notes["steps"] == len(rows) == 30
-    assert rows[0]["rate"] == 0.5 and rows[-1]["rate"] < 0.1
+    assert rows[0]["lr_fraction"] == 0.5 and rows[-1]["lr_fraction"] < 0.1
+    assert rows[0]["learning_rate"] == 1e-3
+
+
+def test_every_row_tells_the_operator_speed_and_memory(tokenizer, data, tmp_path):
+    _, rows, _ = train(tokenizer, data, tmp_path, steps=2)
+    for row in rows:
+        assert row["seconds"] > 0 and row["gradient_norm"] > 0
+        assert row["resident_mib"] > 50  # an interpreter with torch in it
+        assert "mfu" not in row and "gpu_peak_gib" not in row  # there is no GPU
+    # 12 sequences of some 20 to 40 tokens in each step
+    assert all(100 < row["tokens_per_second"] * row["seconds"] < 12 * 96 for row in rows)
 
 
 def test_a_run_that_stops_anywhere_continues_as_if_unbroken(tokenizer, data, tmp_path):
@@ -123,7 +143,7 @@ def test_a_run_that_stops_anywhere_continues_as_if_unbroken(tokenizer, data, tmp
     trainer.close()
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-4"]
     again, later, _ = train(tokenizer, data, tmp_path / "cut", optimizer="muon")
-    assert later == rows
+    assert untimed(later) == untimed(rows)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
@@ -205,7 +225,7 @@ def write_all_with_tools(data, path):
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokenizer, data, tmp_path):
     with pytest.raises(
-        TrainingError, match=r"(loss|grad_norm) is nan at step .*; last good checkpoint: step-"
+        TrainingError, match=r"(loss|gradient_norm) is nan at step .*; last good checkpoint: step-"
     ):
         train(
             tokenizer,
@@ -218,12 +238,49 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_checkpoint(tokeniz
         )
 
 
+def test_a_step_that_is_not_finite_leaves_the_weights_as_they_were(tokenizer, data, tmp_path):
+    teacher = build_model(TINY, tokenizer, seed=4)
+    with torch.no_grad():
+        teacher.model.norm.weight[0] = torch.nan
+    trainer = Trainer(
+        build_model(TINY, tokenizer, seed=3),
+        Training(**SMALL),
+        tmp_path,
+        source=lambda device: LiveTeacher(teacher, device),
+    )
+    before = {name: value.clone() for name, value in trainer.learner.state_dict().items()}
+    with pytest.raises(TrainingError, match=r"loss is nan at step 1, before its update"):
+        trainer.step(pack(data.take(range(12)), 96))
+    assert all(torch.equal(v, before[name]) for name, v in trainer.learner.state_dict().items())
+    assert not trainer.optimizer.state_dict()["state"]  # no moment took it in either
+    trainer.close()
+
+
+def test_a_training_leaves_its_model_a_plain_one(tokenizer, data, tmp_path):
+    model = build_model(TINY, tokenizer, seed=3)
+    plain = type(model.lm_head)
+    trainer = Trainer(model, Training(**SMALL), tmp_path)
+    assert type(model.lm_head) is LossHead
+    trainer.close()
+    assert type(model.lm_head) is plain
+
+
+def test_accelerate_still_has_the_private_call_that_ends_a_training():
+    """Trainer.close calls AcceleratorState._reset_state, so that the next training of the process
+    gets its own settings.
+    """
+    Accelerator(cpu=True)
+    assert AcceleratorState().initialized
+    AcceleratorState._reset_state()
+    assert AcceleratorState._shared_state == {}
+
+
 def test_cosine_falls_in_half_a_wave(data):
     training = Training(
         **(SMALL | {"steps": 10, "warmup_steps": 1}), schedule="cosine", final_fraction=0.1
     )
     schedule = Schedule(training, data, 7, None)
-    rates = [schedule.rate(Progress(step=n, since=n)) for n in range(11)]
+    rates = [schedule.lr_fraction(Progress(step=n, since=n)) for n in range(11)]
     assert rates[0] == 1 and rates[5] == pytest.approx(0.55) and rates[10] == pytest.approx(0.1)
     assert rates == sorted(rates, reverse=True)
 

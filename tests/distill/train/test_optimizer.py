@@ -1,11 +1,13 @@
 """Muon on matrices and stacks, AdamW on the rest."""
 
 import itertools
+from dataclasses import replace
 
+import pytest
 import torch
 
 from distill.models import build_model
-from distill.train.optimizer import MuonAdamW, _orthogonal, build_optimizer, rate_factor
+from distill.train.optimizer import MuonAdamW, _orthogonal, build_optimizer, decay_fraction
 from recipes.schema import Training
 from tests.distill.conftest import TINY_MOE
 
@@ -43,6 +45,31 @@ def test_embeddings_router_and_norms_stay_with_adamw(tokenizer):
     }
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_norms_biases_and_embeddings_do_not_decay(tokenizer, tied):
+    model = build_model(replace(TINY_MOE, tie_embeddings=tied), tokenizer, seed=0)
+    decayed, plain = build_optimizer(model, Training(weight_decay=0.1)).param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+    names = {id(p): n for n, p in model.named_parameters()}
+    kept = {names[id(p)] for p in plain["params"]}
+    assert all("norm" in name or "embed_tokens" in name for name in kept)
+    assert "model.norm.weight" in kept and "model.embed_tokens.weight" in kept
+    both = [*decayed["params"], *plain["params"]]
+    assert sorted(names[id(p)] for p in both) == sorted(names.values())
+    assert ("lm_head.weight" in {names[id(p)] for p in decayed["params"]}) is not tied
+
+
+def test_a_norm_keeps_its_value_where_its_gradient_is_zero(tokenizer):
+    model = build_model(TINY_MOE, tokenizer, seed=0)
+    optimizer = build_optimizer(model, Training(weight_decay=0.5, learning_rate=0.1))
+    norm, matrix = model.model.norm.weight, model.model.layers[0].self_attn.q_proj.weight
+    before = norm.clone(), matrix.clone()
+    norm.grad, matrix.grad = torch.zeros_like(norm), torch.zeros_like(matrix)
+    optimizer.step()
+    assert torch.equal(norm, before[0])
+    torch.testing.assert_close(matrix.data, before[1] * 0.95)
+
+
 def test_state_survives_a_round_trip():
     p = torch.nn.Parameter(torch.randn(4, 4))
     make = lambda: MuonAdamW([{"params": [p], "muon": True, "momentum": 0.95, "lr": 0.1}], lr=0.1)
@@ -55,7 +82,7 @@ def test_state_survives_a_round_trip():
 
 
 def test_the_rate_is_constant_then_falls_to_the_floor():
-    factors = [rate_factor(s, 100, stable=0.25, final=0.02) for s in range(100)]
+    factors = [decay_fraction(s, 100, stable=0.25, final=0.02) for s in range(100)]
     assert factors[:25] == [1.0] * 25
     assert all(a > b for a, b in itertools.pairwise(factors[25:]))
-    assert abs(rate_factor(100, 100, stable=0.25, final=0.02) - 0.02) < 1e-9
+    assert abs(decay_fraction(100, 100, stable=0.25, final=0.02) - 0.02) < 1e-9
