@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_filters.verify.verifiers import Check, Verdict, Verifiers
-from data_filters.verify.worker_pool import Killable
+from data_filters.verify.worker_pool import WorkerPool
 
 NO_ITEMS = {
     "composite": "made of other data sets",
@@ -106,15 +106,13 @@ def draw(
     families: list[str], items: int, seed: int
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
     """Items by family, and why a family gave none."""
-    from distill.problems.gym_problems import first_entries
-
     entries: dict[str, list[dict[str, Any]]] = {}
     faults = {name: why for name, why in NO_ITEMS.items() if name in families}
     asked = [name for name in families if name not in NO_ITEMS]
-    with Killable(1, GENERATION_SECONDS, imports=[first_entries.__module__]) as pool:
-        for name, done in zip(
-            asked, pool.run([(first_entries, (name, items, seed)) for name in asked]), strict=True
-        ):
+    module = "distill.problems.gym_problems"
+    with WorkerPool(1, GENERATION_SECONDS, modules=[module]) as pool:
+        calls = [(f"{module}.first_entries", (name, items, seed)) for name in asked]
+        for name, done in zip(asked, pool.run(calls), strict=True):
             if done.fault:
                 faults[name] = f"generation: {done.fault}"
             else:

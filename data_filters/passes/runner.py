@@ -6,6 +6,7 @@ any number of times. Another engine can call the same functions with (folder, nu
 file alone.
 """
 
+import importlib
 import pickle
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,7 +17,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from data_filters.records.files import replacing
-from data_filters.verify.worker_pool import Killable
+from data_filters.verify.worker_pool import WorkerPool
+from recipes import errors
 from recipes.errors import PipelineError, ShardError
 
 WEEK_SECONDS = 7 * 86_400.0
@@ -58,9 +60,10 @@ def run_pass(
         for number in todo:
             progress(step(folder, number))
         return
-    free: SimpleQueue[Killable] = SimpleQueue()
+    free: SimpleQueue[WorkerPool] = SimpleQueue()
     workers = [
-        Killable(1, WEEK_SECONDS, memory_gib=MEMORY_GIB) for _ in range(min(processes, len(todo)))
+        WorkerPool(1, WEEK_SECONDS, modules=[__name__], memory_gib=MEMORY_GIB)
+        for _ in range(min(processes, len(todo)))
     ]
     for worker in workers:
         free.put(worker)
@@ -75,27 +78,31 @@ def run_pass(
                 worker.close()
 
 
-def _elsewhere(free: "SimpleQueue[Killable]", step: Step, folder: Path, number: int) -> int:
+def _elsewhere(free: "SimpleQueue[WorkerPool]", step: Step, folder: Path, number: int) -> int:
     worker = free.get()
+    arguments = (step.__module__, step.__qualname__, str(folder), number)
     try:
-        done = worker.run([(attempt, (step, folder, number))])[0]
+        done = worker.run([(f"{__name__}.attempt", arguments)])[0]
     finally:
         free.put(worker)
     if done.fault:
         raise ShardError(
-            f"{folder}: the process that worked at unit {number} ended ({done.fault}); free memory or lower filter.processes"
+            f"{folder}: the process that worked at unit {number} ended ({done.fault}); "
+            "free memory or lower filter.processes"
         )
-    traces, fault = done.value
-    if fault:
-        raise fault
-    return traces
+    traces, kind, message = done.value
+    if kind:
+        raise getattr(errors, kind, RuntimeError)(message)
+    return int(traces)
 
 
-def attempt(step: Step, folder: Path, number: int) -> tuple[int, Exception | None]:
-    """What a step gave, or what it raised, in a form that travels between processes."""
+def attempt(module: str, name: str, folder: str, number: int) -> tuple[int, str, str]:
+    """(traces, "", ""), or (0, class of recipes.errors, its message), or (0, "RuntimeError", a
+    traceback): what a step gave or raised, as text that travels between processes.
+    """
     try:
-        return step(folder, number), None
+        return getattr(importlib.import_module(module), name)(Path(folder), number), "", ""
     except PipelineError as fault:
-        return 0, fault
+        return 0, type(fault).__name__, str(fault)
     except Exception:
-        return 0, RuntimeError(f"unit {number}:\n{traceback.format_exc()}")
+        return 0, "RuntimeError", f"unit {number}:\n{traceback.format_exc()}"

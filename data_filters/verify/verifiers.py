@@ -3,9 +3,8 @@ crashes costs one verdict.
 """
 
 import ast
-import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from data_filters.verify.answers import (
     says_nothing,
 )
 from data_filters.verify.sandbox import Sandbox
-from data_filters.verify.worker_pool import Done, Killable
+from data_filters.verify.worker_pool import Done, WorkerPool
 
 Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
 PROGRAM_MIB = 256
@@ -66,7 +65,7 @@ class Verifiers:
     def __init__(self, workers: int = 1, timeout_seconds: float = 5.0) -> None:
         self.workers, self.timeout_seconds = workers, timeout_seconds
         self._open = ExitStack()
-        self._pools: dict[str, Killable] = {}
+        self._pools: dict[str, WorkerPool] = {}
         self._sandbox: Sandbox | None = None
 
     def __enter__(self) -> "Verifiers":
@@ -141,10 +140,9 @@ class Verifiers:
         """
         name = f"data_filters.verify.{module}"
         if name not in self._pools:
-            pool = Killable(self.workers, self.timeout_seconds, imports=[name], locked=True)
+            pool = WorkerPool(self.workers, self.timeout_seconds, modules=[name], locked=True)
             self._pools[name] = self._open.enter_context(pool)
-        call: Callable[..., Any] = getattr(importlib.import_module(name), function)
-        return self._pools[name].run([(call, args) for args in calls])
+        return self._pools[name].run([(f"{name}.{function}", args) for args in calls])
 
 
 def program(text: str) -> str | None:

@@ -1,53 +1,47 @@
 """Calls that may hang or crash, run in processes of their own; one that does costs its own result
 and nothing else.
+
+Parent and worker speak lines of JSON over a socket: the name of a function with its arguments one
+way, a value or a fault the other. Nothing that comes back is run, imported or unpickled.
 """
 
-import fcntl
-import importlib
+import logging
 import os
-import pickle
-import resource
-import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 from typing import Any
 
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
+from data_filters.verify.json_values import from_json, to_json
+
+# the dotted name of a function, and what it is called with: plain values, see json_values
+Call = tuple[str, Sequence[Any]]
 CHUNK_CALLS = 32  # handed over at once: few enough to share out, enough to hide the way there
 START_SECONDS = 120.0  # imports of a worker on a busy machine
-_REFUSED = (
-    *(
-        "subprocess.",
-        "shutil.",
-        "socket.",
-        "ctypes.",
-        "os.system",
-        "os.exec",
-        "os.fork",
-        "os.posix_spawn",
-        "os.spawn",
-        "os.kill",
-    ),
-    *(
-        "os.remove",
-        "os.rename",
-        "os.rmdir",
-        "os.mkdir",
-        "os.chmod",
-        "os.chown",
-        "os.link",
-        "os.symlink",
-        "os.truncate",
-        "os.putenv",
-    ),
-)  # audit events
-_CHILD = "import sys; sys.path[:] = sys.argv[3:]; from data_filters.verify.worker_pool import serve; serve(*map(int, sys.argv[1:3]))"
+SEND_SECONDS = 60.0  # for a worker to take a chunk
+CLOSING_SECONDS = 5.0  # between the end of a worker's pipe and its own
+MAX_LINE_BYTES = 256 * 2**20  # of one result
+MAX_FAULT_CHARACTERS = 200
+_CHILD = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from data_filters.verify.worker import serve; serve(*map(int, sys.argv[1:3]))"
+)
+# all that a locked worker gets of the environment
+_EMPTY = {"LC_ALL": "C.UTF-8", "PATH": os.defpath}
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+_log = logging.getLogger(__name__)
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +56,29 @@ class Done:
 class _Start:
     """What a worker is told first."""
 
-    imports: tuple[str, ...]
+    modules: tuple[str, ...]
     memory_bytes: int
     locked: bool
 
 
-class Killable:
+class WorkerPool:
     """A few processes that take batches of calls; started when first needed, gone when this one is,
     however it ends.
 
-    For one thread at a time. Functions must be importable by name, not from the program's main
-    module. A fork of this process that lives on keeps workers of a killed parent alive until it
-    ends too.
+    For one thread at a time. A fork of this process that lives on keeps workers of a killed parent
+    alive until it ends too.
+
+    Example: `WorkerPool(modules=["math"]).run([("math.sqrt", (4.0,))])` gives `[Done(value=2.0)]`.
 
     Args:
         workers: processes, 1 and above.
         timeout_seconds: wall clock of one call.
-        imports: modules loaded before the clock of the first call starts.
+        modules: imported before the clock of the first call starts; functions of theirs can be
+            called, no others.
         memory_gib: address space of one worker; beyond it a call raises MemoryError.
-        locked: workers refuse to write files, to start programs and to speak to the network.
-            Against accidents (some verifiers hand what they read to eval), not a boundary for
-            somebody who means to break out.
+        locked: workers get no environment, and after their imports no rights to write files, start
+            processes, send signals or speak to the network; see confinement. A kernel that lacks
+            the means is named in one warning.
     """
 
     def __init__(
@@ -90,15 +86,15 @@ class Killable:
         workers: int = 1,
         timeout_seconds: float = 5.0,
         *,
-        imports: Sequence[str] = (),
+        modules: Sequence[str],
         memory_gib: float = 4.0,
         locked: bool = False,
     ) -> None:
         self.workers, self.timeout_seconds = workers, timeout_seconds
-        self._start = _Start(tuple(imports), int(memory_gib * 2**30), locked)
+        self._start = _Start(tuple(modules), int(memory_gib * 2**30), locked)
         self._idle: list[_Worker] = []
 
-    def __enter__(self) -> "Killable":
+    def __enter__(self) -> "WorkerPool":
         return self
 
     def __exit__(self, *fault: object) -> None:
@@ -110,34 +106,37 @@ class Killable:
             self._idle.pop().kill()
 
     def run(self, calls: Sequence[Call]) -> list[Done]:
-        """What became of each call, in order.
+        """What became of each call, in order; arguments that cannot travel are its fault.
 
         Raises:
             RuntimeError: a worker ended before it was ready.
-            ValueError: a function of the main module, which a worker does not have.
         """
-        if strange := next((call[0] for call in calls if call[0].__module__ == "__main__"), None):
-            raise ValueError(
-                f"{strange.__qualname__} is defined in the main module: move it to one that can be imported"
-            )
-        packed = [pickle.dumps(call) for call in calls]
-        done: list[Done] = [Done(fault="never run")] * len(packed)
-        waiting = deque(range(len(packed)))
-        size = max(1, min(CHUNK_CALLS, -(-len(packed) // self.workers)))
+        done: list[Done] = [Done(fault="never run")] * len(calls)
+        lines: list[bytes] = [b""] * len(calls)
+        waiting: deque[int] = deque()
+        for i, (name, arguments) in enumerate(calls):
+            try:
+                lines[i] = to_json([name, list(arguments)]).encode() + b"\n"
+                waiting.append(i)
+            except (TypeError, ValueError, RecursionError) as fault:
+                done[i] = Done(fault=f"raised {type(fault).__name__}")
+        self._run(lines, waiting, done)
+        return done
+
+    def _run(self, lines: list[bytes], waiting: deque[int], done: list[Done]) -> None:
+        size = max(1, min(CHUNK_CALLS, -(-len(waiting) // self.workers)))
         busy: list[_Worker] = []
         try:
             while waiting or busy:
                 while waiting and len(busy) < self.workers:
                     busy.append(self._free_worker())
-                    busy[-1].give(
-                        [(i, packed[i]) for i in _take(waiting, size)], self.timeout_seconds
-                    )
+                    chunk = [(i, lines[i]) for i in _take(waiting, size)]
+                    busy[-1].give(chunk, self.timeout_seconds)
                 self._collect(busy, waiting, done)
         except BaseException:
             for worker in busy:
                 worker.kill()
             raise
-        return done
 
     def _free_worker(self) -> "_Worker":
         while self._idle:
@@ -154,14 +153,11 @@ class Killable:
         patience = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
         ready = set(wait([worker.pipe for worker in busy], patience))
         for worker in list(busy):
+            fault = ""
             if worker.pipe in ready:
                 fault = worker.receive(done, self.timeout_seconds)
-            else:
-                fault = (
-                    "timeout"
-                    if time.monotonic() > worker.deadline and not worker.pipe.poll()
-                    else ""
-                )
+            if not fault and worker.todo and time.monotonic() > worker.deadline:
+                fault = "timeout"
             if fault:
                 busy.remove(worker)
                 worker.kill()
@@ -182,30 +178,19 @@ class _Worker:
     def __init__(self, start: _Start) -> None:
         self.todo: deque[int] = deque()
         self.deadline = 0.0
-        self.pipe, theirs = Pipe()
+        self._buffer = bytearray()
+        self.pipe, theirs = socket.socketpair()
         life, self._life = os.pipe()
-        command = [
-            sys.executable,
-            "-W",
-            "ignore",
-            "-c",
-            _CHILD,
-            str(theirs.fileno()),
-            str(life),
-            *sys.path,
-        ]
+        inherited = _EMPTY if start.locked else dict(os.environ)
+        paths = [os.path.abspath(path) for path in sys.path]
+        numbers = [str(theirs.fileno()), str(life)]
         try:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-W", "ignore", "-c", _CHILD, *numbers, *paths],
                 pass_fds=[theirs.fileno(), life],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=os.environ
-                | {
-                    "OMP_NUM_THREADS": "1",
-                    "OPENBLAS_NUM_THREADS": "1",
-                    "PYTHONDONTWRITEBYTECODE": "1",
-                },
+                env=inherited | _ONE_THREAD,
             )
         finally:
             theirs.close()
@@ -213,99 +198,113 @@ class _Worker:
         self._await_start(start)
 
     def _await_start(self, start: _Start) -> None:
-        self.pipe.send(start)
-        try:
-            if self.pipe.poll(START_SECONDS) and self.pipe.recv() == "ready":
+        told = [list(start.modules), start.memory_bytes, start.locked]
+        self.pipe.settimeout(START_SECONDS)
+        with suppress(OSError, EOFError, ValueError):
+            self.pipe.sendall(to_json(told).encode() + b"\n")
+            while not (lines := self._lines(self.pipe.recv(2**16))):
+                pass
+            ready, missing = from_json(lines[0])
+            if ready == "ready":
+                self.pipe.setblocking(False)
+                _warn(missing)
                 return
-        except EOFError:
-            self._process.wait()
+        self._process.kill()
+        code = self._process.wait()
         self.kill()
         raise RuntimeError(
-            f"a worker with imports {', '.join(start.imports) or 'none'} ended before it was ready: {self._ending()}"
+            f"a worker for {', '.join(start.modules) or 'no module'} ended before it was ready: "
+            f"{_ending(code)}"
         )
 
     def give(self, numbered: list[tuple[int, bytes]], timeout_seconds: float) -> None:
         self.todo.extend(number for number, _ in numbered)
         self.deadline = time.monotonic() + timeout_seconds
+        self.pipe.settimeout(SEND_SECONDS)
         with suppress(OSError):  # it died since: reading will say so
-            self.pipe.send([call for _, call in numbered])
+            self.pipe.sendall(b"".join(line for _, line in numbered))
+        self.pipe.setblocking(False)
 
     def receive(self, done: list[Done], timeout_seconds: float) -> str:
-        """Takes the answers that have come; says how the worker died if it did."""
+        """Takes the results that have come; says what ended the worker if it did."""
         try:
-            while self.todo and self.pipe.poll():
-                done[self.todo[0]] = Done(*self.pipe.recv())
+            # what is there, without waiting for more: half a line must not hold up the others
+            read = self.pipe.recv(2**20)
+            for line in self._lines(read):
+                if not self.todo:  # more than was asked for: nothing it says is to be trusted
+                    self.kill()
+                    return ""
+                value, fault = from_json(line)
+                done[self.todo[0]] = Done(value, _clean(fault))
                 self.todo.popleft()
                 # the worker began its next call when it sent this
                 self.deadline = time.monotonic() + timeout_seconds
-        except (EOFError, OSError, pickle.UnpicklingError):
-            self._process.wait()
-            return f"crash ({self._ending()})"
+        except (OSError, EOFError):
+            return f"crash ({self._died()})"
+        except (ValueError, TypeError, RecursionError):
+            return "crash (no line of values)"
         return ""
 
+    def _died(self) -> str:
+        """How the process ended; one that closed its end and lives on is killed."""
+        try:
+            return _ending(self._process.wait(timeout=CLOSING_SECONDS))
+        except subprocess.TimeoutExpired:
+            return "closed its pipe"
+
+    def _lines(self, read: bytes) -> list[bytes]:
+        """The whole lines that have come.
+
+        Raises:
+            EOFError: the other end is closed.
+            ValueError: a line is longer than any result.
+        """
+        if not read:
+            raise EOFError
+        self._buffer += read
+        if b"\n" not in read:
+            if len(self._buffer) > MAX_LINE_BYTES:
+                raise ValueError("too long a line")
+            return []
+        *lines, rest = bytes(self._buffer).split(b"\n")
+        self._buffer = bytearray(rest)
+        return lines
+
     def alive(self) -> bool:
-        return self._process.poll() is None
+        """Whether it waits for calls, and has said nothing that it was not asked."""
+        if self._buffer or self._process.poll() is not None:
+            return False
+        try:
+            self.pipe.recv(1, socket.MSG_PEEK)  # the end of the pipe, or more than was asked for
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def kill(self) -> None:
-        if self.pipe.closed:
+        if self.pipe.fileno() < 0:
             return
         self._process.kill()
         self._process.wait()
         self.pipe.close()
         os.close(self._life)
 
-    def _ending(self) -> str:
-        code = self._process.returncode
-        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+def _clean(fault: Any) -> str:
+    """A fault as one printable line."""
+    if not isinstance(fault, str):
+        raise TypeError("a fault is a text")
+    return "".join(c for c in fault[:MAX_FAULT_CHARACTERS] if c.isprintable())
 
 
-# --- in the worker
-# ------------------------------------------------------------------------------------------------------
+def _ending(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def serve(pipe_number: int, life_number: int) -> None:
-    """What a worker does until its parent is gone.
-
-    The kernel kills it when the other end of the life pipe closes: also inside a C function that
-    never returns, where no thread of this process would get to run.
-    """
-    fcntl.fcntl(life_number, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life_number, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(life_number, fcntl.F_SETFL, fcntl.fcntl(life_number, fcntl.F_GETFL) | os.O_ASYNC)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pipe = Connection(pipe_number)
-    try:
-        start = pipe.recv()
-        for module in start.imports:
-            importlib.import_module(module)
-        resource.setrlimit(resource.RLIMIT_AS, (start.memory_bytes, start.memory_bytes))
-        if start.locked:
-            sys.addaudithook(_refuse)
-        pipe.send("ready")
-        while True:
-            for call in pipe.recv():
-                pipe.send(_answer(call))
-    except (EOFError, OSError):  # the parent is gone
-        os._exit(0)
-
-
-def _answer(call: bytes) -> tuple[Any, str]:
-    """The value and no fault, or no value and the fault."""
-    try:
-        function, args = pickle.loads(call)
-        value = function(*args)
-        pickle.dumps(value)  # a value that cannot travel is the call's fault
-        return value, ""
-    except BaseException as fault:
-        return None, f"raised {type(fault).__name__}"
-
-
-def _refuse(event: str, args: tuple[Any, ...]) -> None:
-    writes = (
-        event == "open"
-        and isinstance(args[2], int)
-        and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    )
-    if writes or event.startswith(_REFUSED):
-        raise PermissionError(f"{event} is refused here")
+def _warn(missing: list[str]) -> None:
+    """Names, once, each protection that this kernel does not have."""
+    for name in missing:
+        if name not in _warned:
+            _warned.add(name)
+            _log.warning("verifiers run without %s: this kernel does not have it", name)

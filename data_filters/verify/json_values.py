@@ -1,0 +1,63 @@
+"""Plain Python values as one line of JSON and back: what two processes may say to each other."""
+
+import json
+from typing import Any
+
+# the only key of an object that stands for something JSON has no form for
+_KIND = "!kind"
+_BUILD: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def to_json(value: Any) -> str:
+    r"""One line of ASCII that `from_json` reads back as the same value.
+
+    Args:
+        value: text, numbers, truth values, None, and lists, tuples, sets and dicts of them; the
+            keys of a dict may be any of those that can be hashed.
+
+    Raises:
+        TypeError: a value of another type.
+        ValueError: a number of more than 4,300 digits, or a value that holds itself.
+        RecursionError: nested too deeply.
+    """
+    return _ENCODER.encode(_packed(value))
+
+
+def from_json(line: str | bytes) -> Any:
+    """The value of a line of `to_json`; no line makes it run code.
+
+    Raises:
+        ValueError: not such a line.
+        RecursionError: nested too deeply.
+    """
+    try:
+        return _unpacked(json.loads(line))
+    except (TypeError, KeyError) as fault:
+        raise ValueError(f"not a line of values: {fault}") from fault
+
+
+def _packed(value: Any) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is list:
+        return [_packed(item) for item in value]
+    if kind is dict:
+        if _KIND not in value and all(type(key) is str for key in value):
+            return {key: _packed(item) for key, item in value.items()}
+        return {_KIND: "dict", "of": [[_packed(k), _packed(v)] for k, v in value.items()]}
+    if kind in (tuple, set, frozenset):
+        return {_KIND: kind.__name__, "of": [_packed(item) for item in value]}
+    raise TypeError(f"{kind.__name__} cannot travel as JSON")
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(item) for item in value]
+    if isinstance(value, dict):
+        if _KIND in value:
+            return _BUILD[value[_KIND]](_unpacked(item) for item in value["of"])
+        return {key: _unpacked(item) for key, item in value.items()}
+    return value
