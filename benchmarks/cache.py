@@ -111,7 +111,6 @@ def arguments() -> argparse.Namespace:
 
 
 # --- bytes
-# --------------------------------------------------------------------------------------------------------------
 
 
 def byte_rows(kept: int) -> Iterator[dict[str, Any]]:
@@ -138,7 +137,6 @@ def same_bytes(kept: int) -> int:
 
 
 # --- cases
-# --------------------------------------------------------------------------------------------------------------
 
 
 def planted(given: argparse.Namespace) -> Case | None:
@@ -199,7 +197,6 @@ def smollm2(given: argparse.Namespace) -> Case | None:
 CASES = {"planted": planted, "smollm2": smollm2}
 
 # --- bias
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def bias_rows(case: Case, kept: int, draws: int) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Sampling
-from distill.engines.tool_loop import Limits, Talk, converse
+from distill.engines.tool_loop import Limits, Rollout, converse
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
 from eval.suites.lookup_suites import settings
@@ -112,7 +112,7 @@ class Loop:
         self.base = full.passages
         self.prompts = [q.prompt for q in full.questions if q.suite not in ("reasoning", "basics")]
 
-    def talks(self, toolbox: Toolbox, count: int) -> Iterator[Talk]:
+    def talks(self, toolbox: Toolbox, count: int) -> Iterator[Rollout]:
         asked = (
             [{"role": "user", "content": prompt}]
             for prompt in itertools.islice(itertools.cycle(self.prompts), count)

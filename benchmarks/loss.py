@@ -251,7 +251,6 @@ def make_case(
 
 
 # --- measuring
-# ----------------------------------------------------------------------------------------------------------
 
 
 def measure_memory(name: str, given: argparse.Namespace) -> dict[str, float | None]:
@@ -323,7 +322,6 @@ def scaling_row(name: str, varied: str, tokens: int, vocab: int, found: Times) -
 
 
 # --- the rows
-# -----------------------------------------------------------------------------------------------------------
 
 
 def find_backends(device: str) -> tuple[dict[str, Callable[[Case], Made]], list[str]]:

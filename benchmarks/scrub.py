@@ -74,7 +74,6 @@ def ungrounded(spans: Iterable[Span]) -> list[Span]:
 
 
 # --- planted facts
-# --------------------------------------------------------------------------------------------------------
 
 
 def planted_recall(scrubber: Scrubber, each: int, seed: int) -> tuple[dict[str, float], int]:
@@ -119,7 +118,6 @@ def planted_recall(scrubber: Scrubber, each: int, seed: int) -> tuple[dict[str, 
 
 
 # --- damage on reasoning
-# --------------------------------------------------------------------------------------------------
 
 
 def reasoning_damage(
@@ -312,7 +310,6 @@ def fact_free(scrubber: Scrubber, path: Path) -> dict[str, float]:
 
 
 # --- grounding pairs
-# ------------------------------------------------------------------------------------------------------
 
 
 def grounding_errors(scrubber: Scrubber, pairs: int, seed: int) -> dict[str, float]:
@@ -390,7 +387,6 @@ def reworded(value: str, kind: str, rng: random.Random) -> str:
 
 
 # --- surrogates
-# -----------------------------------------------------------------------------------------------------------
 
 
 def surrogate_faults(scrubber: Scrubber, each: int, seed: int) -> dict[str, int]:

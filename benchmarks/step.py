@@ -153,7 +153,6 @@ def summary(trainer: str, packing: bool, runs: list[dict[str, Any]]) -> dict[str
 
 
 # --- models and data
-# ----------------------------------------------------------------------------------------------------
 
 
 def prepare(folder: Path, given: argparse.Namespace) -> None:
@@ -242,7 +241,6 @@ def measured(
 
 
 # --- trainers
-# -----------------------------------------------------------------------------------------------------------
 
 
 def ours(given: argparse.Namespace) -> dict[str, Any]:

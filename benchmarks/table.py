@@ -80,7 +80,6 @@ def wait(device: str) -> None:
 
 
 # --- memory
-# -------------------------------------------------------------------------------------------------------------
 
 
 def extra_peak_mb(call: Callable[[], object], device: str = "cpu") -> float:
@@ -152,7 +151,6 @@ def fresh_process(module: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 # --- output
-# -------------------------------------------------------------------------------------------------------------
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -127,7 +127,6 @@ def _all_families() -> list[str]:
 
 
 # --- texts of known truth
-# -----------------------------------------------------------------------------------------------
 
 
 def right_cases(entries: dict[str, list[dict[str, Any]]]) -> list[Case]:
@@ -233,7 +232,6 @@ def coloured(puzzle: dict[str, Any]) -> dict[str, int] | None:
 
 
 # --- counting
-# -----------------------------------------------------------------------------------------------------------
 
 
 def count(found: dict[str, Family], cases: list[Case], verdicts: list[Verdict]) -> None:

@@ -68,7 +68,6 @@ class EndpointEngine:
         self._run(self.client.open())
 
     # --- before any work
-    # ----------------------------------------------------------------------------------------
 
     def check(self, max_new_tokens: int, top_k: int = 0) -> str:
         """Asks every address for its models, and for one token; says what was found.
@@ -114,7 +113,6 @@ class EndpointEngine:
             self.longest = min(self.longest or models[self.model], models[self.model])
 
     # --- the engine
-    # ---------------------------------------------------------------------------------------------
 
     def complete(
         self,
@@ -131,7 +129,7 @@ class EndpointEngine:
         seeds = seeds or [
             sampling.seed * 1_000_003 + number for number in range(len(conversations))
         ]
-        done: list[Completion | None] = [None] * len(conversations)
+        done: dict[int, Completion] = {}
         waiting = iter(range(len(conversations)))
 
         async def work() -> None:  # a million requests are not a million tasks
@@ -147,7 +145,7 @@ class EndpointEngine:
         # as many as may be in flight, and as many again that are written out and wait for a place:
         # the server need not wait for that
         self._run(_all(work() for _ in range(min(2 * self.server.concurrency, len(conversations)))))
-        return done  # type: ignore[return-value]
+        return [done[i] for i in range(len(conversations))]
 
     def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
         """The `top_k` likeliest next tokens after each token of each row but the last; wants a
@@ -193,7 +191,6 @@ class EndpointEngine:
         self._loop.close()
 
     # --- requests
-    # -----------------------------------------------------------------------------------------------
 
     async def _complete(
         self,
@@ -219,6 +216,7 @@ class EndpointEngine:
                 return await self._chat(
                     conversation, prefix, how | ({"tools": json.loads(tools)} if tools else {})
                 )
+            assert self.tokenizer is not None  # only api: chat goes without
             text = render(self.tokenizer, conversation, prefix, tools)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
             found = await self.client.post("/completions", how | {"prompt": ids})

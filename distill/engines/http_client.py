@@ -55,18 +55,23 @@ class Client:
         self._resting = dict.fromkeys(self.urls, 0.0)
         self._next_slot, self._heard = 0.0, time.monotonic()
         self._random = random.Random()
-        self._session: aiohttp.ClientSession | None = None
+        self._opened: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         connector = aiohttp.TCPConnector(limit=0)  # the semaphore of the caller limits
-        self._session = aiohttp.ClientSession(
+        self._opened = aiohttp.ClientSession(
             headers=self._headers, connector=connector, json_serialize=json.dumps
         )
         self._room = asyncio.Semaphore(self.server.concurrency)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._opened is not None:
+            await self._opened.close()
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        assert self._opened is not None, "open() comes first"
+        return self._opened
 
     async def get(self, url: str, path: str, timeout_seconds: float = 10.0) -> Any:
         """A GET at one address, once.

@@ -64,7 +64,8 @@ def run(parent: int, command: list[str], asked: list[int]) -> int:
 
 def guard(parent: int, asked: list[int]) -> int:
     """Follows what the parent starts until it says that it has started."""
-    before, known, starting, looked = below({parent}, table()) | {os.getpid()}, {}, True, 0.0
+    before, starting, looked = below({parent}, table()) | {os.getpid()}, True, 0.0
+    known: dict[int, str] = {}
     print("ready", flush=True)
     while not asked:
         if starting or time.monotonic() - looked > LOOK_AROUND_SECONDS:

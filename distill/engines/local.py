@@ -62,7 +62,7 @@ class LocalEngine:
         ]
         prompts = [self.tokenizer.encode(text, add_special_tokens=False) for text in texts]
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-        done: list[Completion | None] = [None] * len(prompts)
+        done: dict[int, Completion] = {}
         for number, start in enumerate(range(0, len(order), self.batch)):
             members = order[start : start + self.batch]
             generator = torch.Generator(self.model.device).manual_seed(
@@ -81,7 +81,7 @@ class LocalEngine:
                     finished(i, done[i])
             if progress:
                 progress(len(members), sum(len(ids) for ids, _ in written))
-        return done  # type: ignore[return-value]
+        return [done[i] for i in range(len(prompts))]
 
     def render(self, conversation: Conversation, prefix: str = "") -> list[int]:
         """Prompt ids up to where the assistant goes on."""
@@ -98,7 +98,7 @@ class LocalEngine:
         sampling: Sampling,
     ) -> Completion:
         stopped = bool(ids) and ids[-1] in self.ends.tolist()
-        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
         for stop in sampling.stop:
             text, found, _ = text.partition(stop)
             stopped = stopped or bool(found)

@@ -29,11 +29,10 @@ def largest_gaps(
     Rare steps of thought are surprising too, so a threshold alone finds more than facts. None for a
     conversation without a question.
     """
-    rows = [_row(trace, tokenizer) for trace in traces]
-    order = sorted(
-        (n for n, row in enumerate(rows) if row is not None), key=lambda n: len(rows[n][0])
-    )
-    gaps: list[float | None] = [None] * len(rows)
+    found = ((n, _row(trace, tokenizer)) for n, trace in enumerate(traces))
+    rows = {n: row for n, row in found if row is not None}
+    order = sorted(rows, key=lambda n: len(rows[n][0]))
+    gaps: list[float | None] = [None] * len(traces)
     for start in range(0, len(order), batch):
         members = order[start : start + batch]
         chosen = [rows[n] for n in members]

@@ -99,7 +99,11 @@ def render(
 
 
 def written(
-    tokenizer: PreTrainedTokenizerBase, conversation: Conversation, tools: str | None, **how: bool
+    tokenizer: PreTrainedTokenizerBase,
+    conversation: Conversation,
+    tools: str | None,
+    *,
+    add_generation_prompt: bool = False,
 ) -> str:
     """A conversation as the chat template writes it; its calls, JSON in our records, become what
     templates expect.
@@ -110,8 +114,13 @@ def written(
         else m
         for m in conversation
     ]
-    return tokenizer.apply_chat_template(
-        said, tools=json.loads(tools) if tools else None, tokenize=False, **how
+    return str(
+        tokenizer.apply_chat_template(
+            said,
+            tools=json.loads(tools) if tools else None,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+        )
     )
 
 

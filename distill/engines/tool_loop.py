@@ -34,7 +34,7 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Talk:
+class Rollout:
     """One conversation as it ended."""
 
     number: int  # its place in what was asked
@@ -47,7 +47,7 @@ class Talk:
     calls: Counter[str] = field(default_factory=Counter)  # run, by tool
     # what went otherwise than well: see EVENTS
     events: Counter[str] = field(default_factory=Counter)
-    told: bool = False  # that no more calls are run
+    no_more_calls: bool = False  # it was told so
 
 
 EVENTS = (
@@ -74,8 +74,8 @@ def converse(
     *,
     at_once: int,
     progress: Callable[[int, int], None] = lambda *_: None,
-    shown: Callable[[Talk, Call, str], None] = lambda *_: None,
-) -> Iterator[Talk]:
+    shown: Callable[[Rollout, Call, str], None] = lambda *_: None,
+) -> Iterator[Rollout]:
     """Conversations as they end, not in the order given; each has its number.
 
     Args:
@@ -85,50 +85,55 @@ def converse(
         sampling: of each turn.
         at_once: conversations at work; two batches of the engine keep it full.
         progress: called with (conversations ended, new tokens).
-        shown: called with (talk, call, result) as each call was run or turned down.
+        shown: called with (rollout, call, result) as each call was run or turned down.
     """
-    waiting, at_work = enumerate(conversations), []
+    waiting, at_work = enumerate(conversations), list[Rollout]()
     while True:
         at_work += [
-            Talk(number, list(asked)) for number, asked in islice(waiting, at_once - len(at_work))
+            Rollout(number, list(asked))
+            for number, asked in islice(waiting, at_once - len(at_work))
         ]
         if not at_work:
             return
         turn = replace(
             sampling,
-            seed=sampling.seed + sum(len(talk.messages) for talk in at_work) + at_work[0].number,
+            seed=sampling.seed
+            + sum(len(rollout.messages) for rollout in at_work)
+            + at_work[0].number,
         )
-        written = engine.complete([talk.messages for talk in at_work], turn, tools=toolbox.schemas)
+        written = engine.complete(
+            [rollout.messages for rollout in at_work], turn, tools=toolbox.schemas
+        )
         going = []
-        for talk, completion in zip(at_work, written, strict=True):
-            _note(talk, completion)
-            if _goes_on(talk, completion, toolbox, limits, sampling.max_new_tokens, shown):
-                going.append(talk)
+        for rollout, completion in zip(at_work, written, strict=True):
+            _note(rollout, completion)
+            if _goes_on(rollout, completion, toolbox, limits, sampling.max_new_tokens, shown):
+                going.append(rollout)
             else:
-                yield talk
+                yield rollout
         progress(
             len(at_work) - len(going), sum(completion.completion_tokens for completion in written)
         )
         at_work = going
 
 
-def _note(talk: Talk, completion: Completion) -> None:
-    talk.text, talk.finish_reason, talk.mean_logprob = (
+def _note(rollout: Rollout, completion: Completion) -> None:
+    rollout.text, rollout.finish_reason, rollout.mean_logprob = (
         completion.text,
         completion.finish_reason,
         completion.mean_logprob,
     )
-    talk.completion_tokens += completion.completion_tokens
-    talk.prompt_tokens = completion.prompt_tokens
+    rollout.completion_tokens += completion.completion_tokens
+    rollout.prompt_tokens = completion.prompt_tokens
 
 
 def _goes_on(
-    talk: Talk,
+    rollout: Rollout,
     completion: Completion,
     toolbox: Toolbox,
     limits: Limits,
     turn_tokens: int,
-    shown: Callable[[Talk, Call, str], None],
+    shown: Callable[[Rollout, Call, str], None],
 ) -> bool:
     """Runs what was called; whether the model has another turn."""
     before, calls = (
@@ -137,54 +142,54 @@ def _goes_on(
         else (completion.text, [])
     )
     if not calls:
-        talk.messages.append({"role": "assistant", "content": completion.text})
+        rollout.messages.append({"role": "assistant", "content": completion.text})
         return False
-    if talk.told:
-        return _end(talk, completion.text, "ended by the limit of calls")
-    talk.messages.append(as_message(before, calls))
+    if rollout.no_more_calls:
+        return _end(rollout, completion.text, "ended by the limit of calls")
+    rollout.messages.append(as_message(before, calls))
     for call in calls:
-        result = _answer(talk, call, toolbox, limits)
-        talk.messages.append({"role": "tool", "content": result})
-        shown(talk, call, result)
-    if talk.completion_tokens + turn_tokens > limits.max_tokens:
-        return _end(talk, None, "ended by the limit of tokens")
+        result = _answer(rollout, call, toolbox, limits)
+        rollout.messages.append({"role": "tool", "content": result})
+        shown(rollout, call, result)
+    if rollout.completion_tokens + turn_tokens > limits.max_tokens:
+        return _end(rollout, None, "ended by the limit of tokens")
     # a byte is a token at the most
-    new = sum(len(message["content"].encode()) for message in talk.messages[-len(calls) :])
+    new = sum(len(message["content"].encode()) for message in rollout.messages[-len(calls) :])
     if (
         completion.prompt_tokens + completion.completion_tokens + new + turn_tokens
         > limits.context_tokens
     ):
-        return _end(talk, None, "ended by the context")
+        return _end(rollout, None, "ended by the context")
     return True
 
 
-def _end(talk: Talk, said: str | None, event: str) -> bool:
+def _end(rollout: Rollout, said: str | None, event: str) -> bool:
     if said is not None:
-        talk.messages.append({"role": "assistant", "content": said})
-    talk.events[event] += 1
-    talk.finish_reason = "length"
+        rollout.messages.append({"role": "assistant", "content": said})
+    rollout.events[event] += 1
+    rollout.finish_reason = "length"
     return False
 
 
-def _answer(talk: Talk, call: Call, toolbox: Toolbox, limits: Limits) -> str:
+def _answer(rollout: Rollout, call: Call, toolbox: Toolbox, limits: Limits) -> str:
     """The result of one call."""
-    if sum(talk.calls.values()) >= limits.max_calls:
-        talk.events["call beyond the limit"] += 1
-        talk.told = True
+    if sum(rollout.calls.values()) >= limits.max_calls:
+        rollout.events["call beyond the limit"] += 1
+        rollout.no_more_calls = True
         return ENOUGH
-    talk.calls[call.name if call.name in toolbox.names else "other"] += 1
+    rollout.calls[call.name if call.name in toolbox.names else "other"] += 1
     if call.fault or call.arguments is None:
-        talk.events["malformed"] += 1
+        rollout.events["malformed"] += 1
         return call.fault
     result = toolbox.run(call.name, call.arguments)
     if result.kind not in ("found", "ran"):
-        talk.events[result.kind] += 1
+        rollout.events[result.kind] += 1
     if result.cut:
-        talk.events["result cut"] += 1
+        rollout.events["result cut"] += 1
     return result.text
 
 
-class Conversing:
+class ToolEngine:
     """An engine whose completions are whole conversations with tools: it stands in for the engine
     that it drives.
 
@@ -219,28 +224,33 @@ class Conversing:
                 progress=progress,
                 finished=finished,
             )
-        done: list[Completion | None] = [None] * len(conversations)
-        how = {"at_once": self.at_once, "progress": progress or (lambda *_: None)}
-        for talk in converse(
-            self.engine, conversations, self.toolbox, sampling, self.limits, **how
+        done: dict[int, Completion] = {}
+        for rollout in converse(
+            self.engine,
+            conversations,
+            self.toolbox,
+            sampling,
+            self.limits,
+            at_once=self.at_once,
+            progress=progress or (lambda *_: None),
         ):
-            more = talk.messages[len(conversations[talk.number]) :]
+            more = rollout.messages[len(conversations[rollout.number]) :]
             said = (
                 more[:-1]
                 if more and more[-1]["role"] == "assistant" and not calls_of(more[-1])
                 else more
             )
-            done[talk.number] = Completion(
-                text=talk.text,
-                prompt_tokens=talk.prompt_tokens,
-                completion_tokens=talk.completion_tokens,
-                finish_reason=talk.finish_reason,
+            done[rollout.number] = Completion(
+                text=rollout.text,
+                prompt_tokens=rollout.prompt_tokens,
+                completion_tokens=rollout.completion_tokens,
+                finish_reason=rollout.finish_reason,
                 said=tuple(said),
-                mean_logprob=talk.mean_logprob,
+                mean_logprob=rollout.mean_logprob,
             )
             if finished:
-                finished(talk.number, done[talk.number])
-        return done  # type: ignore[return-value]
+                finished(rollout.number, done[rollout.number])
+        return [done[number] for number in range(len(conversations))]
 
     def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
         return self.engine.score(rows, top_k)
@@ -249,11 +259,11 @@ class Conversing:
         self.engine.close()
 
 
-def totals(talks: Iterable[Talk]) -> dict[str, int]:
+def totals(rollouts: Iterable[Rollout]) -> dict[str, int]:
     """What happened over many conversations: calls by tool, and every event."""
     counted: Counter[str] = Counter()
-    for talk in talks:
-        counted.update({f"calls of {name}": count for name, count in talk.calls.items()})
-        counted.update(talk.events)
+    for rollout in rollouts:
+        counted.update({f"calls of {name}": count for name, count in rollout.calls.items()})
+        counted.update(rollout.events)
         counted["conversations"] += 1
     return dict(sorted(counted.items()))

@@ -63,7 +63,7 @@ class VllmEngine(Vllm):
         seeds = seeds or [
             sampling.seed * 1_000_003 + number for number in range(len(conversations))
         ]
-        done: list[Completion | None] = [None] * len(conversations)
+        done: dict[int, Completion] = {}
 
         async def one(number: int) -> None:
             done[number] = await self._complete(
@@ -75,7 +75,7 @@ class VllmEngine(Vllm):
                 progress(1, done[number].completion_tokens)
 
         self._run(self._all(len(conversations), one))
-        return done  # type: ignore[return-value]
+        return [done[number] for number in range(len(conversations))]
 
     def score(self, rows: Sequence[Sequence[int]], top_k: int) -> list[TopLogprobs]:
         """As Engine.score.
@@ -84,13 +84,13 @@ class VllmEngine(Vllm):
             ModelError: a row is longer than the engine's context, or more log-probabilities are
                 asked for than it was opened for.
         """
-        done: list[TopLogprobs | None] = [None] * len(rows)
+        done: dict[int, TopLogprobs] = {}
 
         async def one(number: int) -> None:
             done[number] = await self._score(list(rows[number]), top_k)
 
         self._run(self._all(len(rows), one))
-        return done  # type: ignore[return-value]
+        return [done[number] for number in range(len(rows))]
 
     async def _complete(
         self,
@@ -128,7 +128,7 @@ class VllmEngine(Vllm):
                 completion_tokens=0,
                 finish_reason="refused",
             )
-        written = self.tokenizer.decode(found.token_ids, skip_special_tokens=True)
+        written = str(self.tokenizer.decode(found.token_ids, skip_special_tokens=True))
         for stop in sampling.stop:  # vLLM has cut its own text there, but not the ids
             written = written.partition(stop)[0]
         return Completion(
@@ -188,7 +188,7 @@ class VllmHiddenStates(Vllm):
         Raises:
             ModelError: a row is longer than the engine's context.
         """
-        done: list[Tensor | None] = [None] * len(rows)
+        done: dict[int, Tensor] = {}
 
         async def one(number: int) -> None:
             from vllm import PoolingParams
@@ -205,7 +205,7 @@ class VllmHiddenStates(Vllm):
             done[number] = found.outputs.data.float()
 
         self._run(self._all(len(rows), one))
-        return done  # type: ignore[return-value]
+        return [done[number] for number in range(len(rows))]
 
 
 def top_logprobs(found: Any, top_k: int) -> TopLogprobs:

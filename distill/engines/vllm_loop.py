@@ -54,7 +54,8 @@ class Vllm:
         extra: dict[str, Any] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        self._loop, self._names, self._engine = asyncio.new_event_loop(), count(), None
+        self._loop, self._names = asyncio.new_event_loop(), count()
+        self._engine: Any = None  # vLLM's AsyncLLM, which is imported only where it is used
         self._end: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
         self._thread.start()

@@ -234,8 +234,9 @@ def guarded() -> Iterator[Callable[[], None]]:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    with lifeline.stdout as told:
-        told.readline()  # it has taken stock of what was there before
+    assert lifeline.stdin is not None and lifeline.stdout is not None
+    with lifeline.stdout as said:
+        said.readline()  # it has taken stock of what was there before
     try:
         yield lambda: _stop(lifeline)
     except BaseException:
@@ -314,6 +315,7 @@ def _well(port: int) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Closes the lifeline and waits until everything behind it has ended."""
+    assert process.stdin is not None
     with suppress(BrokenPipeError):
         process.stdin.close()
     try:

@@ -35,7 +35,14 @@ class Attempt:
     review: Review | None = None  # what the teacher said of it afterwards
 
     @property
+    def written(self) -> Completion:
+        """What the teacher wrote; it was asked before."""
+        assert self.completion is not None
+        return self.completion
+
+    @property
     def whole(self) -> bool:
+        """Whether the answer came to its own end."""
         return self.completion is not None and self.completion.finish_reason == "stop"
 
     def how(self, config: Generate) -> str:
@@ -55,7 +62,7 @@ class Attempt:
         """The record, with the plain prompt: styles and personas are scaffolding that nobody is to
         learn.
         """
-        problem, written = self.problem, self.completion
+        problem, written = self.problem, self.written
         text = "" if written.finish_reason == "refused" else written.text
         before = [*conversation(problem.prompt, config.system), *written.said]
         return Trace(
@@ -117,7 +124,7 @@ class Verdicts:
             if len(self._waiting) >= JUDGED_AT_ONCE:
                 self._send()
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Waits until all are judged."""
         with self._lock:
             self._send()
@@ -131,10 +138,10 @@ class Verdicts:
     def _judge(self, batch: Sequence[Attempt]) -> None:
         whole = [attempt for attempt in batch if attempt.whole]
         for attempt in whole:
-            attempt.degenerate = degenerate(attempt.completion.text)
+            attempt.degenerate = degenerate(attempt.written.text)
             attempt.verdict = "wrong" if attempt.degenerate else "unknown"
         sane = [attempt for attempt in whole if attempt.degenerate is None]
-        judged = self.judge([(attempt.completion.text, attempt.problem) for attempt in sane])
+        judged = self.judge([(attempt.written.text, attempt.problem) for attempt in sane])
         for attempt, (verdict, answer) in zip(sane, judged, strict=True):
             attempt.verdict, attempt.answer = verdict, answer
         for attempt in batch:

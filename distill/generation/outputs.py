@@ -47,7 +47,7 @@ def summaries(
             for verdict in ("correct", "wrong", "unknown")
         }
         judged = len(attempts) - counts["unknown"]
-        solved = [one.completion.completion_tokens for one in attempts if one.verdict == "correct"]
+        solved = [one.written.completion_tokens for one in attempts if one.verdict == "correct"]
         rows.append(
             {name: getattr(problem, name) for name in ("source", "prompt", "gold")}
             | counts

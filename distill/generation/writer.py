@@ -60,8 +60,13 @@ class Writer:
         path = self.journals / f"{shard_path(folder, shard).stem}.jsonl" if self.journals else None
         with Journal(path) if path else nullcontext() as journal:
             attempts = self._attempts(problems, shard, journal)
-        how = {"seed": self.seed, "teacher": self.teacher, "engine": self.engine_name}
-        traces = [attempt.trace(self.config, **how) for tried in attempts for attempt in tried]
+        traces = [
+            attempt.trace(
+                self.config, seed=self.seed, teacher=self.teacher, engine=self.engine_name
+            )
+            for tried in attempts
+            for attempt in tried
+        ]
         write_shard(
             folder / "problems" / shard_path(folder, shard).name,
             summaries(problems, attempts),
@@ -153,7 +158,6 @@ class Writer:
         return Attempt(problem, sample, conversation(prompt, system), notes)
 
     # --- answers
-    # ------------------------------------------------------------------------------------------------
 
     def _answer(
         self, attempts: Sequence[Attempt], sampling: Sampling, journal: Journal | None
@@ -191,7 +195,7 @@ class Writer:
             journal,
             lambda place, last: verdicts.add(cut[place], _joined(found[cut[place]], last)),
         )
-        verdicts.settle()
+        verdicts.wait()
 
     def _complete(
         self,
@@ -215,12 +219,12 @@ class Writer:
             trace_id(n, talk, prefix, how)
             for n, (talk, prefix) in enumerate(zip(talks, prefixes, strict=True))
         ]
-        found = [journal.get(key) if journal is not None else None for key in keys]
-        for number, completion in enumerate(found):
-            if completion is not None:
-                finished(number, completion)
-                self.progress(1, 0)
-        todo = [number for number, completion in enumerate(found) if completion is None]
+        kept = ((n, journal.get(key)) for n, key in enumerate(keys)) if journal else iter(())
+        found = {number: completion for number, completion in kept if completion is not None}
+        for number, completion in found.items():
+            finished(number, completion)
+            self.progress(1, 0)
+        todo = [number for number in range(len(keys)) if number not in found]
 
         def keep(place: int, completion: Completion) -> None:
             if journal is not None:
@@ -241,10 +245,9 @@ class Writer:
         )
         for number, completion in zip(todo, fresh, strict=True):
             found[number] = completion
-        return found
+        return [found[number] for number in range(len(keys))]
 
     # --- reviews
-    # ------------------------------------------------------------------------------------------------
 
     def _review(
         self,
@@ -257,7 +260,7 @@ class Writer:
         """
         system = self.config.system
         talks = [
-            ask_review(one.problem.prompt, one.completion.text, one.verdict, system)
+            ask_review(one.problem.prompt, one.written.text, one.verdict, system)
             for one, _ in asked
         ]
         self.more(len(asked))
@@ -275,8 +278,8 @@ class Writer:
                 tried.append(rewritten[-1])
         verdicts = Verdicts(self.judge, self.judging, rewritten, self.seen)
         for number, one in enumerate(rewritten):
-            verdicts.add(number, one.completion)
-        verdicts.settle()
+            verdicts.add(number, one.written)
+        verdicts.wait()
 
 
 def _worth_another(tried: Sequence[Attempt], wanted_correct: int) -> bool:
@@ -285,7 +288,7 @@ def _worth_another(tried: Sequence[Attempt], wanted_correct: int) -> bool:
     """
     correct = sum(one.verdict == "correct" for one in tried)
     return correct < wanted_correct and any(
-        one.verdict == "wrong" or one.completion.finish_reason == "length" for one in tried
+        one.verdict == "wrong" or one.written.finish_reason == "length" for one in tried
     )
 
 

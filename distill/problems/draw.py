@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from data_filters.verify.verifiers import Check
+from data_filters.verify.verifiers import Check, Kind
 from distill.problems.dataset_problems import read_rows
 from distill.problems.gym_problems import entries
 from distill.problems.planted_world import World
@@ -37,7 +37,7 @@ class Problem:
     prompt: str
     gold: str | None
     seed: int
-    verifier: str = "answer"  # answer, choice, math, program, reasoning_gym or none
+    verifier: Kind = "answer"
     entry: dict[str, Any] | None = None  # reasoning-gym's whole entry: question, answer, metadata
     tests: str | None = None  # Python assertions
     family: str = ""  # reasoning-gym's name of the data set
@@ -120,7 +120,7 @@ def _stream(
 def _from_world(
     world: World, source: Source, family: str, rng: random.Random, split: str
 ) -> Iterator[Problem]:
-    verifier = "answer" if source.verifier == "auto" else source.verifier
+    verifier: Kind = "answer" if source.verifier == "auto" else source.verifier
     while True:
         item = world.draw(rng, family, split)
         yield Problem(
@@ -171,7 +171,7 @@ def _of_entry(
     source: Source, family: str, prompt: str, seed: int, entry: dict[str, Any]
 ) -> Problem:
     gold = None if entry["answer"] is None else str(entry["answer"])
-    verifier = "reasoning_gym" if source.verifier == "auto" else source.verifier
+    verifier: Kind = "reasoning_gym" if source.verifier == "auto" else source.verifier
     if gold is None and verifier not in ("reasoning_gym", "none"):
         raise RecipeError(
             f"source {source.name}: verifier {verifier} wants a reference answer, this data set has none; leave verifier out"
@@ -207,7 +207,7 @@ def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
         )
 
 
-def verifier_of(asked: str, gold: str | None, tests: str | None) -> str:
+def verifier_of(asked: Literal["auto"] | Kind, gold: str | None, tests: str | None) -> Kind:
     """How an answer to a row is judged: as asked or, for auto, by the look of its reference; none
     where there is nothing to judge by.
 

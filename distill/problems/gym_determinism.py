@@ -86,7 +86,7 @@ def _bounded(rule: type) -> type:
     10^(16^8), and never ends.
     """
 
-    class Bounded(rule):  # type: ignore[misc]
+    class Bounded(rule):
         def apply(self, sequence: list[int], position: int) -> int:
             terms = sequence[: position + 1]
             for operation, parameter in zip(self.operations, self.parameters, strict=True):

@@ -121,7 +121,8 @@ class World:
         """
         facts = [(name, relation) for name in self.people for relation in RELATIONS]
         rng.shuffle(facts)
-        exposure, start = {}, 0
+        exposure: dict[Fact, int] = {}
+        start = 0
         for times, share in zip(planted.exposures, planted.exposure_shares, strict=True):
             end = start + round(share * len(facts))
             exposure |= dict.fromkeys(facts[start:end], times)
@@ -134,7 +135,6 @@ class World:
         }
 
     # --- sentences
-    # ----------------------------------------------------------------------------------------------
 
     @staticmethod
     def tell(statements: list[Fact], relation: str) -> str:
@@ -166,7 +166,6 @@ class World:
                 return pairs
 
     # --- families
-    # -----------------------------------------------------------------------------------------------
 
     def _family_table(self) -> dict[str, Callable[[random.Random], Item]]:
         return {

@@ -86,14 +86,19 @@ def unsound_spans(text: str, review: Review, message: int, weight: float) -> lis
         for number, place in enumerate(steps_of(text), start=1)
         if review.marks.get(number) is False
     ]
-    how = {
-        "message": message,
-        "kind": "step",
-        "grounding": "common",
-        "weight": weight,
-        "detector": DETECTOR,
-    }
-    return [Span(start=start, end=end, original=text[start:end], **how) for start, end in unsound]
+    return [
+        Span(
+            message=message,
+            start=start,
+            end=end,
+            kind="step",
+            grounding="common",
+            weight=weight,
+            original=text[start:end],
+            detector=DETECTOR,
+        )
+        for start, end in unsound
+    ]
 
 
 def _trimmed(text: str, ranges: list[tuple[int, int]], shift: int) -> list[tuple[int, int]]:

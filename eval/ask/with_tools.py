@@ -16,7 +16,7 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.shards import iter_rows
 from data_filters.verify.sandbox import Sandbox
 from distill.engines.protocol import Engine, Sampling, conversation
-from distill.engines.tool_loop import Limits, Talk, converse
+from distill.engines.tool_loop import Limits, Rollout, converse
 from eval.ask.ask import KEPT, SCHEMA, write_parts
 from eval.ask.grade import grade
 from eval.suites.lookup_suites import Setting
@@ -115,7 +115,7 @@ def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
     )
 
 
-def _row(contender: str, setting: Setting, question: Question, talk: Talk) -> dict[str, Any]:
+def _row(contender: str, setting: Setting, question: Question, talk: Rollout) -> dict[str, Any]:
     said = [f"{m['role']}: {m['content']}{m.get('tool_calls', '')}" for m in talk.messages[1:]]
     return (
         {"contender": contender, "question_id": question.id}

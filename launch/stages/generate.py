@@ -12,7 +12,7 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
 from distill.engines.protocol import Engine
-from distill.engines.tool_loop import Conversing, Limits
+from distill.engines.tool_loop import Limits, ToolEngine
 from distill.generation.attempts import Attempt
 from distill.generation.live_stats import Tally
 from distill.generation.outputs import num_shards, shard_path, write_report
@@ -124,7 +124,7 @@ class Generation:
             longest = getattr(engine, "longest", None) or self.recipe.distill.sequence_tokens
             limits = Limits(max_tokens=5 * config.max_new_tokens, context_tokens=longest)
             at_once = self.spec.server.concurrency if self.served else 2 * config.batch_sequences
-            yield Conversing(engine, toolbox, limits, at_once=at_once)
+            yield ToolEngine(engine, toolbox, limits, at_once=at_once)
 
     def _together(
         self, writer: Writer, engine: Engine, todo: Sequence[int], folder: Path, size: int

@@ -234,7 +234,6 @@ def test_a_run_counts_for_the_doctor_and_is_not_refused_once_it_is_done(examine,
 
 
 # --- numbers by hand
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_states_by_hand():

@@ -58,7 +58,6 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 # --- before anything is loaded
-# ------------------------------------------------------------------------------------
 
 
 def test_help_shows_how_to_call_it() -> None:
@@ -125,7 +124,6 @@ def test_an_answer_does_not_wait_for_torch(arguments: list[str]) -> None:
 
 
 # --- faults that a person mends
-# -----------------------------------------------------------------------------------
 
 
 def test_every_fault_of_a_recipe_is_a_line() -> None:
@@ -291,7 +289,6 @@ def test_a_killed_launcher_takes_its_ranks_with_it(tmp_path: Path) -> None:
 
 
 # --- what the machine says
-# ----------------------------------------------------------------------------------------
 
 
 def test_fewer_ranks_than_the_machine_file_wants(plain: pytest.MonkeyPatch) -> None:
@@ -367,7 +364,6 @@ def test_a_wrong_number_of_threads_is_one_line(plain: pytest.MonkeyPatch, wanted
 
 
 # --- disks
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
@@ -412,7 +408,6 @@ def test_a_bug_is_no_storage_fault() -> None:
 
 
 # --- tokens
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_no_token_is_printed(

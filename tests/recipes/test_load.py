@@ -48,7 +48,6 @@ def faults_of(folder: Path, text: str, *overrides: str) -> list[str]:
 
 
 # --- what loads
-# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -208,7 +207,6 @@ def test_to_yaml_round_trip(
 
 
 # --- what does not
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

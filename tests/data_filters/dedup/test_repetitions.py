@@ -164,7 +164,6 @@ def test_fingerprints_tell_roles_and_texts_apart() -> None:
 
 
 # --- exposures
-# ----------------------------------------------------------------------------------------------------------
 
 
 def fact(

@@ -180,7 +180,6 @@ def test_a_fault_in_a_process_keeps_its_words(source: Path, tmp_path: Path) -> N
 
 
 # --- bad input
-# ----------------------------------------------------------------------------------------------------------
 
 
 def reasons(folder: Path) -> list[tuple[str, str]]:

@@ -32,7 +32,6 @@ def verdict(verifiers: Verifiers, text: str, **check) -> str:
 
 
 # --- answers, choices
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_cheap_kinds(verifiers: Verifiers) -> None:
@@ -91,7 +90,6 @@ def test_choices(answer: str, gold: str, same: bool | None) -> None:
 
 
 # --- mathematics
-# --------------------------------------------------------------------------------------------------------
 
 
 EQUAL = r"""
@@ -137,7 +135,6 @@ def test_two_workers_judge_in_order() -> None:
 
 
 # --- programs
-# -----------------------------------------------------------------------------------------------------------
 
 
 RIGHT = "def double(x):\n    return 2 * x\n"
@@ -202,7 +199,6 @@ def test_the_program_of_a_text() -> None:
 
 
 # --- reasoning-gym
-# ------------------------------------------------------------------------------------------------------
 
 
 FAMILIES = [
@@ -367,7 +363,6 @@ def test_a_check_of_the_gym_wants_its_entry() -> None:
 
 
 # --- any text
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_forms_of_an_answer() -> None:

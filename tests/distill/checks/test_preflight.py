@@ -276,7 +276,6 @@ def test_a_quantised_student_is_refused(tokenizer, tmp_path):
 
 
 # --- architectures
-# ------------------------------------------------------------------------------------------------------
 
 
 def family(name, tokenizer, **changes):

@@ -19,7 +19,7 @@ from distill.data.encode import Teaching, encode_traces
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
-from distill.engines.tool_loop import Conversing, Limits
+from distill.engines.tool_loop import Limits, ToolEngine
 from distill.generation.journal import Journal
 from distill.generation.outputs import num_shards, write_report
 from distill.generation.writer import CUT, Writer, _closed
@@ -217,7 +217,6 @@ def test_where_a_thought_is_cut():
 
 
 # --- the journal
-# --------------------------------------------------------------------------------------------------------
 
 
 def said(n):
@@ -278,7 +277,7 @@ def test_a_teacher_with_tools_writes_its_own_calls(tmp_path, sums, tokenizer):
     """
     config = replace(sums, tools=["python"], samples_per_problem=1)
     with Sandbox() as sandbox:
-        engine = Conversing(Calculator(), Toolbox(sandbox=sandbox), Limits(), at_once=7)
+        engine = ToolEngine(Calculator(), Toolbox(sandbox=sandbox), Limits(), at_once=7)
         writer = replace(desk(engine, config, tmp_path), journals=tmp_path / "journal")
         for shard in range(num_shards(config)):
             writer.write(shard, tmp_path / "generate", writer.problems(shard))

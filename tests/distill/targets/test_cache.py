@@ -121,7 +121,6 @@ def test_twelve_draws_and_the_entropy_take_64_bytes():
 
 
 # --- files
-# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,6 @@ def fresh(tokenizer, seed=1, **shape):
 
 
 # --- four bits
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -129,7 +128,6 @@ def test_a_model_in_which_nothing_can_be_rounded_is_refused(tokenizer):
 
 
 # --- what is asked
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_fifth_of_the_facts_is_taught_whole_facts_whatever_the_order(questions):
@@ -184,7 +182,6 @@ def test_elicitations_ask_every_fact_without_telling_it(questions):
 
 
 # --- what is found
-# --------------------------------------------------------------------------------------------------
 
 
 HOW = {"system": None, "batch_sequences": 48, "seed": 5, "progress": lambda *_: None}

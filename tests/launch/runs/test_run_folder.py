@@ -64,7 +64,6 @@ def work(tmp_path: Path) -> Workspace:
 
 
 # --- states
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_a_part_is_new_then_unfinished_then_done(work: Workspace) -> None:
@@ -109,7 +108,6 @@ def test_parts_lie_inside_parts(work: Workspace) -> None:
 
 
 # --- refusals
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
@@ -201,7 +199,6 @@ def test_a_broken_manifest_is_one_line(work: Workspace) -> None:
 
 
 # --- identities and digests
-# ---------------------------------------------------------------------------------------
 
 
 def test_an_identity_is_flat() -> None:
@@ -307,7 +304,6 @@ def test_provenance_names_this_house() -> None:
 
 
 # --- killed runs
-# --------------------------------------------------------------------------------------------------
 
 
 def shard(folder: Path, number: int) -> None:
@@ -378,7 +374,6 @@ def test_only_old_temporaries_go_and_checkpoints_stay(tmp_path: Path) -> None:
 
 
 # --- several ranks
-# ------------------------------------------------------------------------------------------------
 
 
 def test_ranks_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,7 +455,6 @@ def test_a_rank_that_does_not_lead_leaves_the_disk_alone(work: Workspace) -> Non
 
 
 # --- variants
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_variant_takes_over_a_part_of_the_same_identity(work: Workspace) -> None:
@@ -520,7 +514,6 @@ def test_a_takeover_that_was_killed_is_done_again(work: Workspace) -> None:
 
 
 # --- the run folder
-# -----------------------------------------------------------------------------------------------
 
 
 def test_the_folder_holds_the_resolved_recipe(work: Workspace) -> None:
