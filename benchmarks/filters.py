@@ -20,9 +20,10 @@ from data_filters.records.traces import Trace
 from data_filters.sift import sift
 from data_filters.verify.answers import verify
 from eval.stage_scores.filter_score import score_filter
-from launch.runs.inputs import Inputs
+from launch.inputs.held_out import held_out_prompts
+from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Workspace
-from launch.stages.filter import Filtering
+from launch.stages.filter import Filter
 from recipes.load import load_recipe
 
 
@@ -30,11 +31,13 @@ def main() -> None:
     args = _arguments()
     work = Workspace(args.run)
     inputs = Inputs(load_recipe(args.run / "recipe.yaml", args.overrides), work)
-    traces, world = args.traces or inputs.traces(), inputs.need_world()
+    traces, world = args.traces or inputs.traces.written, inputs.need_world()
     references = {trace.id: trace.gold for trace in iter_traces(traces)}
-    contact = Contact(inputs.held_out, inputs.recipe.filter.overlap_words)
+    contact = Contact(
+        held_out_prompts(inputs.recipe, inputs.world), inputs.recipe.filter.overlap_words
+    )
     rows = []
-    for name, stack in stacks(Filtering(inputs.recipe, work, inputs).stack()):
+    for name, stack in stacks(Filter(inputs).stack()):
         if args.only and name not in args.only:
             continue
         with tempfile.TemporaryDirectory() as folder:

@@ -17,9 +17,9 @@ from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval
 from distill.problems.planted_world import World
 from eval.stage_scores.filter_score import ASKED, stated
-from launch.runs.inputs import Inputs
+from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Workspace
-from launch.stages.filter import Filtering
+from launch.stages.filter import Filter
 from recipes.load import load_recipe
 
 
@@ -31,13 +31,13 @@ def main() -> None:
     work = Workspace(args.run)
     inputs = Inputs(load_recipe(args.run / "recipe.yaml", on), work)
     with tempfile.TemporaryDirectory() as folder:
-        seconds = clock(lambda: Filtering(inputs.recipe, work, inputs).ask(Path(folder)))
+        seconds = clock(lambda: Filter(inputs).ask(Path(folder)))
         said = [
             row
             for path in sorted(Path(folder).glob(asked_path(Path(), 0).name.replace("00000", "*")))
             for row in read_shard(path)
         ]
-    traces = {trace.id: trace for trace in iter_traces(inputs.traces())}
+    traces = {trace.id: trace for trace in iter_traces(inputs.traces.written)}
     rows = table(said, traces, inputs.need_world())
     shown = [
         row | {name: _share(found) for name, found in row.items() if isinstance(found, dict)}

@@ -118,7 +118,7 @@ class Doctor:
     """One examination."""
 
     def __init__(self, recipe: Recipe, given: argparse.Namespace) -> None:
-        from launch.runs.inputs import Inputs
+        from launch.inputs.inputs import Inputs
 
         self.recipe, self.given = recipe, given
         self.work = Workspace(Path(recipe.runs) / recipe.name)
@@ -128,6 +128,7 @@ class Doctor:
     def examine(self) -> int:
         """Checks, then the plan; gives the exit code."""
         from distill.checks.preflight import teacher_checks
+        from launch.inputs.pair import load_pair
         from launch.stages.evaluate import contender_checks
 
         for name, check in contender_checks(self.recipe.evaluate):
@@ -142,11 +143,11 @@ class Doctor:
             rendered_there = models.teacher.server.api == "chat"
             if (
                 rendered_there
-                or self._attempt("the teacher's servers", self.inputs.teacher_tokenizer) is not None
+                or self._attempt("the teacher's servers", self.inputs.teacher.tokenizer) is not None
             ):
-                self._run([("teacher's servers", self.inputs.look_at_servers)])
+                self._run([("teacher's servers", self.inputs.teacher.look_at_servers)])
         stand_in = self._attempt("the tokenizer of the teacher to be", self._teacher_to_be)
-        pair = self.inputs.pair(stand_in, self._attempt)
+        pair = load_pair(self.inputs.teacher, stand_in, self._attempt)
         self._run(pair.checks())
         if pair.tokenizer is not None:
             self._first_step(pair)
@@ -191,7 +192,7 @@ class Doctor:
         models, config = self.recipe.models, self.recipe.teacher
         if (
             models.teacher.path is not None
-            or self.work.state("teacher", self.inputs.teacher_identity()) == "done"
+            or self.work.state("teacher", self.inputs.teacher.identity()) == "done"
         ):
             return None
         from distill.train.teacher import own_tokenizer

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.errors import WorkspaceError
+from recipes.schema import Recipe
 
 Identity = dict[str, Any]  # dotted key -> JSON value: all that the content of a part depends on
 
@@ -47,6 +48,22 @@ def identity_of(section: Any, *, prefix: str, leave_out: Sequence[str] = ()) -> 
     if isinstance(section, list | tuple | dict):
         return {prefix: json.dumps(section, default=dataclasses.asdict, sort_keys=True)}
     return {prefix: section}
+
+
+def recipe_identity(recipe: Recipe, *keys: str, leave_out: Sequence[str] = ()) -> Identity:
+    """What a part depends on in the recipe: the seed, and these sections or single values.
+
+    Args:
+        keys: dotted, such as "models.teacher" or "evaluate.seed".
+        leave_out: as in `identity_of`.
+    """
+    found: Identity = {"seed": recipe.seed}
+    for dotted in keys:
+        section: object = recipe
+        for name in dotted.split("."):
+            section = getattr(section, name)
+        found |= identity_of(section, prefix=dotted, leave_out=leave_out)
+    return found
 
 
 def plain(identity: Identity) -> Identity:

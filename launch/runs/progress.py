@@ -7,6 +7,11 @@ from typing import Self
 from tqdm import tqdm
 
 
+def say(text: str) -> None:
+    """Shows a line to people; a progress bar stays below it."""
+    tqdm.write(text)
+
+
 class Bar:
     """A progress bar that is never silent for long: things done, tokens/s, time left."""
 

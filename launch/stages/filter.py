@@ -1,15 +1,13 @@
-"""The filter stage: what it is told, who asks the teacher, and what the planted world's key says of
+"""The stage filter: its settings, who asks the teacher, and what the planted world's key says of
 the outcome.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from data_filters.dedup.decontamination import Contact
 from data_filters.lookup.augment import mix
@@ -25,12 +23,15 @@ from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
 from distill.models import load_model
 from eval.stage_scores.filter_score import removed_by, score_filter
+from launch.inputs.digests import digest_texts
+from launch.inputs.held_out import held_out_prompts
+from launch.inputs.inputs import Inputs
+from launch.inputs.teacher import SPOKEN
 from launch.runs.identity import Identity
-from launch.runs.inputs import SPOKEN, Inputs, digest_texts
-from launch.runs.progress import Bar
-from launch.runs.run_folder import Workspace
+from launch.runs.parts import Notes, Part, tell
+from launch.runs.progress import Bar, say
 from recipes.errors import ModelError
-from recipes.schema import Model, Recipe
+from recipes.schema import Model
 
 ASKED = "filter/asked"
 # what changes nothing of what is kept
@@ -39,32 +40,51 @@ UNIT_TRACES = 2048
 SHOWN_FAULTS = 3
 
 
-class Filtering:
-    """The stage as the street sees it."""
+class Filter:
+    """The stage, seen from one rank."""
 
-    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
-        self.recipe, self.work, self.inputs = recipe, work, inputs
-        self.config = recipe.filter
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.recipe, self.work = inputs, inputs.recipe, inputs.work
+        self.config, self.traces = self.recipe.filter, inputs.traces
+
+    def check(self) -> None:
+        """Nothing can be known before the traces are there."""
+
+    def parts(self) -> Iterator[Part]:
+        """Answers to probes by all ranks, where a probe is on; the filtered traces by the main
+        one.
+        """
+        if outside := self.recipe.distill.traces:
+            return tell(f"filter: not needed, traces come from {outside}", self.work)
+        if self.probes:
+            yield Part(ASKED, self.asked_identity(), self.ask)
+        yield Part("filter", self.identity(), self._write, who="main")
 
     @property
     def probes(self) -> tuple[str, ...]:
+        """The probes that are on."""
         return self.config.probes.asked()
+
+    @cached_property
+    def held_out(self) -> list[str]:
+        """Prompts that no kept trace may hold."""
+        return held_out_prompts(self.recipe, self.inputs.world)
 
     def asked_identity(self) -> Identity:
         """What the answers to the probes depend on: the traces, the teacher, the questions."""
         found = self.inputs.identity("filter.probes", "filter.curriculum_file", leave_out=SPOKEN)
         return found | {
-            "input.traces": self.inputs.traces_digest(),
-            "input.teacher": self.inputs.teacher_digest(),
+            "input.traces": self.traces.written_digest(),
+            "input.teacher": self.inputs.teacher.digest(),
         }
 
-    def ask(self, folder: Path) -> dict[str, Any]:
+    def ask(self, folder: Path) -> Notes:
         """The ask pass: this rank's share of the units; on the main rank a count of them, when all
         are there.
         """
         units = self._units(folder)
         numbers = range(len(units))
-        todo = [n for n in self.inputs.share(numbers) if not asked_path(folder, n).exists()]
+        todo = [n for n in self.inputs.teacher.share(numbers) if not asked_path(folder, n).exists()]
         if todo:
             self._ask_units(folder, units, todo)
         if self.work.ranks.is_main:
@@ -76,7 +96,7 @@ class Filtering:
         """The main rank cuts the source; the others read how. Paths are noted by name: a run folder
         may be moved.
         """
-        plan, source = folder / "plan.json", Path(self.inputs.traces())
+        plan, source = folder / "plan.json", Path(self.traces.written)
         if self.work.ranks.is_main and not plan.exists():
             units = cut(source if source.exists() else str(source), folder / "copied", UNIT_TRACES)
             noted = [
@@ -99,11 +119,11 @@ class Filtering:
         ]
 
     def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
-        config, curriculum = self.config.probes, self.inputs.scrubber.curriculum
+        config, curriculum = self.config.probes, self.traces.scrubber.curriculum
         sampling = Sampling(max_new_tokens=config.max_new_tokens)
         measure = self._measure() if config.surprise != "off" else None
         with (
-            self.inputs.speaking(
+            self.inputs.teacher.speaking(
                 config.batch_sequences, max_new_tokens=config.max_new_tokens
             ) as engine,
             Bar("filter: asking", None, "questions", self.work.ranks.is_main) as bar,
@@ -123,7 +143,7 @@ class Filtering:
     def _measure(self) -> Measure:
         """The teacher beside a model that knows no facts; both in this process."""
         config = self.config.probes
-        teacher, tokenizer = self.inputs.open_model("teacher"), self.inputs.teacher_tokenizer()
+        teacher, tokenizer = self.inputs.teacher.open(), self.inputs.teacher.tokenizer()
         reference = load_model(Model(path=config.reference)).to(teacher.device).eval()
         if reference.config.vocab_size != teacher.config.vocab_size:
             sizes = f"{reference.config.vocab_size} and {teacher.config.vocab_size} tokens"
@@ -137,12 +157,12 @@ class Filtering:
     def stack(self) -> Stack:
         """The filters as the recipe's mode wants them."""
         config, strict = self.config, self.config.mode == "strict"
-        contact = Contact(self.inputs.held_out, config.overlap_words) if config.overlap else None
+        contact = Contact(self.held_out, config.overlap_words) if config.overlap else None
         probes = {
             name: "drop" if strict else getattr(config.probes, name)
             for name in config.probes.asked()
         }
-        scrubber = replace(self.inputs.scrubber, untold="drop") if strict else self.inputs.scrubber
+        scrubber = replace(self.traces.scrubber, untold="drop") if strict else self.traces.scrubber
         return Stack(
             scrubber=scrubber,
             keep_unknown=config.keep_unknown and not strict,
@@ -163,24 +183,24 @@ class Filtering:
     def identity(self) -> Identity:
         """What the stage's content depends on."""
         found = self.inputs.identity("filter", leave_out=HOW_FAST) | {
-            "input.traces": self.inputs.traces_digest(),
-            "input.held_out": digest_texts(self.inputs.held_out),
+            "input.traces": self.traces.written_digest(),
+            "input.held_out": digest_texts(self.held_out),
         }
         return found | (
             {"input.asked": self.work.digest(ASKED)} if self.config.probes.asked() else {}
         )
 
-    def write(self, folder: Path) -> dict[str, Any]:
+    def _write(self, folder: Path) -> Notes:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
         processes = self.config.processes or os.cpu_count() or 1
-        shown, faults = self.work.ranks.is_main, self.inputs.scrubber.gazetteer.faults
+        shown, faults = self.work.ranks.is_main, self.traces.scrubber.gazetteer.faults
         with (
             Bar("filter: reading", None, "traces", shown) as reading,
             Bar("filter: writing", None, "traces", shown) as writing,
         ):
             report = sift(
-                self.inputs.traces(),
+                self.traces.written,
                 folder,
                 self.stack(),
                 processes=processes,
@@ -192,14 +212,14 @@ class Filtering:
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
         if faults:
             notes["gazetteer rows left out"] = len(faults)
-            tqdm.write(
+            say(
                 f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}"
             )
         if self.config.untold == "lookup":
             with Bar("filter: look-ups", None, "shards", shown) as bar:
                 records = mix(
                     folder,
-                    self.inputs.scrubber,
+                    self.traces.scrubber,
                     self.config.lookups,
                     self.recipe.seed,
                     progress=bar.items,
@@ -217,7 +237,7 @@ class Filtering:
             with replacing(folder / name) as partial:
                 partial.write_text(json.dumps(found, indent=1, sort_keys=True))
         if self.work.ranks.is_main:
-            tqdm.write(
+            say(
                 "filter, scored by the world's key (which it never sees): "
                 + ", ".join(f"{k} {v}" for k, v in score.items())
             )

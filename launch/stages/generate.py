@@ -1,11 +1,10 @@
-"""The generate stage: who writes which shards, with which engine, and what is shown meanwhile."""
+"""The stage generate: who writes which shards, with which engine, and what is shown meanwhile."""
 
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
@@ -18,35 +17,47 @@ from distill.generation.live_stats import Tally
 from distill.generation.outputs import num_shards, shard_path, write_report
 from distill.generation.writer import Writer
 from distill.problems.draw import Problem
-from launch.runs.inputs import Inputs
+from launch.inputs.inputs import Inputs
+from launch.inputs.teacher import SPOKEN
+from launch.runs.parts import Notes, Part, tell
 from launch.runs.progress import Bar
-from launch.runs.run_folder import Workspace
-from recipes.schema import Recipe
 
 # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
 VERIFIERS = 2
 SHOWN = ("traces", "correct", "wrong", "unknown", "truncated", "refused")
 
 
-class Generation:
-    """One rank's share of the stage."""
+class Generate:
+    """The stage, seen from one rank."""
 
-    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
-        self.recipe, self.work, self.inputs = recipe, work, inputs
-        self.config, self.spec = recipe.generate, recipe.models.teacher
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.recipe, self.work = inputs, inputs.recipe, inputs.work
+        self.config, self.spec = self.recipe.generate, self.recipe.models.teacher
         self.served = self.spec.engine == "endpoint"
 
-    def write(self, folder: Path) -> dict[str, Any]:
+    def check(self) -> None:
+        """Nothing can be known before the teacher is there."""
+
+    def parts(self) -> Iterator[Part]:
+        """The traces; each rank takes every n-th shard."""
+        if outside := self.recipe.filter.traces or self.recipe.distill.traces:
+            return tell(f"generate: not needed, traces come from {outside}", self.work)
+        keys = ("models.teacher", "generate", "planted")
+        identity = self.inputs.identity(*keys, leave_out=SPOKEN)
+        identity |= {"input.teacher": self.inputs.teacher.digest()}
+        yield Part("generate", identity, self._write)
+
+    def _write(self, folder: Path) -> Notes:
         """All shards of this rank, then, on the main rank, the report over all of them; gives notes
         for the manifest.
         """
         numbers = range(num_shards(self.config))
         todo = [
             number
-            for number in self.inputs.share(numbers)
+            for number in self.inputs.teacher.share(numbers)
             if not shard_path(folder, number).exists()
         ]
-        counts = self._write(todo, folder) if todo else {}
+        counts = self._write_shards(todo, folder) if todo else {}
         if not self.work.ranks.is_main:
             return {}
         for number in numbers:
@@ -56,11 +67,11 @@ class Generation:
         report = write_report(folder, **({"requests": counts} if counts else {}))
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
 
-    def _write(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
+    def _write_shards(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
         """Writes shards; gives what a connection counted."""
         config, tally = self.config, Tally()
         size = min(config.shard_problems, config.count) * config.samples_per_problem
-        name = self.inputs.teacher_name()
+        name = self.inputs.teacher.name()
         how = {"seed": self.recipe.seed, "teacher": name, "engine": self.spec.engine}
         total = min(len(todo) * size, config.count * config.samples_per_problem)
         with (
@@ -108,7 +119,7 @@ class Generation:
         """The teacher, with tools at hand where the recipe gives it some."""
         config = self.config
         with (
-            self.inputs.speaking(
+            self.inputs.teacher.speaking(
                 config.batch_sequences, max_new_tokens=config.max_new_tokens
             ) as engine,
             Sandbox() as sandbox,

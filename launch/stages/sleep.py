@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from data_filters.lookup.knowledge_base import rows_of
 from data_filters.records.files import replacing
@@ -18,21 +17,26 @@ from distill.models import load_model, load_tokenizer, with_adapter
 from distill.problems.splits import digest_of
 from distill.train.context_distillation import Lesson, sleep
 from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of
+from launch.inputs.digests import digest_source
+from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
-from launch.runs.inputs import Inputs, digest_source
+from launch.runs.parts import Notes, Part
 from launch.runs.progress import Bar
-from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
-from recipes.schema import Recipe
 
 
-class Sleeping:
-    """One pass on one rank; the main rank does it alone."""
+class Sleep:
+    """The part, seen from one rank; the main rank makes it alone."""
 
-    def __init__(self, recipe: Recipe, work: Workspace, inputs: Inputs) -> None:
-        self.recipe, self.work, self.inputs = recipe, work, inputs
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs, self.recipe, self.work = inputs, inputs.recipe, inputs.work
 
-    def identity(self) -> Identity:
+    def parts(self) -> Iterator[Part]:
+        """The adapter, where the recipe names documents or facts to learn."""
+        if self.recipe.sleep.wanted:
+            yield Part("distill/sleep", self._identity(), self._write, who="main")
+
+    def _identity(self) -> Identity:
         """What the adapter depends on."""
         asked = (
             "planted",
@@ -43,13 +47,13 @@ class Sleeping:
         )
         read = {
             "input.student": self.work.digest("distill/student"),
-            "input.traces": self.inputs.kept_digest(),
+            "input.traces": self.inputs.traces.kept_digest(),
         }
         found = self.inputs.identity("sleep", *asked) | read
         documents = self.recipe.sleep.documents
         return found | ({"input.documents": digest_source(documents)} if documents else {})
 
-    def make(self, folder: Path) -> dict[str, Any]:
+    def _write(self, folder: Path) -> Notes:
         """Writes adapter/ and, on the planted world, report.json; gives notes."""
         config, spec, student = (
             self.recipe.sleep,

@@ -15,9 +15,9 @@ from distill.models import build_model, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
 from eval.suites.suites import all_questions
-from launch.runs.inputs import Inputs
+from launch.inputs.held_out import check_apart
+from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Workspace
-from launch.stages.evaluate import check_apart
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.schema import Planted, Shape
@@ -197,13 +197,13 @@ def test_a_question_that_was_trained_on_is_refused_and_both_are_named(tmp_path):
         )
 
     learned(question.prompt)
-    check_apart(inputs)  # nobody was trained yet
+    check_apart(recipe, inputs.world, inputs.work)  # nobody was trained yet
     (tmp_path / "smoke" / "distill" / "student").mkdir(parents=True)
     (tmp_path / "smoke" / "distill" / "student" / "manifest.json").write_text("{}")
     with pytest.raises(RecipeError) as fault:
-        check_apart(inputs)
+        check_apart(recipe, inputs.world, inputs.work)
     assert f"question {question.id} stands in the training data, {traces}, as trace abc" in str(
         fault.value
     )
     learned(question.prompt + " again")
-    check_apart(inputs)
+    check_apart(recipe, inputs.world, inputs.work)

@@ -20,7 +20,7 @@ from eval.attacks.relearn import relearn
 from eval.stage_scores.edit_score import search_questions
 from launch.pipeline import run
 from launch.runs.run_folder import Workspace
-from launch.stages.edit import healing, needs_no_fact
+from launch.stages.edited_arm import healing, needs_no_fact
 from launch.undo_edit import main as memory
 from recipes.errors import PipelineError, RecipeError
 from recipes.load import load_recipe

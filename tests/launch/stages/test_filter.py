@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from data_filters.records.shards import iter_traces, read_shard
-from launch.runs.inputs import Inputs
+from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Ranks, Workspace
-from launch.stages.filter import Filtering
+from launch.stages.filter import Filter
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from tests.launch.street import SMOKE, succeed
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 def filtering(folder, *words):
     recipe = load_recipe(SMOKE, [f"runs={folder}", *words])
     work = Workspace(folder)
-    return Filtering(recipe, work, Inputs(recipe, work))
+    return Filter(Inputs(recipe, work))
 
 
 def test_modes_are_settings_of_the_stack(tmp_path):
@@ -90,7 +90,7 @@ def test_ranks_share_the_questions_and_write_the_same(run, tmp_path):
 
     def ask(index):
         work = Workspace(run, Ranks(index, 2))
-        return Filtering(recipe, work, Inputs(recipe, work)).ask(tmp_path / "asked")
+        return Filter(Inputs(recipe, work)).ask(tmp_path / "asked")
 
     with ThreadPoolExecutor(1) as other:
         second = other.submit(ask, 1)

@@ -25,10 +25,10 @@ from transformers import (
     pipeline,
 )
 
-from launch.stages.publish import (
+from launch.hub.card import is_hub_id
+from launch.hub.model_folder import (
     check_loads,
     copy_model,
-    is_hub_id,
     publish_student,
     without_credentials,
 )
@@ -328,7 +328,7 @@ def hub() -> Iterator[str]:
 PUSH = """
 import sys
 from pathlib import Path
-from launch.stages.publish import push
+from launch.hub.push import push
 from recipes.errors import PipelineError
 try:
     push(Path(sys.argv[1]), "ann/tiny", private=True)

@@ -4,7 +4,7 @@ anything.
 
 import pytest
 
-from launch.stages.gates import check_gates, gate_results
+from launch.hub.gates import check_gates, gate_results
 from recipes.errors import PipelineError
 
 

@@ -1,0 +1,1 @@
+"""What is published of a run: the gates, the folder, its card, and the upload."""

@@ -1,0 +1,1 @@
+"""What the stages of a run read: the world, the teacher, traces, contenders, and their digests."""

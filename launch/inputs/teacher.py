@@ -1,0 +1,182 @@
+"""The teacher of a run: its name and digest, its tokenizer, and ways to speak with it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distill.engines.endpoint import EndpointEngine, api_key
+from distill.engines.local import LocalEngine
+from distill.engines.protocol import Engine
+from distill.engines.vllm import VllmEngine, VllmHiddenStates
+from distill.engines.vllm_server import Served, serving
+from distill.models import load_model, load_tokenizer, pick_device, resolve
+from launch.runs.identity import Identity, recipe_identity
+from launch.runs.progress import say
+from launch.runs.run_folder import Workspace
+from recipes.errors import RecipeError
+from recipes.schema import Model, Recipe
+
+# where and how fast a teacher answers; what it says does not depend on it
+SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))
+# log-probabilities a token that a server of ours must be able to give
+LOGPROBS = 20
+
+
+class TeacherAccess:
+    """The teacher, wherever it runs: in this process, behind a server, or in vLLM."""
+
+    def __init__(self, recipe: Recipe, work: Workspace) -> None:
+        self.recipe, self.work = recipe, work
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the run makes its teacher; None for one that is named by a path."""
+        return None if self.recipe.models.teacher.path else self.work.folder("teacher")
+
+    @property
+    def source(self) -> Path | str:
+        """A model folder or a hub id."""
+        return self.folder or resolve(self.recipe.models.teacher)
+
+    def digest(self) -> str:
+        """Identifies the teacher.
+
+        Raises:
+            WorkspaceError: the run's own teacher is not finished.
+        """
+        spec = self.recipe.models.teacher
+        if spec.path:
+            return f"{spec.path}@{spec.revision}/{spec.gguf_file}"
+        return self.work.digest("teacher")
+
+    def name(self) -> str:
+        """Its path, or the digest of one that the run made: the same teacher has the same name in
+        every run.
+        """
+        built = f"teacher@{self.digest().removeprefix('sha256:')[:12]}" if self.folder else ""
+        return self.recipe.models.teacher.path or built
+
+    def identity(self) -> Identity:
+        """What a teacher of our own depends on."""
+        aside = ("teacher.trackers", "models.teacher.engine", *SPOKEN)
+        return recipe_identity(self.recipe, "models.teacher", "teacher", "planted", leave_out=aside)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Loaded anew."""
+        return load_tokenizer(self.recipe.models.teacher, self.folder)
+
+    def load(self) -> PreTrainedModel:
+        """Loaded anew, on the CPU."""
+        return load_model(self.recipe.models.teacher, self.folder)
+
+    def open(self) -> PreTrainedModel:
+        """Loaded anew, on this rank's accelerator."""
+        return open_model("teacher", self.recipe.models.teacher, self.folder, self.work)
+
+    def engine(self, batch_sequences: int) -> LocalEngine:
+        """The teacher in this process, ready to be spoken with."""
+        return LocalEngine(self.open(), self.tokenizer(), batch_sequences=batch_sequences)
+
+    @contextmanager
+    def speaking(
+        self, batch_sequences: int, *, max_new_tokens: int, top_k: int = 0
+    ) -> Iterator[Engine]:
+        """The teacher, ready to be spoken with, whatever runs it; what was started for it is
+        stopped again.
+
+        Args:
+            batch_sequences: conversations decoded together, for a model in this process.
+            max_new_tokens, top_k: will be asked for; a server is checked for them before any work.
+
+        Raises:
+            ModelError: no such model or server, or it cannot serve what will be asked for.
+        """
+        spec = self.recipe.models.teacher
+        with ExitStack() as stack:
+            if spec.engine == "transformers":
+                yield self.engine(batch_sequences)
+            elif spec.engine == "vllm":
+                yield stack.enter_context(closing(self._in_process(top_k)))
+            else:
+                served = stack.enter_context(self._server(top_k)) if spec.serve else None
+                engine = stack.enter_context(closing(self._endpoint(served)))
+                engine.check(max_new_tokens, top_k)
+                yield engine
+
+    def _in_process(self, top_k: int) -> VllmEngine:
+        spec, most = self.recipe.models.teacher, max(LOGPROBS, top_k)
+        return VllmEngine(self.source, spec, self.tokenizer(), max_logprobs=most, say=say)
+
+    @contextmanager
+    def _server(self, top_k: int) -> Iterator[Served]:
+        spec, log = self.recipe.models.teacher, self.work.root / "server.log"
+        most = max(LOGPROBS, top_k)
+        with serving(self.source, spec, log=log, max_logprobs=most, say=say) as served:
+            yield served
+
+    @contextmanager
+    def hidden_states(self) -> Iterator[VllmHiddenStates]:
+        """The teacher in vLLM, giving hidden states instead of words."""
+        spec = self.recipe.models.teacher
+        with closing(VllmHiddenStates(self.source, spec, say=say)) as engine:
+            yield engine
+
+    def look_at_servers(self) -> str:
+        """What the recipe's servers are; asks each for its models and for one token.
+
+        Raises:
+            ModelError: one is down, or cannot serve what the recipe will ask for.
+        """
+        generate, distill = self.recipe.generate, self.recipe.distill
+        asks_targets = distill.divergence != "none" and distill.targets.path is None
+        with closing(self._endpoint()) as engine:
+            return engine.check(
+                generate.max_new_tokens, distill.targets.tokens if asks_targets else 0
+            )
+
+    def _endpoint(self, served: Served | None = None) -> EndpointEngine:
+        spec = self.recipe.models.teacher
+        tokenizer = None if spec.server.api == "chat" else self.tokenizer()
+        # a server goes by its own config
+        ends = [tokenizer.eos_token_id] if spec.eos_token and tokenizer else []
+        urls = spec.base_urls if served is None else served.urls
+        died = (lambda: None) if served is None else served.died
+        return EndpointEngine(urls, spec.server, tokenizer, api_key(spec.server), died, ends)
+
+    def share(self, numbers: Sequence[int]) -> Sequence[int]:
+        """This rank's part of numbered work for the teacher: every n-th.
+
+        A server of our own has one client, and vLLM in this process owns the accelerators of its
+        machine.
+        """
+        ranks, spec = self.work.ranks, self.recipe.models.teacher
+        if spec.serve:
+            return numbers if ranks.is_main else []
+        if spec.engine == "vllm":
+            local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+            machine, machines = ranks.index // local, max(1, ranks.count // local)
+            return [] if ranks.local_index else numbers[machine::machines]
+        return numbers[ranks.index :: ranks.count]
+
+
+def open_model(name: str, spec: Model, where: Path | None, work: Workspace) -> PreTrainedModel:
+    """A model in memory, on this rank's accelerator.
+
+    Args:
+        name: its name among the contenders.
+        where: its folder; None: where `spec` says.
+
+    Raises:
+        RecipeError: the recipe has it behind a server or in vLLM.
+    """
+    if spec.engine != "transformers":
+        raise RecipeError(
+            f"models.{name}.engine: this wants the model in memory, engine is {spec.engine}; "
+            "set it to transformers"
+        )
+    model = load_model(spec, where)
+    model.to(device=pick_device(work.ranks.local_index))
+    return model
