@@ -2,15 +2,18 @@
 first pages stay short.
 """
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import yaml
 
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
+from recipes.schema import Recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -120,6 +123,27 @@ def refused_commands(lines: list[str]) -> list[str]:
     return bad
 
 
+def keys_of(section: type, prefix: str = "") -> set[str]:
+    """The dotted keys of a section of the recipe, those inside its sections too."""
+    found = set()
+    for name, hint in get_type_hints(section).items():
+        found.add(prefix + name)
+        for inner in (hint, *get_args(hint)):
+            if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+                found |= keys_of(inner, f"{prefix}{name}.")
+    return found
+
+
+def unknown_keys(lines: list[str]) -> list[str]:
+    """Dotted keys of a recipe that are named alone and that the schema does not have."""
+    known = keys_of(Recipe)
+    sections = {key.split(".")[0] for key in known if "." in key}
+    named = [line.split("=")[0].split(":")[0].strip() for line in lines]
+    dotted = [name for name in named if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", name)]
+    ours = [name for name in dotted if name.split(".")[0] in sections - {"teacher"}]
+    return [name for name in ours if name not in known and not name.endswith((".py", ".yaml"))]
+
+
 def refused_yaml(text: str, folder: Path) -> list[str]:
     """YAML blocks that are no part of a recipe, with the reason."""
     bad = []
@@ -163,6 +187,7 @@ def test_commands_and_files_exist(path: Path) -> None:
 def test_recipes_and_keys_would_be_taken(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert refused_commands(code(text)) == []
+    assert unknown_keys(code(text)) == []
     assert refused_yaml(text, tmp_path) == []
 
 
@@ -187,5 +212,8 @@ def test_the_checks_can_fail(tmp_path: Path) -> None:
     command = "python -m launch.run recipes/smoke.yaml distill.stps=3"
     assert "did you mean 'distill.steps'" in refused_commands([command])[0]
     assert refused_commands(["python -m launch.run recipes/smoke.yaml distill.steps=3"]) == []
+    assert unknown_keys(["filter.untld", "filter.mode=strict", "models.student.lora.rank"]) == [
+        "filter.untld"
+    ]
     assert "distill.stps" in refused_yaml("```yaml\ndistill: {stps: 3}\n```\n", tmp_path)[0]
     assert long_sentences("One two three. Four five.", 2) == ["One two three."]

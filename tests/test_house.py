@@ -38,6 +38,10 @@ JUNK = {
 }
 # names of the standard library and of packages
 TAKEN = {"types", "trace", "signal", "datasets", "tokenizers", "logging", "statistics"}
+# words of a private language that names no longer use: say what the field says (docs/house.md)
+BANNED = set(
+    "excused garbage guilty harmless introduced killable mend moved slept untaught untold".split()
+)
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 500, 60
 FILES = [path for room in STREET for path in sorted((ROOT / room).rglob("*.py"))]
 TEXTS = sorted(
@@ -146,6 +150,19 @@ def long_functions(tree: ast.AST) -> list[str]:
     return found
 
 
+def words(name: str) -> set[str]:
+    """The words of a name: of snake_case and of CamelCase."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+
+
+def banned_names(path: Path, tree: ast.AST) -> list[str]:
+    """Names of the file, and of its public functions and classes, that hold a banned word."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    public = [node.name for node in ast.walk(tree) if isinstance(node, kinds)]
+    named = [path.stem, *(name for name in public if not name.startswith("_"))]
+    return [name for name in named if words(name) & BANNED]
+
+
 def cycle(graph: dict[str, set[str]]) -> list[str]:
     """The first cycle found, as a path; empty where there is none."""
     done: set[str] = set()
@@ -173,6 +190,7 @@ def test_a_file_keeps_the_house_rules(path: Path) -> None:
     assert not against_the_street(tree, path.relative_to(ROOT).parts[0])
     room = path.relative_to(ROOT).parts[0]
     assert not against_the_room(tree, module_name(path), ROOMS[room])
+    assert not banned_names(path, tree), "use the field's word, see the glossary of docs/house.md"
     assert not binds_eval(tree), "write `from eval.x import y`; the builtin is used nowhere"
     num_lines = len(text.splitlines())
     assert num_lines <= MAX_FILE_LINES
@@ -269,6 +287,12 @@ def test_the_rules_can_be_broken() -> None:
     ]
     assert binds_eval(tree("from eval.scores import rate\nmodel.eval()")) == []
     assert relative(tree("from . import x")) == [1]
+    assert banned_names(
+        Path("a/garbage.py"), tree("def UntoldFacts(): ...\ndef _slept(): ...")
+    ) == [
+        "garbage",
+        "UntoldFacts",
+    ]
     assert long_functions(tree("def f():\n" + "    x = 1\n" * 61)) == ["f has 61 lines"]
     assert long_functions(tree('def f():\n    """' + "doc\n" * 60 + '    """\n    x = 1')) == []
     assert cycle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
