@@ -191,6 +191,16 @@ def test_recipes_and_keys_would_be_taken(path: Path, tmp_path: Path) -> None:
     assert refused_yaml(text, tmp_path) == []
 
 
+@pytest.mark.parametrize("room", ROOMS[:5])
+def test_every_folder_is_described(room: str) -> None:
+    """docs/house.md has a line for each folder and file that stands in a room itself."""
+    told = (ROOT / "docs" / "house.md").read_text(encoding="utf-8")
+    section = told.partition(f"**{room}/**")[2].partition("\n**")[0].partition("\n## ")[0]
+    folders = [f"{path.parent.name}/" for path in (ROOT / room).glob("*/__init__.py")]
+    files = [path.name for path in (ROOT / room).glob("*.py") if path.stem != "__init__"]
+    assert [name for name in [*folders, *files] if f"`{name}`" not in section] == []
+
+
 def test_the_first_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MAX_README_WORDS
 
