@@ -45,7 +45,8 @@ text {{ fill: #1b1e22; font: 12px system-ui, -apple-system, "Segoe UI", Roboto, 
 
 def main() -> None:
     args = _arguments()
-    card = json.loads((args.run / "evaluate" / "scorecard.json").read_text(encoding="utf-8"))
+    file = args.run if args.run.is_file() else args.run / "evaluate" / "scorecard.json"
+    card = json.loads(file.read_text(encoding="utf-8"))
     args.to.parent.mkdir(parents=True, exist_ok=True)
     with replacing(args.to) as part:
         part.write_text(picture(card), encoding="utf-8")
@@ -99,7 +100,7 @@ def _placed(drawing: str, left: int) -> str:
 
 def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.picture", description=__doc__.split("\n")[0])
-    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("run", type=Path, help="folder of a finished run, or a scorecard.json")
     parser.add_argument("to", type=Path, help="the SVG to write")
     return parser.parse_args(given)
 
