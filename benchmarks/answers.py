@@ -26,8 +26,13 @@ from benchmarks.table import (
     rss_mb,
 )
 from eval.scorecard import build_scorecard
+from recipes.vocabulary import AnswerMode, BaseState, Contender, Outcome, Suite
 
-CONTENDERS = {"teacher": 0.97, "control": 0.9, "student": 0.95}  # share of right answers
+CONTENDERS = {
+    Contender.TEACHER: 0.97,
+    Contender.CONTROL: 0.9,
+    Contender.STUDENT: 0.95,
+}  # share of right answers
 FAMILIES = ("sums", "story", "age", "reverse", "sort", "follow", "hop")
 PLACES = tuple(f"Place{number}" for number in range(30))
 TRIES, CAPS = 4, (12, 24, 36)
@@ -40,26 +45,26 @@ def questions(items: int) -> Iterator[Row]:
     for number in range(items):
         blank = {"relation": "", "exposure": 0, "difficulty": None, "distractors": None}
         for suite in (
-            "reasoning",
-            "open_book",
-            "counterfactual",
-            "basics",
-            "untold",
-            "off_manifold",
-            "distracted",
+            Suite.REASONING,
+            Suite.OPEN_BOOK,
+            Suite.COUNTERFACTUAL,
+            Suite.BASICS,
+            Suite.UNANSWERABLE,
+            Suite.OFF_MANIFOLD,
+            Suite.DISTRACTED,
         ):
             name, family = (
                 f"{suite}/{number:07d}",
-                FAMILIES[number % 7] if suite in ("reasoning", "off_manifold") else suite,
+                FAMILIES[number % 7] if suite in (Suite.REASONING, Suite.OFF_MANIFOLD) else suite,
             )
             level = (
                 {"difficulty": 1 + number % 5}
-                if suite == "reasoning"
+                if suite == Suite.REASONING
                 else {"distractors": number % 4}
-                if suite == "distracted"
+                if suite == Suite.DISTRACTED
                 else {}
             )
-            gold = str(rng.randrange(50)) if suite == "reasoning" else rng.choice(PLACES)
+            gold = str(rng.randrange(50)) if suite == Suite.REASONING else rng.choice(PLACES)
             yield (
                 blank
                 | {
@@ -71,7 +76,7 @@ def questions(items: int) -> Iterator[Row]:
                 }
                 | level
             )
-        for suite in ("recall", "recall_never_trained", "recall_teacher_only"):
+        for suite in (Suite.RECALL, Suite.RECALL_NEVER_TRAINED, Suite.RECALL_TEACHER_ONLY):
             fact = f"{suite}/Person{number:07d}/home"
             told = {
                 "suite": suite,
@@ -80,13 +85,13 @@ def questions(items: int) -> Iterator[Row]:
                 "gold": rng.choice(PLACES),
                 "relation": "home",
             }
-            for form in range(1 + (suite != "recall")):
+            for form in range(1 + (suite != Suite.RECALL)):
                 yield (
                     blank
                     | told
                     | {
                         "question_id": f"{fact}/{form}",
-                        "exposure": 4 ** (number % 4) if suite == "recall" else 0,
+                        "exposure": 4 ** (number % 4) if suite == Suite.RECALL else 0,
                     }
                 )
 
@@ -103,45 +108,53 @@ def _answers(asked: Row, able: float, rng: random.Random) -> Iterator[Row]:
     """Free, then as the suite has it: several tries and caps, the note begun and a forced choice,
     or the states of a base.
     """
-    closed = asked["suite"].startswith(("recall", "untold"))
+    closed = asked["suite"].startswith((Suite.RECALL, Suite.UNANSWERABLE))
     knows = (
         able
-        * (asked["contender"] != "student" or not closed)
-        * (asked["suite"] not in ("recall_never_trained", "untold"))
+        * (asked["contender"] != Contender.STUDENT or not closed)
+        * (asked["suite"] not in (Suite.RECALL_NEVER_TRAINED, Suite.UNANSWERABLE))
     )
-    free = _said(asked, knows, rng) | {"mode": "free"}
+    free = _said(asked, knows, rng) | {"mode": AnswerMode.FREE}
     yield free
-    if asked["suite"] == "reasoning":
+    if asked["suite"] == Suite.REASONING:
         yield from (
-            _said(asked, knows, rng) | {"mode": "free", "sample": number}
+            _said(asked, knows, rng) | {"mode": AnswerMode.FREE, "sample": number}
             for number in range(1, TRIES + 1)
         )
         for cap in CAPS:
             yield (
                 free
                 | {"budget": cap, "text": ""}
-                | ({"outcome": "truncated"} if free["completion_tokens"] > cap else {})
+                | ({"outcome": Outcome.TRUNCATED} if free["completion_tokens"] > cap else {})
             )
-    if asked["suite"].startswith("recall"):
-        yield _said(asked, knows, rng) | {"mode": "note"}
+    if asked["suite"].startswith(Suite.RECALL):
+        yield _said(asked, knows, rng) | {"mode": AnswerMode.NOTE}
         chosen = asked["gold"] if rng.random() < knows else rng.choice(PLACES)
-        right = "correct" if chosen == asked["gold"] else "wrong"
+        right = Outcome.CORRECT if chosen == asked["gold"] else Outcome.WRONG
         yield asked | {
-            "mode": "choice",
+            "mode": AnswerMode.CHOICE,
             "text": chosen,
             "completion_tokens": 0,
             "outcome": right,
             "confidence": None,
         }
-    if asked["suite"] in ("recall", "reasoning") and asked["contender"] == "student":
-        for base, share in (("FULL", 0.9), ("DELETED", 0.02), ("OFF", 0.01), ("SWAPPED", 0.1)):
+    if (
+        asked["suite"] in (Suite.RECALL, Suite.REASONING)
+        and asked["contender"] == Contender.STUDENT
+    ):
+        for base, share in (
+            (BaseState.FULL, 0.9),
+            (BaseState.DELETED, 0.02),
+            (BaseState.OFF, 0.01),
+            (BaseState.SWAPPED, 0.1),
+        ):
             called = {
-                "searched": int(base != "OFF" and closed),
-                "swapped_gold": PLACES[0] if base == "SWAPPED" and closed else "",
+                "searched": int(base != BaseState.OFF and closed),
+                "swapped_gold": PLACES[0] if base == BaseState.SWAPPED and closed else "",
             }
             yield (
                 _said(asked, able if not closed else share, rng)
-                | {"mode": "free", "base": base}
+                | {"mode": AnswerMode.FREE, "base": base}
                 | called
             )
 
@@ -149,12 +162,14 @@ def _answers(asked: Row, able: float, rng: random.Random) -> Iterator[Row]:
 def _said(asked: Row, knows: float, rng: random.Random) -> Row:
     draw, steps = rng.random(), rng.randrange(4, 40)
     outcome = (
-        "correct" if draw < knows else ("abstained", "wrong", "unparsed")[int(rng.random() * 2.1)]
+        Outcome.CORRECT
+        if draw < knows
+        else (Outcome.ABSTAINED, Outcome.WRONG, Outcome.UNPARSED)[int(rng.random() * 2.1)]
     )
     value = {
-        "correct": asked["gold"],
-        "wrong": rng.choice(PLACES),
-        "abstained": "I do not know.",
+        Outcome.CORRECT: asked["gold"],
+        Outcome.WRONG: rng.choice(PLACES),
+        Outcome.ABSTAINED: "I do not know.",
     }.get(outcome, "")
     text = f"<think> {' '.join(str(step) for step in range(steps))} </think> {value}."
     return asked | {

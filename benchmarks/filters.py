@@ -25,6 +25,7 @@ from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Workspace
 from launch.stages.filter import Filter
 from recipes.load import load_recipe
+from recipes.vocabulary import Action, Verdict
 
 
 def main() -> None:
@@ -75,7 +76,7 @@ def stacks(whole: Stack) -> Iterator[tuple[str, Stack]]:
         yield name, replace(whole, **{name: False})
     yield "both duplicates", replace(whole, duplicates=False, near_duplicates=False)
     yield "overlap", replace(whole, contact=None)
-    yield "scrub", replace(whole, scrubber=replace(whole.scrubber, untold="keep"))
+    yield "scrub", replace(whole, scrubber=replace(whole.scrubber, untold=Action.KEEP))
     for name in whole.scrubber.detectors:
         others = tuple(one for one in whole.scrubber.detectors if one != name)
         yield f"detector {name}", replace(whole, scrubber=replace(whole.scrubber, detectors=others))
@@ -91,10 +92,10 @@ def judge(
     seen: set[int] = set()
     for trace in kept:
         own = next(
-            (span.original for span in trace.spans if span.action == "abstain"),
+            (span.original for span in trace.spans if span.action == Action.ABSTAIN),
             trace.messages[-1]["content"],
         )
-        found["wrong"] += verify(own, references[trace.id])[0] == "wrong"
+        found["wrong"] += verify(own, references[trace.id])[0] == Verdict.WRONG
         found["misshapen"] += misshapen(trace, stack.longest_characters) is not None
         key = fingerprint(
             replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}])

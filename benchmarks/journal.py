@@ -17,6 +17,7 @@ from pathlib import Path
 from data_filters.records.traces import trace_id
 from distill.engines.protocol import Completion
 from distill.generation.journal import Journal
+from recipes.vocabulary import FinishReason
 
 
 def main() -> None:
@@ -69,7 +70,9 @@ def write(given: argparse.Namespace) -> dict[str, float]:
         for number in range(given.answers):
             journal.add(
                 trace_id(number),
-                Completion(text=text, prompt_tokens=9, completion_tokens=9, finish_reason="stop"),
+                Completion(
+                    text=text, prompt_tokens=9, completion_tokens=9, finish_reason=FinishReason.STOP
+                ),
             )
     return {"written_per_second": given.answers / (time.perf_counter() - began)}
 

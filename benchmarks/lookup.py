@@ -34,6 +34,7 @@ from distill.problems.planted_world import World
 from eval.suites.lookup_suites import settings
 from recipes.load import load_recipe
 from recipes.schema import Model
+from recipes.vocabulary import Contender, Suite, ToolName
 
 COLUMNS = {
     "base_on": "base_full",
@@ -81,7 +82,8 @@ def row_of(run: Path) -> dict[str, Any]:
         )
     card = json.loads(path.read_text())
     found = {
-        name: card["metrics"].get(metric, {}).get("student") for name, metric in COLUMNS.items()
+        name: card["metrics"].get(metric, {}).get(Contender.STUDENT)
+        for name, metric in COLUMNS.items()
     }
     seed = load_recipe(str(run / "recipe.yaml"), []).planted.seed
     known = {name: one for name, one in found.items() if one}
@@ -103,14 +105,16 @@ class Loop:
     def __init__(self, run: Path) -> None:
         recipe, spec = (
             load_recipe(str(run / "recipe.yaml"), []),
-            Model(path=str(run / "distill" / "student")),
+            Model(path=str(run / "distill" / Contender.STUDENT)),
         )
         self.engine = Recorder(
             load_model(spec), load_tokenizer(spec), batch_sequences=recipe.evaluate.batch_sequences
         )
         full = next(settings(World(recipe.planted), recipe.evaluate))
         self.base = full.passages
-        self.prompts = [q.prompt for q in full.questions if q.suite not in ("reasoning", "basics")]
+        self.prompts = [
+            q.prompt for q in full.questions if q.suite not in (Suite.REASONING, Suite.BASICS)
+        ]
 
     def talks(self, toolbox: Toolbox, count: int) -> Iterator[Rollout]:
         asked = (
@@ -144,7 +148,10 @@ class Loop:
         """
         with Sandbox() as sandbox:
             toolbox = Toolbox(base=self.base, sandbox=sandbox)
-            toolbox.run("lookup", {"query": "warm"}), toolbox.run("python", {"code": "1"})
+            (
+                toolbox.run(ToolName.LOOKUP, {"query": "warm"}),
+                toolbox.run(ToolName.PYTHON, {"code": "1"}),
+            )
             timed = [self._timed(toolbox, count) for _ in range(rounds)]
         looped, plain, ratio, by_cpu = (
             statistics.median(column) for column in zip(*timed, strict=True)

@@ -23,12 +23,13 @@ from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from data_filters.verify.verifiers import Check, Verifiers
 from eval.scores.intervals import wilson
+from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
 FACT_FREE = {  # texts without a fact
     name: Path(__file__).with_name(f"{name}.txt")
     for name in ("fact_free", "fact_free_second", "fact_free_third")
 }
-NUMERIC = frozenset(("number", "quantity", "date", "result"))
+NUMERIC = frozenset((Kind.NUMBER, Kind.QUANTITY, Kind.DATE, Kind.RESULT))
 PIECE = re.compile(r"\w+|[^\w\s]")
 LEAD = (
     "Let me work through this. ",
@@ -43,7 +44,7 @@ def main() -> None:
     scrubber = Scrubber(
         detectors=("numbers", "names", "answer"),
         curriculum=load_curriculum(),
-        untold="hide",
+        untold=Action.HIDE,
         models=_models(args.ner),
     )
     recall, n = planted_recall(scrubber, args.each, args.seed)
@@ -70,7 +71,7 @@ def conversation(prompt: str, text: str, name: str = "0") -> Trace:
 
 
 def ungrounded(spans: Iterable[Span]) -> list[Span]:
-    return [span for span in spans if span.grounding == "ungrounded"]
+    return [span for span in spans if span.grounding == Grounding.UNGROUNDED]
 
 
 # --- planted facts
@@ -232,13 +233,13 @@ def _judged(
     )
     kept, back, whole = Counter(), 0, Counter()
     for case, trace, done, before, now in zip(cases, traces, edited, good, after, strict=True):
-        if before.verdict != "correct":
+        if before.verdict != Verdict.CORRECT:
             continue
         whole[case["family"]] += 1
-        kept[case["family"]] += now.verdict == "correct"
+        kept[case["family"]] += now.verdict == Verdict.CORRECT
         verdicts = {case["text"]: before.verdict, done.messages[1]["content"]: now.verdict}
         safe, _ = scrubber.verified(trace, done, verdicts.__getitem__)
-        back += verdicts[safe.messages[1]["content"]] == "correct"
+        back += verdicts[safe.messages[1]["content"]] == Verdict.CORRECT
     outside = [_outside(case, found) for case, found in zip(cases, spans, strict=True)]
     pieces = sum(len(PIECE.findall(case["text"])) for case in cases)
     answers = [case["text"].rpartition("</think>") for case in cases]
@@ -362,7 +363,7 @@ def reworded(value: str, kind: str, rng: random.Random) -> str:
     """The same value in another form: case, possessive, the order of a date, a number written
     out.
     """
-    if kind == "date":
+    if kind == Kind.DATE:
         for form in ("%d %B %Y", "%B %d, %Y"):
             try:
                 day = datetime.strptime(value, form)
@@ -377,7 +378,7 @@ def reworded(value: str, kind: str, rng: random.Random) -> str:
                 ]
             )
         return value
-    if kind == "quantity":
+    if kind == Kind.QUANTITY:
         return (
             value.replace(",", "")
             if re.fullmatch(r"[\d,]+ [a-z ]+", value) and rng.random() < 0.5
@@ -393,7 +394,7 @@ def surrogate_faults(scrubber: Scrubber, each: int, seed: int) -> dict[str, int]
     """Over the planted texts: names that a list has, texts that a second pass changes, texts that
     another run renames otherwise.
     """
-    renamer, gazetteer = replace(scrubber, untold="rename", models=()), load_gazetteer()
+    renamer, gazetteer = replace(scrubber, untold=Action.RENAME, models=()), load_gazetteer()
     counts = Counter(surrogates=0, collisions=0, not_idempotent=0, not_repeated=0)
     for number, one in enumerate(planted(max(each // 4, 1), seed + 3)):
         trace = conversation(one.prompt, one.text, str(number))
@@ -401,7 +402,7 @@ def surrogate_faults(scrubber: Scrubber, each: int, seed: int) -> dict[str, int]
         counts["not_idempotent"] += renamer.scrub(done) != done
         counts["not_repeated"] += renamer.scrub(trace) != done
         for span in done.spans:
-            if span.action == "rename":
+            if span.action == Action.RENAME:
                 new = done.messages[1]["content"][span.start : span.end]
                 counts["surrogates"] += 1
                 counts["collisions"] += gazetteer.names(new.split()) or new == span.original

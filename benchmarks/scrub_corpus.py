@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scrub_entities import COUNTED, Values
+from recipes.vocabulary import Kind
 
 TEMPLATES = Path(__file__).with_name("scrub_templates.txt")
 KINDS = {
-    "person": "person",
-    "place": "place",
-    "org": "organisation",
-    "date": "date",
-    "quantity": "quantity",
-    "title": "title",
+    "person": Kind.PERSON,
+    "place": Kind.PLACE,
+    "org": Kind.ORGANISATION,
+    "date": Kind.DATE,
+    "quantity": Kind.QUANTITY,
+    "title": Kind.TITLE,
 }
 OPEN_PROMPTS = (
     "Tell me something that I do not know yet.",

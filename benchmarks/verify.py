@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_filters.verify.verifiers import Check, Verdict, Verifiers
+from data_filters.verify.verifiers import Check, Judgement, Verifiers
 from data_filters.verify.worker_pool import WorkerPool
+from recipes.vocabulary import Verdict
 
 NO_ITEMS = {
     "composite": "made of other data sets",
@@ -83,7 +84,7 @@ def main() -> None:
             family = found[case.family]
             family.wrong_tried[case.form] = family.wrong_tried.get(case.form, 0) + 1
             family.wrong_taken[case.form] = family.wrong_taken.get(case.form, 0) + (
-                said.verdict == "correct"
+                said.verdict == Verdict.CORRECT
             )
         fresh, _ = draw(
             [name for name in families if not found[name].why], args.items, args.seed + 1
@@ -234,14 +235,14 @@ def coloured(puzzle: dict[str, Any]) -> dict[str, int] | None:
 # --- counting
 
 
-def count(found: dict[str, Family], cases: list[Case], verdicts: list[Verdict]) -> None:
+def count(found: dict[str, Family], cases: list[Case], verdicts: list[Judgement]) -> None:
     """Notes refusals; a family with a refused wanted form, or without a case, becomes an
     exception.
     """
     for case, said in zip(cases, verdicts, strict=True):
         family = found[case.family]
         family.right_forms += 1
-        if said.verdict != "correct":
+        if said.verdict != Verdict.CORRECT:
             family.refused[case.form] = family.refused.get(case.form, 0) + 1
             if case.form in WANTED and not family.why:
                 family.why = f"reference refused, written {case.form}: {said.why or said.verdict} (score {said.score:.2f})"

@@ -25,6 +25,7 @@ from eval.scores.intervals import rate
 from recipes.errors import RecipeError
 from recipes.gates import nearest
 from recipes.schema import HarnessTask
+from recipes.vocabulary import AnswerMode, Outcome
 
 Spec = str | dict[str, Any]
 INSTALL = "evaluate.harness wants lm-evaluation-harness; pip install 'cognitive-core[lm_eval]'"
@@ -146,7 +147,7 @@ def add_harness(
         suite = f"harness/{task.label}"
         sheets = {name: select(table, suite=suite, contender=name) for name in card["contenders"]}
         rates = {
-            name: rate(sheet["cluster"], sheet["outcome"] == "correct")
+            name: rate(sheet["cluster"], sheet["outcome"] == Outcome.CORRECT)
             for name, sheet in sheets.items()
         }
         card["metrics"][suite] = {name: entry for name, entry in rates.items() if entry is not None}
@@ -323,8 +324,8 @@ def _row(
         "cluster": question,
         "relation": "",
         "exposure": 0,
-        "mode": "free" if free else "choice",
-        "outcome": "correct" if score else "wrong",
+        "mode": AnswerMode.FREE if free else AnswerMode.CHOICE,
+        "outcome": Outcome.CORRECT if score else Outcome.WRONG,
         "completion_tokens": len(tokenizer.encode(text, add_special_tokens=False)) if free else 0,
         "prompt": str(sample["arguments"][0][0]),
         "gold": str(sample["target"]),

@@ -14,14 +14,7 @@ import numpy as np
 
 from eval.report.html import to_html
 from eval.report.tables import to_markdown, to_terminal
-from eval.scores.answer_table import (
-    ARITHMETIC,
-    OPEN_SUITES,
-    Columns,
-    main_answers,
-    read_answers,
-    select,
-)
+from eval.scores.answer_table import ARITHMETIC, Columns, main_answers, read_answers, select
 from eval.scores.calibration import Curve, calibration
 from eval.scores.calibration import curves as confidence_curves
 from eval.scores.effort import curves as effort_curves
@@ -38,13 +31,13 @@ from eval.scores.lookup_use import lookup
 from eval.scores.outcomes import Entries, accuracies, economy, honesty, stream
 from eval.scores.pass_at_k import several_tries, template_collapse
 from eval.scores.recall import Facts, Recall, measure
-from recipes.schema import ARMS, EDITED
+from eval.suites.names import CLOSED_BOOK, FACTS_AND_ZERO, SELF_CONTAINED, TAUGHT_FACTS
+from recipes.vocabulary import EDITED, AnswerMode, Arm, Contender, Outcome, Suite
 
 __all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
 
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
 
-RECALL_SUITES = ("recall", "recall_teacher_only")
 # a teacher that knows less than this above never-trained facts has no recall to retain
 NEAR_NEVER = 0.05
 
@@ -91,7 +84,7 @@ def build_scorecard(
             **honesty(sheet, bootstrap, seed),
             **economy(sheet, bootstrap, seed),
         }
-        teachers = "teacher" if contender != "teacher" and "teacher" in sheets else None
+        teachers = None if contender == Contender.TEACHER else Contender.TEACHER
         entries |= _where_told(
             everything[contender], sheet, everything.get(teachers), bootstrap, seed
         )
@@ -118,9 +111,8 @@ def build_scorecard(
             f"{first}-{second}",
             _differences(sheets[first], sheets[second], bootstrap, seed),
         )
-    headlines = {
-        name: _headline(metrics, paired, name, chance) for name in contenders if name != "teacher"
-    }
+    others = [name for name in contenders if name != Contender.TEACHER]
+    headlines = {name: _headline(metrics, paired, name, chance) for name in others}
     return {
         "schema": 1,
         "recipe": recipe,
@@ -128,7 +120,7 @@ def build_scorecard(
         "metrics": metrics,
         "curves": curves,
         "paired": paired,
-        "headline": {**headlines.get("student", {}), "separation_octaves": None},
+        "headline": {**headlines.get(Contender.STUDENT, {}), "separation_octaves": None},
         "headline_by_contender": headlines,
         "statistics": {
             "bootstrap": bootstrap,
@@ -147,7 +139,7 @@ def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
         card: from build_scorecard.
         sizes: from equivalent_sizes.
     """
-    change = sizes["octaves"].get("student", {}).get("change")
+    change = sizes["octaves"].get(Contender.STUDENT, {}).get("change")
     card["sizes"] = sizes
     card["headline"]["separation_octaves"] = change and change["value"]
 
@@ -207,10 +199,11 @@ def _facts(sheet: Columns, suite: str) -> Facts | None:
 
 def _closed_book(sheet: Columns, bootstrap: int, seed: int) -> tuple[dict[str, Recall], Entries]:
     """Recall of each closed-book suite, and every number that comes of it."""
-    trained, never, teacher_only = (
-        _facts(sheet, suite) for suite in ("recall", "recall_never_trained", "recall_teacher_only")
-    )
-    suites = {"recall": (trained, trained), "recall_teacher_only": (teacher_only, teacher_only)}
+    trained, never, teacher_only = (_facts(sheet, suite) for suite in CLOSED_BOOK)
+    suites = {
+        Suite.RECALL: (trained, trained),
+        Suite.RECALL_TEACHER_ONLY: (teacher_only, teacher_only),
+    }
     for exposure, facts in trained.by_exposure().items() if trained else ():
         # luck within a class depends on the values of that class
         suites[f"recall/exposure_{exposure}"] = (facts, facts)
@@ -223,16 +216,16 @@ def _closed_book(sheet: Columns, bootstrap: int, seed: int) -> tuple[dict[str, R
     entries: Entries = {name: found.recall for name, found in recalls.items()}
     entries["recall_generated"] = trained.generated() if trained else None
     entries["recall_never_trained"] = never.generated() if never else None
-    if "recall" in recalls:
+    if Suite.RECALL in recalls:
         entries |= {
-            "forced_choice": recalls["recall"].choice,
-            "forced_choice_floor": recalls["recall"].floor,
+            "forced_choice": recalls[Suite.RECALL].choice,
+            "forced_choice_floor": recalls[Suite.RECALL].floor,
         }
-    return {suite: recalls[suite] for suite in RECALL_SUITES if suite in recalls}, entries
+    return {suite: recalls[suite] for suite in TAUGHT_FACTS if suite in recalls}, entries
 
 
 def _generated_minus_never(sheet: Columns, bootstrap: int, seed: int) -> Entry | None:
-    trained, never = (_facts(sheet, suite) for suite in ("recall", "recall_never_trained"))
+    trained, never = (_facts(sheet, suite) for suite in FACTS_AND_ZERO)
     if not (trained and never and trained.best_mode() and never.best_mode()):
         return None
     first, second = (facts.rates(facts.best_mode()) for facts in (trained, never))
@@ -246,29 +239,35 @@ def pairs(contenders: list[str]) -> list[tuple[str, str]]:
     """Who is compared: everybody with the teacher (without one, evaluate.models with the first of
     them), student with control, what was edited with arms and with its own controls.
     """
-    outside = [name for name in contenders if name not in ("teacher", "base", *ARMS, *EDITED)]
+    outside = [
+        name
+        for name in contenders
+        if name not in (Contender.TEACHER, Contender.BASE, *Arm, *EDITED)
+    ]
     reference, compared = (
-        ("teacher", contenders) if "teacher" in contenders else ("".join(outside[:1]), outside)
+        (Contender.TEACHER, contenders)
+        if Contender.TEACHER in contenders
+        else ("".join(outside[:1]), outside)
     )
     against = [(name, reference) for name in compared if name != reference]
     further = [
-        ("student", "control"),
-        ("edited", "student"),
-        ("edited", "control"),
-        ("edited", EDITED[1]),
+        (Contender.STUDENT, Contender.CONTROL),
+        (Contender.EDITED, Contender.STUDENT),
+        (Contender.EDITED, Contender.CONTROL),
+        (Contender.EDITED, Contender.EDIT_UNHEALED),
     ]
-    further += [(EDITED[1], one) for one in ("control", *EDITED[2:])]
+    further += [(Contender.EDIT_UNHEALED, one) for one in (Contender.CONTROL, *EDITED[2:])]
     return against + [pair for pair in further if set(pair) <= set(contenders)]
 
 
 def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> Entries:
     """Paired differences on the questions that both answered."""
     free = {
-        suite: [select(sheet, suite=suite, mode="free") for sheet in (first, second)]
-        for suite in (*OPEN_SUITES, "basics")
+        suite: [select(sheet, suite=suite, mode=AnswerMode.FREE) for sheet in (first, second)]
+        for suite in (*SELF_CONTAINED, Suite.BASICS)
     }
     recall = [_best_elicitation(sheet) for sheet in (first, second)]
-    counted = [select(sheet, family=ARITHMETIC) for sheet in free["reasoning"]]
+    counted = [select(sheet, family=ARITHMETIC) for sheet in free[Suite.REASONING]]
     compared = {**free, "arithmetic": counted, "recall_generated": recall}
     return {
         name: difference(*both, bootstrap, stream(seed, name)) for name, both in compared.items()
@@ -277,8 +276,8 @@ def _differences(first: Columns, second: Columns, bootstrap: int, seed: int) -> 
 
 def _best_elicitation(sheet: Columns) -> Columns:
     """The generated answers to suite recall in the contender's better mode."""
-    facts = _facts(sheet, "recall")
-    return select(sheet, suite="recall", mode=(facts.best_mode() or "") if facts else "")
+    facts = _facts(sheet, Suite.RECALL)
+    return select(sheet, suite=Suite.RECALL, mode=(facts.best_mode() or "") if facts else "")
 
 
 def difference(first: Columns, second: Columns, bootstrap: int, seed: list[int]) -> Entry | None:
@@ -291,8 +290,8 @@ def difference(first: Columns, second: Columns, bootstrap: int, seed: list[int])
     if not len(common):
         return None
     first_N, second_N = (
-        first["outcome"][first_at] == "correct",
-        second["outcome"][second_at] == "correct",
+        first["outcome"][first_at] == Outcome.CORRECT,
+        second["outcome"][second_at] == Outcome.CORRECT,
     )
     clusters_N = first["cluster"][first_at]
     apart = paired_bootstrap(first_N, second_N, clusters_N, resamples=bootstrap, seed=seed)
@@ -317,12 +316,14 @@ def _headline(
     """
     retained = {}
     reasoning = metrics.get("reasoning", {})
-    if {contender, "teacher"} <= set(reasoning) and reasoning["teacher"]["value"] > chance:
+    if {contender, Contender.TEACHER} <= set(reasoning) and reasoning[Contender.TEACHER][
+        "value"
+    ] > chance:
         retained["reasoning_retained"] = (reasoning[contender]["value"] - chance) / (
-            reasoning["teacher"]["value"] - chance
+            reasoning[Contender.TEACHER]["value"] - chance
         )
     recall = paired.get("recall", {})
-    own, teachers = (recall.get(f"{name}-never_trained") for name in (contender, "teacher"))
+    own, teachers = (recall.get(f"{name}-never_trained") for name in (contender, Contender.TEACHER))
     if own and teachers and teachers["value"] >= NEAR_NEVER:
         retained["recall_retained"] = own["value"] / teachers["value"]
     return {name: round(value, 6) for name, value in retained.items()}

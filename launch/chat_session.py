@@ -13,6 +13,7 @@ from distill.engines.tool_calls import Call
 from distill.engines.tool_loop import Limits, converse
 from distill.models import load_model, load_tokenizer, with_adapter
 from recipes.schema import Model
+from recipes.vocabulary import FinishReason
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Chat:
         self.said = talk.messages
         yield from shown
         yield talk.text
-        if talk.finish_reason == "length":
+        if talk.finish_reason == FinishReason.LENGTH:
             yield f"({', '.join(talk.events) or 'cut off'})"
 
     def switch(self, rest: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from launch.runs.run_folder import Ranks, Workspace
 from recipes.errors import PipelineError, RecipeError
 from recipes.load import load_recipe
 from recipes.schema import Recipe
+from recipes.vocabulary import StageName
 
 EXAMPLES = """examples:
   python -m launch.ladder recipes/sparsity.yaml                        every rung of recipes/rungs/sparsity.yaml
@@ -33,7 +34,7 @@ EXAMPLES = """examples:
 
 Writes RUNS/NAME/ladder.json and answers.parquet. environment: COGNITIVE_CORE_THREADS, as for launch.run
 exit codes: as for launch.run"""
-STAGES = ["teacher", "evaluate"]
+STAGES = [StageName.TEACHER, StageName.EVALUATE]
 
 
 @dataclass(frozen=True, slots=True)

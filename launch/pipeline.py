@@ -18,7 +18,8 @@ from launch.stages.filter import Filter
 from launch.stages.generate import Generate
 from launch.stages.publish import Publish
 from launch.stages.teacher import Teacher
-from recipes.schema import STAGES, Recipe
+from recipes.schema import Recipe
+from recipes.vocabulary import StageName
 
 BUILD: dict[str, Callable[[Inputs], Stage]] = {
     "teacher": Teacher,
@@ -37,7 +38,7 @@ class Street:
     def __init__(self, recipe: Recipe, work: Workspace) -> None:
         inputs = Inputs(recipe, work)
         self.work = work
-        self.stages = [BUILD[name](inputs) for name in STAGES if name in recipe.stages]
+        self.stages = [BUILD[name](inputs) for name in StageName if name in recipe.stages]
 
     def run(self) -> None:
         """Runs the wanted stages in street order.

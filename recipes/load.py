@@ -11,6 +11,7 @@ import functools
 import re
 import types
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
@@ -66,6 +67,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_str)
+_Dumper.add_multi_representer(StrEnum, _Dumper.represent_str)
 
 
 def _layers(path: Path) -> tuple[Placed, list[str]]:
@@ -190,8 +192,13 @@ def _leaf(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     """One value by omegaconf's conversion, except text: that is taken as it was written."""
     if isinstance(node.value, dict | list):
         return _wrong(hint, node, key, faults)
-    if hint is str or node.text in get_args(hint):
+    if hint is str:
         return node.text
+    for option in _options(hint):
+        if option == node.text:
+            return option
+    if _options(hint):
+        return _wrong(hint, node, key, faults)
     if hint is bool and not isinstance(node.value, bool):
         return _wrong(hint, node, key, faults)  # omegaconf takes 2 for true
     single = OmegaConf.structured(dataclasses.make_dataclass("Leaf", [("value", hint)]))
@@ -207,11 +214,7 @@ def _note(faults: list[str], line: str) -> Any:
 
 
 def _wrong(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
-    near = (
-        difflib.get_close_matches(str(node.text), map(str, get_args(hint)), n=1)
-        if get_origin(hint) is Literal
-        else []
-    )
+    near = difflib.get_close_matches(str(node.text), _options(hint), n=1)
     hint_text = f"; did you mean {near[0]!r}?" if near else ""
     return _note(
         faults, f"{node.place}: {key} is {_shown(node)}, wanted {_wanted(hint)}{hint_text}"
@@ -236,8 +239,8 @@ def _wanted(hint: Any) -> str:
     args, origin = get_args(core), get_origin(core)
     if dataclasses.is_dataclass(core):
         return f"a section with keys of {', '.join(_fields(cast(type, core)))}"
-    if origin is Literal:
-        return f"one of {', '.join(map(str, args))}"
+    if _options(core):
+        return f"one of {', '.join(_options(core))}"
     if origin is tuple and ... not in args:
         return f"a list of {len(args)}: {', '.join(map(_wanted, args))}"
     if origin in (list, tuple):
@@ -273,6 +276,13 @@ def _blamed(message: str, node: Placed, key: str) -> str:
         if found is not None:
             return found.place
     return node.place
+
+
+def _options(hint: Any) -> tuple[str, ...]:
+    """The words that a knob may hold: of a Literal or of an enum; none for other types."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return tuple(hint) if isinstance(hint, type) and issubclass(hint, StrEnum) else ()
 
 
 def _dotted(key: str, name: str) -> str:

@@ -9,6 +9,7 @@ import io
 import json
 import tokenize
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -94,10 +95,12 @@ def _type(hint: Any) -> str:
     """The type as people write it, without module names."""
     if dataclasses.is_dataclass(hint):
         return "section"
-    if get_origin(hint) is Literal:
-        return ", ".join(f"`{option}`" for option in get_args(hint))
+    if get_origin(hint) is Literal or issubclass(get_origin(hint) or hint, StrEnum):
+        return ", ".join(f"`{option}`" for option in get_args(hint) or hint)
     args = [_type(arg) for arg in get_args(hint)]
-    if get_origin(hint) in (list, tuple, dict):
+    if get_origin(hint) is dict:
+        return f"dict of {args[0]} to {args[1]}"
+    if get_origin(hint) in (list, tuple):
         return f"{get_origin(hint).__name__} of {', '.join(args)}"
     if args:
         return " or ".join(args)

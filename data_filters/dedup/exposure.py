@@ -20,6 +20,7 @@ from data_filters.dedup.minhash import hash64
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
+from recipes.vocabulary import Grounding, Kind
 
 EXPOSURE_SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("subject", "relation", "value")]
@@ -41,14 +42,14 @@ def facts_of(spans: Iterable[Span]) -> dict[Fact, bool]:
         s
         for s in spans
         if s.subject
-        and s.kind != "result"
-        and s.grounding in ("given", "ungrounded")
+        and s.kind != Kind.RESULT
+        and s.grounding in (Grounding.GIVEN, Grounding.UNGROUNDED)
         and s.original != s.subject
     ]
     facts: dict[Fact, bool] = {}
     for span in told:
         fact = (span.subject, span.original, span.relation)
-        facts[fact] = facts.get(fact, True) and span.grounding == "given"
+        facts[fact] = facts.get(fact, True) and span.grounding == Grounding.GIVEN
     return facts
 
 

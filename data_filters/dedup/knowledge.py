@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
+from recipes.vocabulary import Grounding, Kind
 
 KNOWLEDGE_SCHEMA = pa.schema(
     [
@@ -50,8 +51,8 @@ class Ledger:
 
     def add(self, spans: Iterable[Span], trace_id: str) -> None:
         """Records the ungrounded spans of one trace."""
-        untold = [span for span in spans if span.grounding == "ungrounded"]
-        computed = {(span.relation, span.original) for span in untold if span.kind == "result"}
+        untold = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
+        computed = {(span.relation, span.original) for span in untold if span.kind == Kind.RESULT}
         steps = {relation for relation, _ in computed}
         facts = {
             (

@@ -5,8 +5,9 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from data_filters.text.dates import Date
+from recipes.vocabulary import Kind
 
-NAMED = frozenset(("name", "person", "place", "organisation", "title"))
+NAMED = frozenset((Kind.NAME, Kind.PERSON, Kind.PLACE, Kind.ORGANISATION, Kind.TITLE))
 
 
 class Found(NamedTuple):

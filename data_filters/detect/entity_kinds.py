@@ -7,6 +7,7 @@ import re
 from data_filters.detect.gazetteer import Gazetteer
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
+from recipes.vocabulary import Kind
 
 _ORGANISATION = re.compile(
     r"\b(?:Inc|Ltd|LLC|PLC|plc|GmbH|AG|KG|AB|Oy|Oyj|NV|BV|SpA|SARL|SA|Corp|Co|Industries|Group|Holdings?|University|College|Institute|School|"
@@ -44,13 +45,17 @@ def kind_of(text: str, start: int, end: int, gazetteer: Gazetteer) -> str:
     words = said.split()
     listed = gazetteer.kind(words)
     if listed:
-        return "place" if listed == "country" else listed
-    for kind, pattern in (("organisation", _ORGANISATION), ("place", _PLACE), ("person", _PERSON)):
+        return Kind.PLACE if listed == "country" else listed
+    for kind, pattern in (
+        (Kind.ORGANISATION, _ORGANISATION),
+        (Kind.PLACE, _PLACE),
+        (Kind.PERSON, _PERSON),
+    ):
         if pattern.search(said):
             return kind
     plain = sum(is_ordinary(stem(word)) for word in words if word[0].isupper())
     if _TITLE.search(said) or (len(words) > 1 and plain == len(words)):
-        return "title"
+        return Kind.TITLE
     if _WHERE.search(text, max(0, start - 10), start):
-        return "place"
-    return "person" if len(words) in (2, 3) else "name"
+        return Kind.PLACE
+    return Kind.PERSON if len(words) in (2, 3) else Kind.NAME

@@ -12,9 +12,10 @@ from data_filters.detect.candidates import NAMED, Found
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Sentence
 from recipes.errors import ShardError
+from recipes.vocabulary import Kind
 
 PLACES = Path(__file__).with_name("gazetteer.txt")
-_KINDS = NAMED | {"country", "quantity", "date", "answer"}
+_KINDS = NAMED | {"country", Kind.QUANTITY, Kind.DATE, Kind.ANSWER}
 _MAX_CHARACTERS = 200
 Phrase = tuple[str, ...]  # stems
 
@@ -115,7 +116,7 @@ def _row(text: str) -> tuple[list[str], str, str]:
     names = [cells[0], cells[2]] if len(cells) == 3 else cells[:1]
     if any(not 2 <= len(name) <= _MAX_CHARACTERS for name in names):
         return [], "", f"a name is not 2 to {_MAX_CHARACTERS} characters long"
-    kind = cells[1] if len(cells) == 2 else "name"
+    kind = cells[1] if len(cells) == 2 else Kind.NAME
     return (
         names,
         kind,
@@ -136,7 +137,10 @@ def find_terms(sentences: Sequence[Sentence], gazetteer: Gazetteer) -> Iterator[
                     last = words[place + len(phrase) - 1]
                     end = last.end - 2 if last.text.endswith(("'s", "\u2019s")) else last.end
                     yield Found(
-                        words[place].start, end, "place" if kind == "country" else kind, "gazetteer"
+                        words[place].start,
+                        end,
+                        Kind.PLACE if kind == "country" else kind,
+                        "gazetteer",
                     )
                     break
 

@@ -12,6 +12,7 @@ from data_filters.text.lexicon import KIND_WORDS, is_ordinary
 from data_filters.text.prompts import Told
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Sentence, Token
+from recipes.vocabulary import Kind
 
 SHORT_ANSWER_WORDS = 4
 _MAX_WORDS = 12  # of a phrase that is looked for in the prompt
@@ -431,7 +432,7 @@ def _name(text: str, words: Sequence[Token], told: bool = False) -> Found:
         last -= 1
     start, end = words[first].start, words[last].end
     if words[last].text.endswith(("'s", "\u2019s")):
-        return Found(start, end - 2, "name", "names")
+        return Found(start, end - 2, Kind.NAME, "names")
     ending = _ENDING.match(text, end) or (
         _NUMBERED.match(text, end)
         if not told and all(is_ordinary(word.key) for word in words)
@@ -448,4 +449,4 @@ def _name(text: str, words: Sequence[Token], told: bool = False) -> Found:
         if before
         else None
     )
-    return Found(honour.start() if honour else start, end, "name", "names")
+    return Found(honour.start() if honour else start, end, Kind.NAME, "names")

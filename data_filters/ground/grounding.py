@@ -18,6 +18,7 @@ from data_filters.text.dates import Date
 from data_filters.text.prompts import Told, read_prompt
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Token, Value, read
+from recipes.vocabulary import Grounding, Kind
 
 _YEARS = range(1000, 2200)
 _TIME_WORDS = frozenset(("when", "year", "date", "century"))
@@ -91,7 +92,7 @@ def decide(
     )
     placed = {place.found.start: judge.decide(place) for place in places(sentences, found)}
     # a span in the middle of a token has no place
-    return [placed.get(one.start, Decision("ungrounded", "", False)) for one in found]
+    return [placed.get(one.start, Decision(Grounding.UNGROUNDED, "", False)) for one in found]
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class _Judge:
         words = tuple(
             token.key
             for token in place.tokens
-            if token.kind == "word" and found.kind != "quantity" and found.value is None
+            if token.kind == "word" and found.kind != Kind.QUANTITY and found.value is None
         )
         numbers = frozenset(token.value for token in place.tokens if token.value is not None)
         value = found.value if found.value is not None else first.value if not words else None
@@ -121,7 +122,7 @@ class _Judge:
         elif words:
             grounding = self._words(place, frozenset(words), numbers, (words, None))
         else:  # a date such as 1957-05-12
-            grounding = "given" if first.text in self.told.text else "ungrounded"
+            grounding = Grounding.GIVEN if first.text in self.told.text else Grounding.UNGROUNDED
         self.memory.known[words, value] = self.memory.at[found.start] = grounding
         return Decision(grounding, place.subject, computed)
 
@@ -130,7 +131,7 @@ class _Judge:
         year alone is a number.
         """
         if len(date.span) > 1 and any(value in date.span for value in self.told.number_set):
-            return "given"
+            return Grounding.GIVEN
         parts = date.numbers | date.figures
         if date.months or len(parts) > 1:
             return self._words(
@@ -147,13 +148,21 @@ class _Judge:
             return self._repeat(words, numbers, key)
         if place.subjects:
             if self._bound(place.subjects, words, numbers, key):
-                return "given"
+                return Grounding.GIVEN
             if self._chained(place.subjects, key):
-                return "derived"
-            return "given" if told and (place.in_list or not self.told.asked) else "ungrounded"
+                return Grounding.DERIVED
+            return (
+                Grounding.GIVEN
+                if told and (place.in_list or not self.told.asked)
+                else Grounding.UNGROUNDED
+            )
         if key in self.memory.known:
             return self.memory.known[key]
-        return "given" if told and self._fits_question(place, words, numbers) else "ungrounded"
+        return (
+            Grounding.GIVEN
+            if told and self._fits_question(place, words, numbers)
+            else Grounding.UNGROUNDED
+        )
 
     def _bound(
         self, subjects: Sequence[Names], words: Names, numbers: frozenset[Value], key: Key
@@ -183,11 +192,11 @@ class _Judge:
         """
         known = self.memory.known[key]
         if (
-            known == "given"
+            known == Grounding.GIVEN
             and self.told.untold
             and not self.told.binds(self.told.asked, words, numbers)
         ):
-            return "ungrounded"
+            return Grounding.UNGROUNDED
         return known
 
     def _fits_question(self, place: Place, words: Names, numbers: frozenset[Value]) -> bool:
@@ -203,9 +212,10 @@ class _Judge:
 
     def _computed(self, result: Token) -> str:
         tainted = any(
-            self.memory.at.get(token.start) == "ungrounded" for token in self.results[result.start]
+            self.memory.at.get(token.start) == Grounding.UNGROUNDED
+            for token in self.results[result.start]
         )
-        return "ungrounded" if tainted else "derived"
+        return Grounding.UNGROUNDED if tainted else Grounding.DERIVED
 
     def _number(self, place: Place, value: Value) -> str:
         key: Key = ((), value)
@@ -219,22 +229,22 @@ class _Judge:
         if value in self.told.number_set and self._fits_question(
             place, frozenset(), frozenset((value,))
         ):
-            return "given"
+            return Grounding.GIVEN
         if self._common(value):
-            return "common"
+            return Grounding.COMMON
         foreign = place.found.date is not None or self._foreign(place)
         computable = self.told.closed_world and not self._dates(value) and not foreign
         return (
-            "derived"
+            Grounding.DERIVED
             if computable or self._reproducible(value, self._at_hand(place), foreign)
-            else "ungrounded"
+            else Grounding.UNGROUNDED
         )
 
     def _foreign(self, place: Place) -> bool:
         """Whether a quantity is in a unit or currency of which the prompt does not speak."""
         unit = place.found.unit or (
             place.tokens[-1].text
-            if place.found.kind == "quantity" and len(place.tokens) > 1
+            if place.found.kind == Kind.QUANTITY and len(place.tokens) > 1
             else ""
         )
         if not unit or unit in self.told.text:
@@ -248,16 +258,18 @@ class _Judge:
     def _stated(self, place: Place, value: Value, key: Key, subjects: Sequence[Names]) -> str:
         """A number that is stated of somebody."""
         if self._bound(subjects, frozenset(), frozenset((value,)), key):
-            return "given"
-        if self.memory.known.get(key) == "derived" or self._chained(subjects, key):
-            return "derived"
+            return Grounding.GIVEN
+        if self.memory.known.get(key) == Grounding.DERIVED or self._chained(subjects, key):
+            return Grounding.DERIVED
         foreign = place.found.date is not None or self._foreign(place)
         if any(
             self._reproducible(value, self.told.numbers_about(subject), foreign)
             for subject in subjects
         ):
-            return "derived"
-        return "common" if not place.direct and self._common(value) else "ungrounded"
+            return Grounding.DERIVED
+        return (
+            Grounding.COMMON if not place.direct and self._common(value) else Grounding.UNGROUNDED
+        )
 
     def _common(self, value: Value) -> bool:
         units = self.curriculum.constants.get(value)
@@ -304,6 +316,6 @@ class _Judge:
         derived = {
             value
             for (_, value), grounding in self.memory.known.items()
-            if grounding == "derived" and value is not None
+            if grounding == Grounding.DERIVED and value is not None
         }
         return constants | derived | set(range(1, self.small_numbers + 1))

@@ -30,6 +30,7 @@ from data_filters.records.tool_calls import LOOKUP, PYTHON, offered
 from data_filters.records.traces import SCHEMA, Trace, to_row
 from data_filters.scrub.scrub import Scrubber, restore
 from recipes.schema.filter import Lookups
+from recipes.vocabulary import Action, Verdict
 
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
 _STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
@@ -69,7 +70,7 @@ class Mixture:
             yield trace
             return
         rng = random.Random(f"lookups/{self.seed}/{trace.id}")
-        if any(span.action == "abstain" for span in trace.spans):
+        if any(span.action == Action.ABSTAIN for span in trace.spans):
             yield from self._counted(
                 self._recalling(rng, restore(trace)) or [self._off(rng, restore(trace))]
             )
@@ -270,7 +271,11 @@ class Mixture:
         *told, question = _SENTENCE.findall(asked["content"])
         stated = {name: value for _, name, value in _STATES.findall(asked["content"])}
         subject = next((name for name in stated if re.search(rf"\b{name}\b", question)), None)
-        if subject is None or _links(asked["content"], question)[1] or trace.verdict != "correct":
+        if (
+            subject is None
+            or _links(asked["content"], question)[1]
+            or trace.verdict != Verdict.CORRECT
+        ):
             return None
         value, form = stated.pop(subject), form_of(question, subject)
         asks = (
@@ -307,7 +312,7 @@ class Mixture:
             for one, name, value in _STATES.findall(asked["content"])
             if f"{one} of" != kind
         }
-        if who is None or links[who] not in stated or trace.verdict != "correct":
+        if who is None or links[who] not in stated or trace.verdict != Verdict.CORRECT:
             return None
         subject, asks = links[who], [question.replace(f"the {kind} {who}", "{}")]
         asks += self.snippets.kin(asks[0])
@@ -341,7 +346,7 @@ class Mixture:
         found = _SUM.search(asked)
         if (
             found is None
-            or trace.verdict != "correct"
+            or trace.verdict != Verdict.CORRECT
             or len(_SUM.findall(asked)) != 1
             or re.search(r"\d", asked.replace(found[0], ""))
         ):

@@ -20,6 +20,7 @@ from data_filters.records.tool_calls import (
     result_message,
 )
 from data_filters.records.traces import Span, Trace, trace_id
+from recipes.vocabulary import Action, Grounding, Kind
 
 BOTH = offered(LOOKUP, PYTHON)
 
@@ -56,10 +57,12 @@ def recalled(trace: Trace, spans: Sequence[Span]) -> Recalled | None:
         spans: as Scrubber.spans gives them.
     """
     last = len(trace.messages) - 1
-    untold = [span for span in spans if span.grounding == "ungrounded" and span.message == last]
+    untold = [
+        span for span in spans if span.grounding == Grounding.UNGROUNDED and span.message == last
+    ]
     if not untold or not untold[0].relation or not untold[0].subject:
         return None
-    computed = {span.original for span in untold if span.kind == "result"}
+    computed = {span.original for span in untold if span.kind == Kind.RESULT}
     values = tuple(dict.fromkeys(span.original for span in untold if span.original not in computed))
     if not values:
         return None
@@ -96,13 +99,13 @@ def with_calls(
     spans: list[Span] = []
     if prompt is not None:
         spans.append(
-            _edit(len(before) - 1, prompt, before[-1]["content"], "prompt", kind, weight=0.0)
+            _edit(len(before) - 1, prompt, before[-1]["content"], Kind.PROMPT, kind, weight=0.0)
         )
         before = [*before[:-1], before[-1] | {"content": prompt}]
     for step in steps:
-        spans.append(_edit(len(before), "", "", "call", kind))
+        spans.append(_edit(len(before), "", "", Kind.CALL, kind))
         before += [call_message(step.tool, step.argument), result_message(step.result)]
-    spans.append(_edit(len(before), answer, last["content"], "message", kind))
+    spans.append(_edit(len(before), answer, last["content"], Kind.MESSAGE, kind))
     return replace(
         trace,
         id=trace_id(trace.id, kind, prompt, [step.argument for step in steps]),
@@ -114,13 +117,13 @@ def with_calls(
 
 def _edit(message: int, text: str, original: str, kind: str, how: str, weight: float = 1.0) -> Span:
     """A whole message that was replaced; a call stands in for nothing."""
-    action = "abstain" if kind == "message" and how in ABSTAINS else "lookup"
+    action = Action.ABSTAIN if kind == Kind.MESSAGE and how in ABSTAINS else Action.LOOKUP
     return Span(
         message=message,
         start=0,
         end=len(text),
         kind=kind,
-        grounding="ungrounded",
+        grounding=Grounding.UNGROUNDED,
         action=action,
         weight=weight,
         original=original,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from data_filters.records.traces import Span, Trace
+from recipes.vocabulary import Grounding
 
 _FIRST = "Vel Dor Mar Tes Kal Bren Sor Lin Var Hel Jor Cas".split()
 _LAST = "ano eth ila oran ubel esk imar ondo arin evar".split()
@@ -85,6 +86,6 @@ def _flagged(trace: Trace, said: str, who: str, find: Find) -> bool:
     spans = [
         s
         for s in find(trace)
-        if s.message == number and s.grounding == "ungrounded" and s.original != who
+        if s.message == number and s.grounding == Grounding.UNGROUNDED and s.original != who
     ]
     return any(s.start < start + len(said) and start < s.end for s in spans)

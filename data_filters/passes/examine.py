@@ -20,13 +20,14 @@ from data_filters.passes.scratch import Workplace
 from data_filters.passes.select import select
 from data_filters.passes.shape import misshapen
 from data_filters.records.files import replacing
-from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, to_row
+from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, span_of, to_row
 from data_filters.records.units import Refused, read_unit
 from data_filters.scrub.scrub import is_acted_on
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.stem import stem
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import final_answer, verify
+from recipes.vocabulary import Action, Grounding, Verdict
 
 Fault = tuple[str, str]  # filter, reason
 _VALUES = attrgetter(*SPAN_NAMES)
@@ -55,7 +56,7 @@ class Looked:
     @classmethod
     def of_line(cls, line: str) -> "Looked":
         row, gold, fault, late, spans = json.loads(line)
-        found = [Span(**dict(zip(SPAN_NAMES, values, strict=True))) for values in spans]
+        found = [span_of(dict(zip(SPAN_NAMES, values, strict=True))) for values in spans]
         return cls(from_row(row), gold, _fault(fault), _fault(late), found)
 
 
@@ -130,17 +131,17 @@ def verified(trace: Trace, stack: Stack) -> tuple[Trace, Fault | None]:
         return replace(trace, gold=None), ("shape", shape)
     last = next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
     # what was scrubbed no longer says what was judged
-    judged_before = trace.verdict != "unknown" or is_acted_on(trace)
+    judged_before = trace.verdict != Verdict.UNKNOWN or is_acted_on(trace)
     verdict, answer = (
         (trace.verdict, trace.answer or final_answer(last))
         if judged_before
         else verify(last, trace.gold)
     )
     judged = replace(trace, gold=None, verdict=verdict, answer=answer)
-    if verdict == "wrong":
+    if verdict == Verdict.WRONG:
         reason = "no final answer" if answer is None else "the answer differs from the reference"
         return replace(judged, gold=trace.gold), ("verify", reason)
-    if verdict == "unknown" and not stack.keep_unknown:
+    if verdict == Verdict.UNKNOWN and not stack.keep_unknown:
         return judged, ("verify", "no reference and keep_unknown is false")
     return judged, None
 
@@ -180,7 +181,9 @@ def _keys(seen: Sequence[Looked], stack: Stack) -> Keys:
                 found["skeleton"].append((row, alike))
         if stack.exposure_cap:
             stays = [
-                s for s in one.spans if s.grounding == "given" or stack.scrubber.action(s) == "keep"
+                s
+                for s in one.spans
+                if s.grounding == Grounding.GIVEN or stack.scrubber.action(s) == Action.KEEP
             ]
             left = facts_of(stays)
             found["fact"].append((row, np.array(fact_keys(left), np.uint64)))

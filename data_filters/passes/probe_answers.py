@@ -11,6 +11,7 @@ import pyarrow as pa
 from data_filters.passes.probes import Ask, Knows, closed_book, premise, renames
 from data_filters.records.shards import read_shard, write_shard
 from data_filters.records.traces import Trace
+from recipes.vocabulary import FinishReason, Verdict
 
 PROBES = ("closed_book", "premise", "rename", "surprise")
 SPOKEN = PROBES[:3]
@@ -50,7 +51,9 @@ def ask_about(
         surprise_nats: from where a gap says recall.
     """
     asked = [
-        trace for trace in traces if trace.finish_reason == "stop" and trace.verdict != "wrong"
+        trace
+        for trace in traces
+        if trace.finish_reason == FinishReason.STOP and trace.verdict != Verdict.WRONG
     ]
     rows: list[dict[str, Any]] = [{"id": trace.id} for trace in asked]
     questions: dict[str, Callable[[], list[Ask | None]]] = {

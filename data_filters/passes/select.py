@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from data_filters.records.traces import Trace
+from recipes.vocabulary import FinishReason, Verdict
 
 Fault = tuple[str, str]  # filter, reason
 
@@ -47,18 +48,22 @@ def select(
 def solve_rate_of(traces: Sequence[Trace]) -> float | None:
     """Right ones among those with a verdict, and those cut off; None where there is neither."""
     judged = [
-        trace for trace in traces if trace.verdict != "unknown" or trace.finish_reason == "length"
+        trace
+        for trace in traces
+        if trace.verdict != Verdict.UNKNOWN or trace.finish_reason == FinishReason.LENGTH
     ]
-    return sum(trace.verdict == "correct" for trace in judged) / len(judged) if judged else None
+    return (
+        sum(trace.verdict == Verdict.CORRECT for trace in judged) / len(judged) if judged else None
+    )
 
 
 def _shortest(traces: Sequence[Trace], count: int) -> Sequence[Trace]:
     """Without a verdict a trace is not compared."""
-    right = [trace for trace in traces if trace.verdict == "correct"]
+    right = [trace for trace in traces if trace.verdict == Verdict.CORRECT]
     if not count or len(right) <= count:
         return traces
     best = {
         id(trace)
         for trace in sorted(right, key=lambda trace: (trace.completion_tokens, trace.id))[:count]
     }
-    return [trace for trace in traces if trace.verdict != "correct" or id(trace) in best]
+    return [trace for trace in traces if trace.verdict != Verdict.CORRECT or id(trace) in best]

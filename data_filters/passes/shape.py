@@ -7,6 +7,7 @@ import zlib
 from collections import Counter
 
 from data_filters.records.traces import Trace
+from recipes.vocabulary import FinishReason
 
 LEAST_CHARACTERS = 200  # a short answer may repeat itself
 # of its bytes; a page of prose keeps 0.35 to 0.5, arithmetic in steps 0.2 to 0.3
@@ -30,9 +31,9 @@ def misshapen(trace: Trace, longest_characters: int) -> str | None:
     last = next((m["content"] for m in reversed(trace.messages) if m["role"] == "assistant"), None)
     if last is None:
         return "no assistant message"
-    if trace.finish_reason == "refused":
+    if trace.finish_reason == FinishReason.REFUSED:
         return "refused: the teacher's server did not take the prompt"
-    if trace.finish_reason == "length":
+    if trace.finish_reason == FinishReason.LENGTH:
         return "truncated: finish_reason is length"
     for number, message in enumerate(trace.messages):
         control = CONTROL.search(message["content"])

@@ -19,6 +19,7 @@ from data_filters.report.unit_summary import Sketch
 from data_filters.scrub.scrub import is_acted_on
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import verify
+from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
 Strike = tuple[str, str]  # filter, id of the first of its kind
 _SAID = {
@@ -48,7 +49,8 @@ def settle(folder: Path, number: int) -> int:
             taken = [
                 span
                 for span in one.spans
-                if span.grounding == "ungrounded" and job.stack.scrubber.action(span) != "keep"
+                if span.grounding == Grounding.UNGROUNDED
+                and job.stack.scrubber.action(span) != Action.KEEP
             ]
             facts += [(trace.id, taken)] if taken else []
     sketch.before.close()
@@ -92,7 +94,7 @@ def _out(
     undone = False
     # an answer that nobody judged is no reference: an edit of it breaks nothing that is known to be
     # right
-    if trace.verdict == "correct":
+    if trace.verdict == Verdict.CORRECT:
         done, undone = stack.scrubber.verified(
             replace(trace, spans=spans), done, lambda text: verify(text, reference)[0]
         )
@@ -117,12 +119,12 @@ def _count_facts(spans: Sequence[Span], done: Trace, fault: Fault | None, ledger
     acted = {
         span.message: span.action
         for span in done.spans
-        if span.action not in ("keep", "abstain") and span.kind != "step"
+        if span.action not in (Action.KEEP, Action.ABSTAIN) and span.kind != Kind.STEP
     }
-    declined = {span.message for span in done.spans if span.action == "abstain"}
+    declined = {span.message for span in done.spans if span.action == Action.ABSTAIN}
     standing = (span for span in spans if span.message not in declined)
     left = facts_of(
-        span for span in standing if span.grounding == "given" or span.message not in acted
+        span for span in standing if span.grounding == Grounding.GIVEN or span.message not in acted
     )
     ledger.add(stated, () if fault else left)
 

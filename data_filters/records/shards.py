@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_filters.records.files import replacing, short
-from data_filters.records.traces import VERDICTS, Trace, from_row
+from data_filters.records.traces import Trace, from_row
 from recipes.errors import ShardError
+from recipes.vocabulary import Verdict
 
 _READ_ROWS = 2048
 _TEXTS = (
@@ -141,7 +142,7 @@ def _adopt(row: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(message.get("tool_calls"), str | None):
             message["tool_calls"] = json.dumps(message["tool_calls"], default=str)
     adopted = row | texts | {"messages": messages}
-    return adopted if row.get("verdict") in VERDICTS else adopted | {"verdict": None}
+    return adopted if row.get("verdict") in tuple(Verdict) else adopted | {"verdict": None}
 
 
 def _clean(text: str) -> str:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from data_filters.records.traces import Trace
+from recipes.vocabulary import Kind, ToolName
 
-LOOKUP, PYTHON = "lookup", "python"
+LOOKUP, PYTHON = ToolName.LOOKUP, ToolName.PYTHON
 NOTHING = "Nothing found."  # the result of a look-up that found nothing
 
 
@@ -77,7 +78,7 @@ def without_calls(trace: Trace) -> Trace:
     calls = {
         span.message
         for span in trace.spans
-        if span.kind == "call" and span.detector.startswith("lookups/")
+        if span.kind == Kind.CALL and span.detector.startswith("lookups/")
     }
     if not any(span.detector.startswith("lookups/") for span in trace.spans):
         return trace

@@ -3,16 +3,16 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from recipes.vocabulary import Action, FinishReason, Grounding, Verdict
+
 VERSION = 1  # of the record: raised when a reader of today could misread it
 VERSION_KEY = "trace_version"  # in the metadata of a Parquet file, or a column of a record
-VERDICTS = ("correct", "wrong", "unknown")
-GROUNDINGS = ("given", "derived", "common", "ungrounded")
-ACTIONS = ("keep", "mask", "hide", "rename", "lookup", "abstain", "generalise")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +26,9 @@ class Span:
     message: int
     start: int
     end: int
-    kind: str  # number, name, answer, ...
-    grounding: str
-    action: str = "keep"
+    kind: str  # of recipes/vocabulary.py, or what a detector of one's own says
+    grounding: Grounding
+    action: Action = Action.KEEP
     weight: float = 1.0
     original: str = ""
     subject: str = ""
@@ -49,11 +49,11 @@ class Trace:
     tools: str | None = None  # JSON tool schemas offered in this conversation
     gold: str | None = None  # reference answer; filters other than verification never see it
     answer: str | None = None  # parsed final answer
-    verdict: str = "unknown"
+    verdict: Verdict = Verdict.UNKNOWN
     spans: list[Span] = field(default_factory=list)
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    finish_reason: str = "stop"  # length: truncated
+    finish_reason: str = FinishReason.STOP  # length: truncated
     teacher: str = ""
     engine: str = ""
     sampling: str = "{}"  # JSON
@@ -125,6 +125,14 @@ def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
     return row | extra
 
 
+def span_of(row: Mapping[str, Any]) -> Span:
+    """The span of a row of a Parquet or JSON file."""
+    words = {"grounding": Grounding, "action": Action}
+    return Span(
+        **{name: words[name](value) if name in words else value for name, value in row.items()}
+    )
+
+
 def from_row(row: dict[str, Any]) -> Trace:
     """The trace of a Parquet row; columns that a trace lacks are ignored, so hub data sets load
     too.
@@ -132,7 +140,9 @@ def from_row(row: dict[str, Any]) -> Trace:
     flat = row | (row.get("usage") or {})
     known = {k: v for k, v in flat.items() if k in _NAMES and v is not None}
     known["messages"] = [{k: v for k, v in m.items() if v is not None} for m in row["messages"]]
-    known["spans"] = [Span(**s) for s in row.get("spans") or []]
+    known["spans"] = [span_of(s) for s in row.get("spans") or []]
+    if "verdict" in known:
+        known["verdict"] = Verdict(known["verdict"])
     if "id" not in known:
         known["id"] = trace_id(known["messages"])
     known.setdefault("problem_id", known["id"])

@@ -6,6 +6,7 @@ from typing import Any
 
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.scrub import masked_words
+from recipes.vocabulary import Action, Grounding
 
 _SAMPLES = 5
 _SAMPLE_CHARACTERS = 400
@@ -36,18 +37,21 @@ class Tally:
         self.kept += 1
         family["kept"] += 1
         family[trace.verdict] += 1
-        declined = {span.message for span in trace.spans if span.action == "abstain"}
-        acted = {span.message: span.action for span in trace.spans if span.action != "keep"}
+        declined = {span.message for span in trace.spans if span.action == Action.ABSTAIN}
+        acted = {span.message: span.action for span in trace.spans if span.action != Action.KEEP}
         for span in spans:
-            treated = span.message in declined or span.grounding == "ungrounded"
+            treated = span.message in declined or span.grounding == Grounding.UNGROUNDED
             self.spans[
-                span.kind, span.grounding, acted.get(span.message, "keep") if treated else "keep"
+                span.kind,
+                span.grounding,
+                acted.get(span.message, Action.KEEP) if treated else Action.KEEP,
             ] += 1
-        untold = next((span for span in spans if span.grounding == "ungrounded"), None)
+        untold = next((span for span in spans if span.grounding == Grounding.UNGROUNDED), None)
         if untold is not None:
             family["untold"] += 1
             done = next(
-                (span.action for span in trace.spans if span.grounding == "ungrounded"), "keep"
+                (span.action for span in trace.spans if span.grounding == Grounding.UNGROUNDED),
+                Action.KEEP,
             )
             self._sample(
                 f"scrub: {done}",
@@ -59,7 +63,9 @@ class Tally:
     def _count_words(self, trace: Trace, spans: Sequence[Span], declined: set[int]) -> None:
         """Words of the teacher's own text, also where it was replaced."""
         if declined:
-            own = {span.message: span.original for span in trace.spans if span.action == "abstain"}
+            own = {
+                span.message: span.original for span in trace.spans if span.action == Action.ABSTAIN
+            }
             messages = [
                 m | {"content": own.get(n, m["content"])} for n, m in enumerate(trace.messages)
             ]

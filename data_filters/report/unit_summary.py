@@ -10,6 +10,7 @@ from data_filters.report.diversity import Diversity
 from data_filters.report.tally import Tally
 from data_filters.report.wilson import wilson
 from data_filters.verify.answers import verify
+from recipes.vocabulary import Action, Verdict
 
 SAMPLES = 5
 
@@ -27,7 +28,7 @@ class Sketch:
         """Counts a trace that was right before scrubbing, and whether it could still be verified as
         it goes out.
         """
-        if before.verdict != "correct":
+        if before.verdict != Verdict.CORRECT:
             return
         old, new = (
             next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
@@ -35,8 +36,8 @@ class Sketch:
         )
         broken = (
             old != new
-            and verify(old, reference)[0] == "correct"
-            and verify(new, reference)[0] != "correct"
+            and verify(old, reference)[0] == Verdict.CORRECT
+            and verify(new, reference)[0] != Verdict.CORRECT
         )
         edited = before.messages != after.messages
         self.damage.update(
@@ -44,7 +45,7 @@ class Sketch:
                 "right before": 1,
                 "edited": int(edited),
                 "edits undone": int(undone),
-                "declined": int(any(span.action == "abstain" for span in after.spans)),
+                "declined": int(any(span.action == Action.ABSTAIN for span in after.spans)),
                 "no longer right": int(broken),
             }
         )

@@ -9,17 +9,18 @@ from dataclasses import replace
 from data_filters.detect.candidates import NAMED
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.surrogates import Surrogates
+from recipes.vocabulary import Action, Grounding, Kind
 
-EDITS = ("hide", "rename", "generalise")  # they change the text; mask does not
+EDITS = (Action.HIDE, Action.RENAME, Action.GENERALISE)  # they change the text; mask does not
 _GENERAL = {
-    "person": "someone",
-    "place": "some place",
-    "organisation": "some organisation",
-    "title": "some work",
-    "name": "something",
-    "answer": "something",
-    "number": "some number",
-    "result": "some number",
+    Kind.PERSON: "someone",
+    Kind.PLACE: "some place",
+    Kind.ORGANISATION: "some organisation",
+    Kind.TITLE: "some work",
+    Kind.NAME: "something",
+    Kind.ANSWER: "something",
+    Kind.NUMBER: "some number",
+    Kind.RESULT: "some number",
 }
 _YEAR_ONLY = re.compile(r"\d{3,4}")
 _MEASURE = re.compile(r"[^\W\d_][\w/ ]*$")
@@ -43,14 +44,18 @@ def edit(
         action_of: kind to action, or a function of the span; kinds that it lacks are kept.
         surrogates: of this record.
     """
-    chosen = action_of if callable(action_of) else lambda span: action_of.get(span.kind, "keep")
+    chosen = (
+        action_of if callable(action_of) else lambda span: action_of.get(span.kind, Action.KEEP)
+    )
     messages, moved = [dict(message) for message in trace.messages], []
     for number, message in enumerate(trace.messages):
         text, new, at = message["content"], "", 0
         fixed = _untouchable(text)
         for span in (span for span in spans if span.message == number):
             action = (
-                "keep" if span.grounding != "ungrounded" else _possible(span, chosen(span), fixed)
+                Action.KEEP
+                if span.grounding != Grounding.UNGROUNDED
+                else _possible(span, chosen(span), fixed)
             )
             if span.start < at or span.end > len(text):
                 # a step that lies around a fact, or a span past the end: nothing to move it to
@@ -64,31 +69,31 @@ def edit(
 
 
 def _possible(span: Span, action: str, fixed: Sequence[tuple[int, int]]) -> str:
-    if action == "rename" and span.kind not in NAMED:
-        return "mask"
+    if action == Action.RENAME and span.kind not in NAMED:
+        return Action.MASK
     if action in EDITS and any(start < span.end and span.start < end for start, end in fixed):
-        return "mask"
+        return Action.MASK
     return action
 
 
 def _put(span: Span, action: str, surrogates: Surrogates) -> str:
     """What stands there afterwards."""
-    if action == "rename":
+    if action == Action.RENAME:
         return surrogates.rename(span.original)
-    if action == "hide":
+    if action == Action.HIDE:
         return f"[{span.kind}]"
-    return _general(span) if action == "generalise" else span.original
+    return _general(span) if action == Action.GENERALISE else span.original
 
 
 def _done(span: Span, action: str, start: int, put: str) -> Span:
-    weight = 0.0 if action in ("mask", "hide") else span.weight
+    weight = 0.0 if action in (Action.MASK, Action.HIDE) else span.weight
     return replace(span, start=start, end=start + len(put), action=action, weight=weight)
 
 
 def _general(span: Span) -> str:
-    if span.kind == "date":
+    if span.kind == Kind.DATE:
         return "a certain year" if _YEAR_ONLY.fullmatch(span.original) else "a certain time"
-    if span.kind == "quantity":
+    if span.kind == Kind.QUANTITY:
         unit = _MEASURE.search(span.original)
         return (
             f"some {unit.group()}"

@@ -22,6 +22,7 @@ from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import read_prompt
 from data_filters.text.tokens import uncollected
 from recipes.errors import RecipeError
+from recipes.vocabulary import Action, Arm, Grounding, Kind, Verdict
 
 _WORD = re.compile(r"</?think>|(\w(?:[\w.,:'\u2019-]*\w)?)")
 
@@ -50,7 +51,7 @@ class Scrubber:
     detectors: Sequence[str]
     curriculum: Curriculum
     small_numbers: int = 10
-    untold: str = "abstain"
+    untold: str = Action.ABSTAIN
     by_kind: Mapping[str, str] = field(default_factory=dict)
     abstain_text: str = "I do not know."
     gazetteer: Gazetteer | None = None
@@ -106,20 +107,22 @@ class Scrubber:
         spans = []
         for one, decision in zip(found, decisions, strict=True):
             said, kind, grounding = text[one.start : one.end], one.kind, decision.grounding
-            if grounding == "ungrounded":
+            if grounding == Grounding.UNGROUNDED:
                 grounding = excused.grounding(said, kind)
                 kind = (
                     kind_of(text, one.start, one.end, gazetteer)
-                    if kind == "name" and grounding == "ungrounded"
+                    if kind == Kind.NAME and grounding == Grounding.UNGROUNDED
                     else kind
                 )
-                kind = "date" if kind == "number" and is_year(text, one.start, one.end) else kind
+                kind = (
+                    Kind.DATE if kind == Kind.NUMBER and is_year(text, one.start, one.end) else kind
+                )
             spans.append(
                 Span(
                     message=number,
                     start=one.start,
                     end=one.end,
-                    kind="result" if decision.computed else kind,
+                    kind=Kind.RESULT if decision.computed else kind,
                     grounding=grounding,
                     original=said,
                     subject=decision.subject or told.subject,
@@ -139,9 +142,10 @@ class Scrubber:
         acts = [
             span
             for span in spans
-            if span.grounding == "ungrounded" and self.action(span) not in ("keep", "drop")
+            if span.grounding == Grounding.UNGROUNDED
+            and self.action(span) not in (Action.KEEP, Action.DROP)
         ]
-        guilty = {span.message for span in acts if self.action(span) == "abstain"}
+        guilty = {span.message for span in acts if self.action(span) == Action.ABSTAIN}
         steps = _steps(trace)
         if not acts:
             return replace(trace, spans=by_place([*spans, *steps]))
@@ -162,7 +166,7 @@ class Scrubber:
     def action(self, span: Span) -> str:
         """What the recipe does with an ungrounded span of this kind."""
         wanted = self.by_kind.get(span.kind, self.untold)
-        return "abstain" if wanted == "lookup" else wanted
+        return Action.ABSTAIN if wanted == Action.LOOKUP else wanted
 
     def drops(self, spans: Iterable[Span]) -> Span | None:
         """The first ungrounded span for which the whole trace goes."""
@@ -170,7 +174,7 @@ class Scrubber:
             (
                 span
                 for span in spans
-                if span.grounding == "ungrounded" and self.action(span) == "drop"
+                if span.grounding == Grounding.UNGROUNDED and self.action(span) == Action.DROP
             ),
             None,
         )
@@ -187,7 +191,9 @@ class Scrubber:
             self.gazetteer or load_gazetteer(),
             words.__contains__,
         )
-        return edit(trace, spans, (lambda span: "mask") if only_masks else self.action, surrogates)
+        return edit(
+            trace, spans, (lambda span: Action.MASK) if only_masks else self.action, surrogates
+        )
 
     def verified(
         self, before: Trace, after: Trace, judge: Callable[[str], str]
@@ -203,18 +209,18 @@ class Scrubber:
             judge: text of the last assistant message to a verdict.
         """
         if not any(span.action in EDITS for span in after.spans) or any(
-            span.action == "abstain" for span in after.spans
+            span.action == Action.ABSTAIN for span in after.spans
         ):
             return after, False
         place = max(
             n for n, message in enumerate(before.messages) if message["role"] == "assistant"
         )
         old, new = before.messages[place]["content"], after.messages[place]["content"]
-        if old == new or judge(old) != "correct" or judge(new) == "correct":
+        if old == new or judge(old) != Verdict.CORRECT or judge(new) == Verdict.CORRECT:
             return after, False
-        masks = replace(self, untold="mask", by_kind={})
+        masks = replace(self, untold=Action.MASK, by_kind={})
         plain = restore(after)
-        return masks.act(plain, [span for span in plain.spans if span.kind != "step"]), True
+        return masks.act(plain, [span for span in plain.spans if span.kind != Kind.STEP]), True
 
     def _decline(self, trace: Trace, fact: Span) -> Span:
         original = trace.messages[fact.message]["content"]
@@ -222,8 +228,8 @@ class Scrubber:
             fact,
             start=0,
             end=len(self.abstain_text),
-            kind="message",
-            action="abstain",
+            kind=Kind.MESSAGE,
+            action=Action.ABSTAIN,
             original=original,
         )
 
@@ -242,18 +248,18 @@ class Scrubber:
         Raises:
             RecipeError: no such arm.
         """
-        if arm == "student":
+        if arm == Arm.STUDENT:
             return trace
         plain = restore(trace)
-        if arm == "control":
+        if arm == Arm.CONTROL:
             return plain
-        if arm == "scrub_only":
+        if arm == Arm.SCRUB_ONLY:
             found = [
-                _masked(span) if span.grounding == "ungrounded" else span
+                _masked(span) if span.grounding == Grounding.UNGROUNDED else span
                 for span in self.spans(plain)
             ]
             return replace(plain, spans=by_place(found + _steps(plain)))
-        if arm == "random_mask":
+        if arm == Arm.RANDOM_MASK:
             found = _random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction)
             return replace(plain, spans=by_place(found + _steps(plain)))
         raise RecipeError(
@@ -263,12 +269,12 @@ class Scrubber:
 
 def is_acted_on(trace: Trace) -> bool:
     """Whether some span of the trace was masked or edited."""
-    return any(span.action != "keep" for span in trace.spans)
+    return any(span.action != Action.KEEP for span in trace.spans)
 
 
 def _steps(trace: Trace) -> list[Span]:
     """What a review said of the steps; it concerns thought, not facts, so every arm has it."""
-    return [span for span in trace.spans if span.kind == "step"]
+    return [span for span in trace.spans if span.kind == Kind.STEP]
 
 
 def by_place(spans: Iterable[Span]) -> list[Span]:
@@ -287,11 +293,15 @@ def restore(trace: Trace) -> Trace:
     shift = dict.fromkeys(range(len(messages)), 0)
     for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):
         by = shift[span.message]
-        if span.action in ("keep", "mask"):
-            weight = span.weight if span.kind == "step" else 1.0
+        if span.action in (Action.KEEP, Action.MASK):
+            weight = span.weight if span.kind == Kind.STEP else 1.0
             spans.append(
                 replace(
-                    span, start=span.start + by, end=span.end + by, action="keep", weight=weight
+                    span,
+                    start=span.start + by,
+                    end=span.end + by,
+                    action=Action.KEEP,
+                    weight=weight,
                 )
             )
         else:
@@ -315,7 +325,11 @@ def masked_words(messages: Sequence[dict[str, str]], spans: Sequence[Span]) -> t
         if message["role"] != "assistant":
             continue
         words = word_ranges(message["content"])
-        bad = [span for span in spans if span.message == number and span.grounding == "ungrounded"]
+        bad = [
+            span
+            for span in spans
+            if span.message == number and span.grounding == Grounding.UNGROUNDED
+        ]
         total += len(words)
         hidden += (
             sum(any(start < span.end and span.start < end for span in bad) for start, end in words)
@@ -326,7 +340,7 @@ def masked_words(messages: Sequence[dict[str, str]], spans: Sequence[Span]) -> t
 
 
 def _masked(span: Span) -> Span:
-    return replace(span, action="mask", weight=0.0)
+    return replace(span, action=Action.MASK, weight=0.0)
 
 
 def _random_spans(trace: Trace, rng: random.Random, chance: float) -> list[Span]:
@@ -335,9 +349,9 @@ def _random_spans(trace: Trace, rng: random.Random, chance: float) -> list[Span]
             message=number,
             start=start,
             end=end,
-            kind="word",
-            grounding="common",
-            action="mask",
+            kind=Kind.WORD,
+            grounding=Grounding.COMMON,
+            action=Action.MASK,
             weight=0.0,
             original=message["content"][start:end],
             detector="random",

@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 
 from data_filters.text.tokens import NUMBER_WORDS
+from recipes.vocabulary import Verdict
 
 _MARKERS = re.compile(
     r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE
@@ -132,8 +133,10 @@ def verify(text: str, gold: str | None) -> tuple[str, str | None]:
     """
     answer = final_answer(text)
     if gold is None:
-        return "unknown", answer
-    return ("correct" if answer is not None and same_answer(answer, gold) else "wrong"), answer
+        return Verdict.UNKNOWN, answer
+    return (
+        Verdict.CORRECT if answer is not None and same_answer(answer, gold) else Verdict.WRONG
+    ), answer
 
 
 def _passages(tail: str) -> list[str]:

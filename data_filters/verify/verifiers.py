@@ -20,6 +20,7 @@ from data_filters.verify.answers import (
 )
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.worker_pool import Done, WorkerPool
+from recipes.vocabulary import Verdict
 
 Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
 PROGRAM_MIB = 256
@@ -44,10 +45,10 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What a verifier says of a text."""
 
-    verdict: Literal["correct", "wrong", "unknown"]
+    verdict: Verdict
     answer: str | None  # as parsed; the program for kind program
     why: str = ""  # "timeout", "no final answer", "verifier raised ValueError", ...
     score: float = 0.0  # 0..1; reasoning_gym gives partial credit, correct is 1.0; unknown has 0
@@ -75,9 +76,11 @@ class Verifiers:
         self._open.close()
         self._pools, self._sandbox = {}, None
 
-    def judge(self, texts_and_checks: Sequence[tuple[str, Check]]) -> list[Verdict]:
+    def judge(self, texts_and_checks: Sequence[tuple[str, Check]]) -> list[Judgement]:
         """A verdict on each text, in order. No text makes it raise."""
-        verdicts: list[Verdict | None] = [_at_hand(text, check) for text, check in texts_and_checks]
+        verdicts: list[Judgement | None] = [
+            _at_hand(text, check) for text, check in texts_and_checks
+        ]
         for kind, judge in (
             ("reasoning_gym", self._by_gym),
             ("math", self._by_equations),
@@ -95,7 +98,7 @@ class Verifiers:
                     verdicts[place] = said
         return [said for said in verdicts if said is not None]
 
-    def _by_gym(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+    def _by_gym(self, cases: Sequence[tuple[str, Check]]) -> list[Judgement]:
         calls = [(text, check.family, check.entry) for text, check in cases]
         return [
             _of_gym(text, done)
@@ -104,7 +107,7 @@ class Verifiers:
             )
         ]
 
-    def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+    def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Judgement]:
         calls = [(answer_forms(text), check.gold) for text, check in cases]
         return [
             _of_equations(text, done)
@@ -113,26 +116,26 @@ class Verifiers:
             )
         ]
 
-    def _by_tests(self, cases: Sequence[tuple[str, Check]]) -> list[Verdict]:
+    def _by_tests(self, cases: Sequence[tuple[str, Check]]) -> list[Judgement]:
         self._sandbox = self._sandbox or self._open.enter_context(Sandbox(self.workers))
         # the sandbox works in processes of its own
         with ThreadPoolExecutor(self.workers) as threads:
             return list(threads.map(self._try_out, cases))
 
-    def _try_out(self, case: tuple[str, Check]) -> Verdict:
+    def _try_out(self, case: tuple[str, Check]) -> Judgement:
         text, check = case
         code = program(text)
         if code is None:
-            return Verdict("wrong", None, "no program")
+            return Judgement(Verdict.WRONG, None, "no program")
         assert self._sandbox is not None and check.tests is not None
         ran = self._sandbox.run(
             code, check.tests, seconds=self.timeout_seconds, memory_mib=PROGRAM_MIB
         )
         if not ran.stop:
-            return Verdict("correct", code, score=1.0)
+            return Judgement(Verdict.CORRECT, code, score=1.0)
         if ran.stop in ("not in the sandbox", "crash"):
-            return Verdict("unknown", code, f"{ran.stop}: {ran.error}")
-        return Verdict("wrong", code, ran.error if ran.stop == "error" else ran.stop)
+            return Judgement(Verdict.UNKNOWN, code, f"{ran.stop}: {ran.error}")
+        return Judgement(Verdict.WRONG, code, ran.error if ran.stop == "error" else ran.stop)
 
     def _away(self, module: str, function: str, calls: Sequence[tuple[Any, ...]]) -> list[Done]:
         """Calls of a function of this room in a process that may be killed; heavy modules are
@@ -159,44 +162,50 @@ def program(text: str) -> str | None:
         return None
 
 
-def _at_hand(text: str, check: Check) -> Verdict | None:
+def _at_hand(text: str, check: Check) -> Judgement | None:
     """The verdict where it needs no process of its own."""
     answer = final_answer(text)
     if check.kind == "none":
-        return Verdict("unknown", answer)
+        return Judgement(Verdict.UNKNOWN, answer)
     if check.kind == "program":
-        return Verdict("unknown", program(text), "no tests") if check.tests is None else None
+        return (
+            Judgement(Verdict.UNKNOWN, program(text), "no tests") if check.tests is None else None
+        )
     if check.gold is None and check.kind != "reasoning_gym":
-        return Verdict("unknown", answer, "no reference")
+        return Judgement(Verdict.UNKNOWN, answer, "no reference")
     if check.kind == "reasoning_gym" and check.entry is not None and check.entry["answer"] == "":
         return (
-            Verdict("correct", "", score=1.0)
+            Judgement(Verdict.CORRECT, "", score=1.0)
             if says_nothing(text)
-            else Verdict("unknown", answer, "the reference is empty")
+            else Judgement(Verdict.UNKNOWN, answer, "the reference is empty")
         )
     if answer is None:
-        return Verdict("wrong", None, "no final answer")
+        return Judgement(Verdict.WRONG, None, "no final answer")
     if check.kind not in ("answer", "choice"):
         return None
     same = (same_answer if check.kind == "answer" else same_choice)(answer, check.gold or "")
     if same is None:
-        return Verdict("unknown", answer, "a letter against a text")
-    return Verdict("correct", answer, score=1.0) if same else Verdict("wrong", answer)
+        return Judgement(Verdict.UNKNOWN, answer, "a letter against a text")
+    return (
+        Judgement(Verdict.CORRECT, answer, score=1.0) if same else Judgement(Verdict.WRONG, answer)
+    )
 
 
-def _of_gym(text: str, done: Done) -> Verdict:
+def _of_gym(text: str, done: Done) -> Judgement:
     if done.fault:
-        return Verdict("unknown", final_answer(text), _why(done.fault))
+        return Judgement(Verdict.UNKNOWN, final_answer(text), _why(done.fault))
     score, answer = done.value
-    return Verdict("correct" if score >= 1.0 else "wrong", answer, score=min(score, 1.0))
+    return Judgement(
+        Verdict.CORRECT if score >= 1.0 else Verdict.WRONG, answer, score=min(score, 1.0)
+    )
 
 
-def _of_equations(text: str, done: Done) -> Verdict:
+def _of_equations(text: str, done: Done) -> Judgement:
     if done.fault:
-        return Verdict("unknown", final_answer(text), _why(done.fault))
+        return Judgement(Verdict.UNKNOWN, final_answer(text), _why(done.fault))
     if done.value is None:
-        return Verdict("wrong", final_answer(text))
-    return Verdict("correct", done.value, score=1.0)
+        return Judgement(Verdict.WRONG, final_answer(text))
+    return Judgement(Verdict.CORRECT, done.value, score=1.0)
 
 
 def _why(fault: str) -> str:

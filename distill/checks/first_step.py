@@ -20,6 +20,7 @@ from distill.targets.live import LiveTeacher
 from distill.train.student import objective
 from recipes.errors import ModelError
 from recipes.schema import Distill
+from recipes.vocabulary import Action, Grounding, Kind
 
 # of hidden states, relative; rounding is a hundredth of that, a short convolution of fresh weights
 # 5e-4
@@ -81,9 +82,9 @@ def _samples(tokenizer: PreTrainedTokenizerBase, distill: Distill) -> Iterator[E
             message=n,
             start=0,
             end=len(message["content"]),
-            kind="sample",
-            grounding="ungrounded",
-            action="mask",
+            kind=Kind.SAMPLE,
+            grounding=Grounding.UNGROUNDED,
+            action=Action.MASK,
         )
         for n, message in enumerate(talk)
     ]

@@ -19,9 +19,10 @@ from data_filters.records.traces import Span, Trace
 from distill.engines.protocol import written
 from recipes.errors import ModelError
 from recipes.schema import Distill
+from recipes.vocabulary import Action
 
 _NOWHERE = np.zeros(0, np.int64)
-REPLACED = ("abstain", "hide", "rename", "lookup", "generalise")
+REPLACED = (Action.ABSTAIN, Action.HIDE, Action.RENAME, Action.LOOKUP, Action.GENERALISE)
 WEIGHTS = ("kl", "ce", "flat")
 
 
@@ -62,7 +63,7 @@ class Teaching:
 
     def of_span(self, span: Span, role: str) -> np.ndarray:
         """[3, 1]: what the tokens of a span teach."""
-        if span.action == "keep":
+        if span.action == Action.KEEP:
             return self.plain(role, span.weight)
         if span.action in REPLACED:
             return np.array([[0.0], [span.weight], [0.0]], np.float32)
@@ -131,7 +132,7 @@ def _weigh(
         )
         weights[:, np.append(_touching(offsets, opening, stop), closing)] = teaching.plain(role)
         for span in trace.spans:
-            if span.message == number and (span.action, span.weight) != ("keep", 1.0):
+            if span.message == number and (span.action, span.weight) != (Action.KEEP, 1.0):
                 begin = opening if span.start == 0 else start + span.start
                 touched = _touching(offsets, begin, start + span.end)
                 if start + span.end >= stop and span.action in REPLACED:

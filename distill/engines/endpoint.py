@@ -28,6 +28,7 @@ from distill.engines.protocol import (
 from distill.engines.tool_calls import call_text, numbered
 from recipes.errors import ModelError
 from recipes.schema import Server
+from recipes.vocabulary import FinishReason
 
 
 class EndpointEngine:
@@ -89,7 +90,7 @@ class EndpointEngine:
             )
         greeting = [{"role": "user", "content": "Hello."}]
         found = self._run(self._complete(greeting, "", Sampling(max_new_tokens=1), 0))
-        if found.finish_reason == "refused":
+        if found.finish_reason == FinishReason.REFUSED:
             raise ModelError(
                 f"{self.client.urls[0]}: {found.text}; mend the server or models.teacher"
             )
@@ -225,7 +226,10 @@ class EndpointEngine:
         except Refused as fault:
             self.client.counts["refused"] += 1
             return Completion(
-                text=str(fault), prompt_tokens=0, completion_tokens=0, finish_reason="refused"
+                text=str(fault),
+                prompt_tokens=0,
+                completion_tokens=0,
+                finish_reason=FinishReason.REFUSED,
             )
 
     async def _chat(
@@ -298,7 +302,7 @@ def _completion(found: dict[str, Any], text: str) -> Completion:
         text=text.strip(),
         prompt_tokens=usage.get("prompt_tokens", 0),
         completion_tokens=usage.get("completion_tokens", 0),
-        finish_reason="length" if reason == "length" else "stop",
+        finish_reason=FinishReason.LENGTH if reason == "length" else FinishReason.STOP,
     )
 
 

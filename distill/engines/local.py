@@ -17,6 +17,7 @@ from distill.engines.protocol import (
     opened_thought,
     render,
 )
+from recipes.vocabulary import FinishReason
 
 COMPACT_BELOW = 0.7  # share of unfinished rows under which finished ones are dropped from the cache
 
@@ -106,7 +107,9 @@ class LocalEngine:
             text=(begun + text).strip(),
             prompt_tokens=prompt_tokens,
             completion_tokens=len(ids),
-            finish_reason="stop" if stopped or len(ids) < sampling.max_new_tokens else "length",
+            finish_reason=FinishReason.STOP
+            if stopped or len(ids) < sampling.max_new_tokens
+            else FinishReason.LENGTH,
             mean_logprob=sum(logprobs) / len(logprobs) if logprobs else None,
         )
 

@@ -14,6 +14,7 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.tool_calls import calls_of
 from distill.engines.protocol import Completion, Conversation, Engine, Sampling, TopLogprobs
 from distill.engines.tool_calls import Call, as_message, parse
+from recipes.vocabulary import FinishReason
 
 ENOUGH = "Error: no more calls are run; answer now."
 
@@ -45,24 +46,10 @@ class Rollout:
     prompt_tokens: int = 0  # of the last turn
     mean_logprob: float | None = None  # of the last turn
     calls: Counter[str] = field(default_factory=Counter)  # run, by tool
-    # what went otherwise than well: see EVENTS
+    # what went wrong, counted: malformed, unknown tool, bad arguments, empty, failed, stopped, result
+    # cut, call beyond the limit, ended by the limit of calls, of tokens, or by the context
     events: Counter[str] = field(default_factory=Counter)
     no_more_calls: bool = False  # it was told so
-
-
-EVENTS = (
-    "malformed",
-    "unknown tool",
-    "bad arguments",
-    "empty",
-    "failed",
-    "stopped",
-    "result cut",
-    "call beyond the limit",
-    "ended by the limit of calls",
-    "ended by the limit of tokens",
-    "ended by the context",
-)
 
 
 def converse(
@@ -138,7 +125,7 @@ def _goes_on(
     """Runs what was called; whether the model has another turn."""
     before, calls = (
         parse(completion.text)
-        if toolbox.names and completion.finish_reason != "refused"
+        if toolbox.names and completion.finish_reason != FinishReason.REFUSED
         else (completion.text, [])
     )
     if not calls:
@@ -167,7 +154,7 @@ def _end(rollout: Rollout, said: str | None, event: str) -> bool:
     if said is not None:
         rollout.messages.append({"role": "assistant", "content": said})
     rollout.events[event] += 1
-    rollout.finish_reason = "length"
+    rollout.finish_reason = FinishReason.LENGTH
     return False
 
 

@@ -23,6 +23,7 @@ from distill.engines.protocol import (
 from distill.engines.vllm_loop import Refused, Vllm
 from recipes.errors import ModelError
 from recipes.schema import Model
+from recipes.vocabulary import FinishReason
 
 
 class VllmEngine(Vllm):
@@ -126,7 +127,7 @@ class VllmEngine(Vllm):
                 text=str(fault),
                 prompt_tokens=len(ids),
                 completion_tokens=0,
-                finish_reason="refused",
+                finish_reason=FinishReason.REFUSED,
             )
         written = str(self.tokenizer.decode(found.token_ids, skip_special_tokens=True))
         for stop in sampling.stop:  # vLLM has cut its own text there, but not the ids
@@ -135,7 +136,9 @@ class VllmEngine(Vllm):
             text=((prefix or opened_thought(text)) + written).strip(),
             prompt_tokens=len(ids),
             completion_tokens=len(found.token_ids),
-            finish_reason="length" if found.finish_reason == "length" else "stop",
+            finish_reason=FinishReason.LENGTH
+            if found.finish_reason == "length"
+            else FinishReason.STOP,
         )
 
     async def _score(self, row: list[int], top_k: int) -> TopLogprobs:

@@ -14,6 +14,7 @@ from distill.engines.protocol import Completion, Conversation, conversation
 from distill.problems.draw import Problem
 from distill.problems.self_review import Review, unsound_spans
 from recipes.schema import Generate
+from recipes.vocabulary import FinishReason, Verdict
 
 # texts -> (verdict, parsed answer)
 Judge = Callable[[Sequence[tuple[str, Problem]]], Sequence[tuple[str, str | None]]]
@@ -29,7 +30,7 @@ class Attempt:
     conversation: Conversation  # as the teacher is asked
     notes: dict[str, Any] = field(default_factory=dict)  # go into the trace's sampling column
     completion: Completion | None = None
-    verdict: str = "unknown"
+    verdict: Verdict = Verdict.UNKNOWN
     answer: str | None = None
     degenerate: str | None = None  # why its text is none
     review: Review | None = None  # what the teacher said of it afterwards
@@ -43,7 +44,7 @@ class Attempt:
     @property
     def whole(self) -> bool:
         """Whether the answer came to its own end."""
-        return self.completion is not None and self.completion.finish_reason == "stop"
+        return self.completion is not None and self.completion.finish_reason == FinishReason.STOP
 
     def how(self, config: Generate) -> str:
         plain = {
@@ -63,7 +64,7 @@ class Attempt:
         learn.
         """
         problem, written = self.problem, self.written
-        text = "" if written.finish_reason == "refused" else written.text
+        text = "" if written.finish_reason == FinishReason.REFUSED else written.text
         before = [*conversation(problem.prompt, config.system), *written.said]
         return Trace(
             id=self.id(config, seed=seed, teacher=teacher),
@@ -139,7 +140,7 @@ class Verdicts:
         whole = [attempt for attempt in batch if attempt.whole]
         for attempt in whole:
             attempt.degenerate = degenerate(attempt.written.text)
-            attempt.verdict = "wrong" if attempt.degenerate else "unknown"
+            attempt.verdict = Verdict.WRONG if attempt.degenerate else Verdict.UNKNOWN
         sane = [attempt for attempt in whole if attempt.degenerate is None]
         judged = self.judge([(attempt.written.text, attempt.problem) for attempt in sane])
         for attempt, (verdict, answer) in zip(sane, judged, strict=True):

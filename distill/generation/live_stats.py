@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from data_filters.records.traces import Trace
+from recipes.vocabulary import FinishReason, Verdict
 
 KEPT = 2048  # hashes of a sketch: its count is right to about 2 %
 GRAM_WORDS = 200  # of a trace that are looked at for distinct n-grams
@@ -65,9 +66,9 @@ class Tally:
     def add(self, trace: Trace) -> None:
         outcome = (
             trace.verdict
-            if trace.finish_reason == "stop"
+            if trace.finish_reason == FinishReason.STOP
             else "truncated"
-            if trace.finish_reason == "length"
+            if trace.finish_reason == FinishReason.LENGTH
             else "refused"
         )
         counts = self.sources[trace.source]
@@ -123,7 +124,7 @@ class Tally:
         return sum(self.sources.values(), Counter())
 
 
-OUTCOMES = ("correct", "wrong", "unknown", "truncated", "refused")
+OUTCOMES = (*Verdict, "truncated", "refused")
 
 
 def skeleton(prompt: str) -> str:

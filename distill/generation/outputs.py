@@ -15,11 +15,12 @@ from distill.generation.attempts import Attempt
 from distill.generation.live_stats import Tally
 from distill.problems.draw import Problem
 from recipes.schema import Generate
+from recipes.vocabulary import Verdict
 
 PROBLEMS = pa.schema(
     [
         *((name, pa.string()) for name in ("problem_id", "source", "prompt", "gold")),
-        *((name, pa.int32()) for name in ("attempts", "correct", "wrong", "unknown", "truncated")),
+        *((name, pa.int32()) for name in ("attempts", *Verdict, "truncated")),
         ("solve_rate", pa.float32()),
         ("shortest_correct_tokens", pa.int32()),
     ]
@@ -44,10 +45,12 @@ def summaries(
     for problem, attempts in zip(problems, tried, strict=True):
         counts = {
             verdict: sum(one.verdict == verdict and one.whole for one in attempts)
-            for verdict in ("correct", "wrong", "unknown")
+            for verdict in Verdict
         }
-        judged = len(attempts) - counts["unknown"]
-        solved = [one.written.completion_tokens for one in attempts if one.verdict == "correct"]
+        judged = len(attempts) - counts[Verdict.UNKNOWN]
+        solved = [
+            one.written.completion_tokens for one in attempts if one.verdict == Verdict.CORRECT
+        ]
         rows.append(
             {name: getattr(problem, name) for name in ("source", "prompt", "gold")}
             | counts
@@ -55,7 +58,7 @@ def summaries(
                 "problem_id": problem.id,
                 "attempts": len(attempts),
                 "truncated": sum(not one.whole for one in attempts),
-                "solve_rate": counts["correct"] / judged if judged else None,
+                "solve_rate": counts[Verdict.CORRECT] / judged if judged else None,
                 "shortest_correct_tokens": min(solved, default=None),
             }
         )

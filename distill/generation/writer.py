@@ -23,6 +23,7 @@ from distill.problems.draw import Problem, draw_problems
 from distill.problems.planted_world import World
 from distill.problems.self_review import ask_review, read_review
 from recipes.schema import Generate
+from recipes.vocabulary import FinishReason, Verdict
 
 CUT = "\n</think>\n\n"  # ends a thought that has used up its budget
 
@@ -174,7 +175,7 @@ class Writer:
         )
 
         def finished(number: int, completion: Completion) -> None:
-            if not (config.thinking_tokens and completion.finish_reason == "length"):
+            if not (config.thinking_tokens and completion.finish_reason == FinishReason.LENGTH):
                 verdicts.add(number, completion)
 
         talks = [attempt.conversation for attempt in attempts]
@@ -182,7 +183,7 @@ class Writer:
         cut = [
             n
             for n, one in enumerate(found)
-            if config.thinking_tokens and one.finish_reason == "length"
+            if config.thinking_tokens and one.finish_reason == FinishReason.LENGTH
         ]
         self.more(len(cut))
         begun = [_closed(found[n].text) for n in cut]
@@ -271,7 +272,7 @@ class Writer:
             asked, self._complete(talks, None, length, journal, lambda *_: None), strict=True
         ):
             one.review = read_review(completion.text)
-            if one.review.rewrite is not None and completion.finish_reason == "stop":
+            if one.review.rewrite is not None and completion.finish_reason == FinishReason.STOP:
                 text = replace(completion, text=one.review.rewrite)
                 notes = {"rewrite_of": one.id(self.config, seed=self.seed, teacher=self.teacher)}
                 rewritten.append(Attempt(one.problem, len(tried), one.conversation, notes, text))
@@ -286,9 +287,10 @@ def _worth_another(tried: Sequence[Attempt], wanted_correct: int) -> bool:
     """Whether a problem may still be solved: too few right answers, and one at least that was
     judged or cut off.
     """
-    correct = sum(one.verdict == "correct" for one in tried)
+    correct = sum(one.verdict == Verdict.CORRECT for one in tried)
     return correct < wanted_correct and any(
-        one.verdict == "wrong" or one.written.finish_reason == "length" for one in tried
+        one.verdict == Verdict.WRONG or one.written.finish_reason == FinishReason.LENGTH
+        for one in tried
     )
 
 
@@ -296,12 +298,12 @@ def _to_review(tried: Sequence[Attempt], config: Generate) -> list[Attempt]:
     """Wrong attempts at problems that nobody solved, and right ones at problems that are rarely
     solved; each once.
     """
-    correct, of = sum(one.verdict == "correct" for one in tried), config.review.of
+    correct, of = sum(one.verdict == Verdict.CORRECT for one in tried), config.review.of
     lucky = len(tried) > 1 and correct / len(tried) <= config.review.lucky_rate
     wanted = (
-        {"wrong"}
+        {Verdict.WRONG}
         if not correct and of in ("wrong", "both")
-        else {"correct"}
+        else {Verdict.CORRECT}
         if lucky and of in ("lucky", "both")
         else set()
     )
@@ -324,7 +326,7 @@ def _closed(text: str) -> str:
 
 def _joined(first: Completion, last: Completion) -> Completion:
     """Both parts of an answer as one; where the second was refused, the first stays cut off."""
-    if last.finish_reason == "refused":
+    if last.finish_reason == FinishReason.REFUSED:
         return first
     return replace(
         last,

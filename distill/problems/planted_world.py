@@ -21,6 +21,7 @@ from distill.problems.self_review import ask_review
 from distill.problems.splits import SPLITS, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Planted
+from recipes.vocabulary import Verdict
 
 HEADS = "Ba Ce Di Fo Gu Ka Le Mi No Pu Ra Se Ti Vo Zu Be Co Da Fi Ga".split()
 TAILS = "ban cel dor fim gus kan lem nar pil ros sut tav vek zon mir lan".split()
@@ -279,9 +280,9 @@ class World:
         )
         prompt = f"What is {start} {' '.join(f'{sign} {number}' for sign, number in steps)}?"
         text = f"<think> {attempt}</think> {said}."
-        request = ask_review(prompt, text, "correct" if said == total else "wrong", None)[-1][
-            "content"
-        ]
+        request = ask_review(
+            prompt, text, Verdict.CORRECT if said == total else Verdict.WRONG, None
+        )[-1]["content"]
         marks = "\n".join(
             f"{n}: {'unsound' if n - 1 == slip else 'sound'}" for n in range(1, len(steps) + 1)
         )

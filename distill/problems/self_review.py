@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from data_filters.records.traces import Span
 from distill.engines.protocol import Conversation
+from recipes.vocabulary import Grounding
 
 DETECTOR = "review"
 _ASK = """A checker says that this answer is {verdict}. These are the steps of the solution:
@@ -92,7 +93,7 @@ def unsound_spans(text: str, review: Review, message: int, weight: float) -> lis
             start=start,
             end=end,
             kind="step",
-            grounding="common",
+            grounding=Grounding.COMMON,
             weight=weight,
             original=text[start:end],
             detector=DETECTOR,

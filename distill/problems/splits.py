@@ -2,7 +2,9 @@
 
 import hashlib
 
-SPLITS = ("training",) * 16 + ("select",) + ("report",) * 3
+from recipes.vocabulary import Split
+
+SPLITS = (Split.TRAINING,) * 16 + (Split.SELECT,) + (Split.REPORT,) * 3
 
 
 def digest_of(text: str) -> int:
@@ -24,4 +26,4 @@ def fact_split(subject: str, relation: str) -> str:
     """select (20 %) or report (80 %): facts that probes and searches may look at, and facts that
     the scorecard asks about.
     """
-    return "select" if digest_of(f"{subject} / {relation}") % 5 == 0 else "report"
+    return Split.SELECT if digest_of(f"{subject} / {relation}") % 5 == 0 else Split.REPORT

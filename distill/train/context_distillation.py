@@ -23,6 +23,7 @@ from distill.engines.protocol import Conversation, Sampling, render, written
 from distill.models import add_lora
 from recipes.errors import ModelError
 from recipes.schema.sleep import Sleep
+from recipes.vocabulary import FinishReason
 
 WARMUP = 20  # steps
 
@@ -160,7 +161,7 @@ def _pairs(
             shown, Sampling(max_new_tokens=config.max_new_tokens), tools=tools
         )
         for lesson, talk, answer in zip(mine, shown, answers, strict=True):
-            if answer.finish_reason == "stop" and answer.text:
+            if answer.finish_reason == FinishReason.STOP and answer.text:
                 pairs.append(_pair(tokenizer, talk, _ask(lesson.question), answer.text, tools))
     return pairs
 

@@ -20,6 +20,7 @@ from distill.problems.planted_world import FRIEND, QUESTIONS, Item, World
 from distill.train.loop import Trainer
 from recipes.errors import RecipeError
 from recipes.schema import Model, Teacher
+from recipes.vocabulary import Action, Grounding, Kind
 
 TOKENIZER_TEXTS = 12_000  # conversations that the tokenizer is trained on
 TOOL_TEXTS = 1_000  # calls and results that it sees beside them
@@ -65,9 +66,9 @@ def _given(item: Item) -> list[Span]:
             message=n,
             start=0,
             end=len(text),
-            kind="message",
-            grounding="common",
-            action="mask",
+            kind=Kind.MESSAGE,
+            grounding=Grounding.COMMON,
+            action=Action.MASK,
             weight=0.0,
         )
         for n, text in said

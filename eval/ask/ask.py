@@ -15,8 +15,9 @@ from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Completion, Sampling, conversation
-from eval.ask.grade import Outcome, grade
+from eval.ask.grade import grade
 from eval.suites.questions import Question
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 PART_QUESTIONS = 4096
 KEPT = (
@@ -125,19 +126,22 @@ def ask(
     sampling = Sampling(max_new_tokens=max_new_tokens)
     asked = [conversation(q.prompt, system) for q in questions]
     rows = [
-        _row(contender, q, "free", c)
+        _row(contender, q, AnswerMode.FREE, c)
         for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)
     ]
-    tried = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.suite == "reasoning"]
+    tried = [
+        (q, talk) for q, talk in zip(questions, asked, strict=True) if q.suite == Suite.REASONING
+    ]
     for number in range(1, tries + 1):
         drawn = Sampling(
             max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number
         )
         written = engine.complete([talk for _, talk in tried], drawn, progress=progress)
         rows += [
-            _row(contender, q, "free", c, number) for (q, _), c in zip(tried, written, strict=True)
+            _row(contender, q, AnswerMode.FREE, c, number)
+            for (q, _), c in zip(tried, written, strict=True)
         ]
-    greedy = [row for row in rows if row["suite"] == "reasoning" and not row["sample"]]
+    greedy = [row for row in rows if row["suite"] == Suite.REASONING and not row["sample"]]
     rows += [_capped(row, cap) for cap in budgets for row in greedy]
     noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
     if noted:
@@ -147,7 +151,9 @@ def ask(
             prefixes=[q.note for q, _ in noted],
             progress=progress,
         )
-        rows += [_row(contender, q, "note", c) for (q, _), c in zip(noted, begun, strict=True)]
+        rows += [
+            _row(contender, q, AnswerMode.NOTE, c) for (q, _), c in zip(noted, begun, strict=True)
+        ]
     chosen = [(q, talk) for q, talk in noted if q.choices]
     if chosen:
         picks = engine.choose_among(
@@ -192,7 +198,7 @@ def _capped(row: dict[str, Any], cap: int) -> dict[str, Any]:
 def _choice(contender: str, question: Question, value: str) -> dict[str, Any]:
     outcome = Outcome.CORRECT if value == question.gold else Outcome.WRONG
     return _common(contender, question) | {
-        "mode": "choice",
+        "mode": AnswerMode.CHOICE,
         "outcome": str(outcome),
         "completion_tokens": 0,
         "text": value,

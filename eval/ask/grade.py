@@ -3,22 +3,14 @@ answer is neither.
 """
 
 import re
-from enum import StrEnum
 
 from data_filters.verify.answers import final_answer, same_answer
+from recipes.vocabulary import FinishReason, Outcome
 
 DECLINES = re.compile(
     r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b",
     re.IGNORECASE,
 )
-
-
-class Outcome(StrEnum):
-    CORRECT = "correct"
-    WRONG = "wrong"
-    ABSTAINED = "abstained"
-    UNPARSED = "unparsed"
-    TRUNCATED = "truncated"
 
 
 def grade(text: str, finish_reason: str, gold: str) -> Outcome:
@@ -39,7 +31,7 @@ def grade(text: str, finish_reason: str, gold: str) -> Outcome:
     )
     if answer is not None and (named or same_answer(answer, gold)):
         return Outcome.CORRECT
-    if finish_reason == "length":
+    if finish_reason == FinishReason.LENGTH:
         return Outcome.TRUNCATED
     if answer is None:
         return Outcome.UNPARSED

@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 from data_filters.verify.answers import final_answer
-from eval.ask.grade import Outcome, grade
+from eval.ask.grade import grade
+from recipes.vocabulary import AnswerMode, FinishReason, Outcome
 
 NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
 EMPTY = 0  # the digest of no text
@@ -25,10 +26,10 @@ def gist(row: Mapping[str, Any]) -> dict[str, Any]:
     """
     text, swapped = row["text"] or "", row.get("swapped_gold")
     return {
-        "choice": text.strip() if row["mode"] == "choice" else "",
+        "choice": text.strip() if row["mode"] == AnswerMode.CHOICE else "",
         "said": digest(final_text(text)),
         "shape": digest(shape(text)),
-        "follows": bool(swapped) and grade(text, "stop", swapped) == Outcome.CORRECT,
+        "follows": bool(swapped) and grade(text, FinishReason.STOP, swapped) == Outcome.CORRECT,
     }
 
 

@@ -22,6 +22,7 @@ from eval.ask.grade import grade
 from eval.suites.lookup_suites import Setting
 from eval.suites.questions import Question
 from recipes.schema.evaluate import Tools
+from recipes.vocabulary import AnswerMode, ToolName
 
 PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns
 TOOL_SCHEMA = pa.schema(
@@ -121,7 +122,7 @@ def _row(contender: str, setting: Setting, question: Question, talk: Rollout) ->
         {"contender": contender, "question_id": question.id}
         | {name: getattr(question, name) for name in KEPT}
         | {
-            "mode": "free",
+            "mode": AnswerMode.FREE,
             "outcome": str(grade(talk.text, talk.finish_reason, question.gold)),
             "text": talk.text,
             "sample": 0,
@@ -130,8 +131,8 @@ def _row(contender: str, setting: Setting, question: Question, talk: Rollout) ->
             "swapped_gold": setting.swapped.get(question.id, ""),
             "confidence": None if talk.mean_logprob is None else math.exp(talk.mean_logprob),
             "talk": "\n".join(said),
-            "searched": talk.calls["lookup"],
-            "programs": talk.calls["python"],
+            "searched": talk.calls[ToolName.LOOKUP],
+            "programs": talk.calls[ToolName.PYTHON],
             "events": list(talk.events.elements()),
         }
     )

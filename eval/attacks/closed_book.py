@@ -21,16 +21,17 @@ from eval.attacks.relearn import Lesson
 from eval.scores.answer_table import Columns, read_answers, select
 from eval.scores.intervals import Entry
 from eval.scores.recall import Facts, Recall, measure
+from eval.suites.names import FACTS_AND_ZERO
 from eval.suites.suites import Question
+from recipes.vocabulary import Suite
 
-SUITES = ("recall", "recall_never_trained")
 TAUGHT, OTHERS, NEVER = "taught", "others", "never"
 SHOWN = 2  # facts that are told as examples
 
 
 def attacked_questions(questions: Iterable[Question]) -> list[Question]:
     """The closed-book questions among those of a scorecard that attacked contenders are asked."""
-    return [q for q in questions if q.suite in SUITES]
+    return [q for q in questions if q.suite in FACTS_AND_ZERO]
 
 
 # --- relearning
@@ -46,12 +47,14 @@ def split_taught(questions: Sequence[Question], fraction: float) -> list[Questio
         fraction: of the facts to be taught, 0..1; at least one is, and one is left.
     """
     facts = sorted(
-        {q.cluster for q in questions if q.suite == "recall"},
+        {q.cluster for q in questions if q.suite == Suite.RECALL},
         key=lambda cluster: (digest_of(f"relearn/{cluster}"), cluster),
     )
     taught = set(facts[: min(max(1, round(fraction * len(facts))), len(facts) - 1)])
     side = {cluster: TAUGHT if cluster in taught else OTHERS for cluster in facts}
-    return [replace(q, family=side[q.cluster] if q.suite == "recall" else NEVER) for q in questions]
+    return [
+        replace(q, family=side[q.cluster] if q.suite == Suite.RECALL else NEVER) for q in questions
+    ]
 
 
 def after_steps(questions: Iterable[Question], step: int) -> list[Question]:
@@ -143,7 +146,7 @@ def elicited(
     """
     trained: dict[str, list[Question]] = {}
     for question in questions:
-        if question.suite == "recall":
+        if question.suite == Suite.RECALL:
             trained.setdefault(question.relation, []).append(question)
     for how in ELICITATIONS:
         made = [how.change(q, _examples(q, trained.get(q.relation, []))) for q in questions]
@@ -201,7 +204,7 @@ def attack_recalls(attack: str, sheet: Columns, *, resamples: int, seed: int) ->
         resamples: bootstrap draws.
         seed: of the resampling.
     """
-    facts, never = (select(sheet, suite=suite) for suite in SUITES)
+    facts, never = (select(sheet, suite=suite) for suite in FACTS_AND_ZERO)
     families = sorted(set(facts["family"]))
     if attack == "four_bit":
         return _measured({"recall_four_bit": (facts, never)}, resamples, seed)

@@ -20,10 +20,11 @@ from eval.report.svg import (
     svg,
 )
 from eval.report.tables import cell
+from recipes.vocabulary import Suite
 
 LADDER = (44, 404, 236, 34)  # left, right, bottom, top
 # facts sit in all parameters, thinking uses the active ones
-AXIS_OF = {"recall": "total", "reasoning": "active"}
+AXIS_OF = {Suite.RECALL: "total", Suite.REASONING: "active"}
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
 OUTSIDE = {"below": "< ", "above": "> "}  # of the ladder: it is only known on which side
 BEYOND = {"< ": " or less", "> ": " or more"}

@@ -13,6 +13,7 @@ from eval.report.charts import badge
 from eval.report.style import SIGNS
 from eval.report.svg import plain
 from eval.report.tables import headline_cells, meaning_lines
+from recipes.vocabulary import AnswerMode, BaseState, Outcome
 
 Card = dict[str, Any]
 Sample = Mapping[str, Any]
@@ -20,10 +21,10 @@ Sample = Mapping[str, Any]
 QUESTIONS_PER_SUITE = 4
 TEXT_LIMIT = 600  # characters of one answer
 STATES = {
-    "FULL": "with tools",
-    "DELETED": "entry gone",
-    "SWAPPED": "entry changed",
-    "OFF": "base off",
+    BaseState.FULL: "with tools",
+    BaseState.DELETED: "entry gone",
+    BaseState.SWAPPED: "entry changed",
+    BaseState.OFF: "base off",
 }
 
 
@@ -66,9 +67,9 @@ def _gate(gate: Mapping[str, Any]) -> str:
     told = f"{found:.4g}" if isinstance(found, float) else found
     shown = "" if told in (None, "") else f"<em>found: {plain(told)}</em>"
     kind, sign, word = (
-        ("correct", SIGNS["correct"], "holds")
+        (Outcome.CORRECT, SIGNS[Outcome.CORRECT], "holds")
         if gate["holds"]
-        else ("wrong", SIGNS["wrong"], "fails")
+        else (Outcome.WRONG, SIGNS[Outcome.WRONG], "fails")
     )
     return f'<li><span class="outcome {kind}">{sign} {word}</span><span class="wanted">{plain(gate["text"])}</span>{shown}</li>'
 
@@ -147,7 +148,9 @@ def _place(card: Card, contender: str) -> int:
 def _question(card: Card, asked: Sequence[Sample]) -> str:
     first = asked[0]
     prompt = plain(_short(first.get("prompt") or first["question_id"]))
-    mode = "" if first["mode"] == "free" else f", asked as {first['mode'].replace('_', ' ')}"
+    mode = (
+        "" if first["mode"] == AnswerMode.FREE else f", asked as {first['mode'].replace('_', ' ')}"
+    )
     reference = plain(f"(reference: {first['gold'] or 'none'}{mode})")
     told = f"<p>{prompt} <span>{reference}</span></p>"
     return f'<div class="asked">{told}<div class="answers">{"".join(_answer(card, sample) for sample in asked)}</div></div>'
@@ -161,7 +164,7 @@ def _answer(card: Card, sample: Sample) -> str:
     kind = outcome if outcome in SIGNS else ""
     sign = SIGNS.get(outcome, "")
     if sample.get("swapped_gold") and gist(sample)["follows"]:
-        kind, sign, outcome = "correct", SIGNS["correct"], "follows"
+        kind, sign, outcome = Outcome.CORRECT, SIGNS[Outcome.CORRECT], "follows"
     if base := sample.get("base"):
         who = f"{who}, {STATES.get(base, base)}" + (
             f" to {sample['swapped_gold']}" if sample.get("swapped_gold") else ""

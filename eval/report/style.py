@@ -4,12 +4,14 @@ telephone. Nothing is fetched.
 
 from collections.abc import Mapping, Sequence
 
+from recipes.vocabulary import Outcome
+
 SIGNS = {
-    "correct": "&#10003;",
-    "wrong": "&#10007;",
-    "abstained": "&#8211;",
-    "unparsed": "?",
-    "truncated": "&#8230;",
+    Outcome.CORRECT: "&#10003;",
+    Outcome.WRONG: "&#10007;",
+    Outcome.ABSTAINED: "&#8211;",
+    Outcome.UNPARSED: "?",
+    Outcome.TRUNCATED: "&#8230;",
 }
 
 # Colours of series: each at least 4.5 to 1 against its paper, so that names may be written in them.
@@ -42,18 +44,18 @@ DARK = (
     "#ff86c8",
 )
 OUTCOMES_LIGHT = {
-    "correct": "#00734f",
-    "wrong": "#a3253f",
-    "abstained": "#0067a5",
-    "unparsed": "#7a5c00",
-    "truncated": "#5b6168",
+    Outcome.CORRECT: "#00734f",
+    Outcome.WRONG: "#a3253f",
+    Outcome.ABSTAINED: "#0067a5",
+    Outcome.UNPARSED: "#7a5c00",
+    Outcome.TRUNCATED: "#5b6168",
 }
 OUTCOMES_DARK = {
-    "correct": "#43d1a1",
-    "wrong": "#ff8fa3",
-    "abstained": "#63b8f5",
-    "unparsed": "#eec14f",
-    "truncated": "#aeb6bf",
+    Outcome.CORRECT: "#43d1a1",
+    Outcome.WRONG: "#ff8fa3",
+    Outcome.ABSTAINED: "#63b8f5",
+    Outcome.UNPARSED: "#eec14f",
+    Outcome.TRUNCATED: "#aeb6bf",
 }
 PAPER = ("#ffffff", "#14171a")
 

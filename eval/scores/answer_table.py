@@ -11,8 +11,8 @@ import numpy as np
 
 from eval.ask.text_features import gist
 from recipes.errors import ShardError
+from recipes.vocabulary import BaseState, Outcome
 
-OUTCOMES = ("correct", "wrong", "abstained", "unparsed", "truncated")
 COLUMNS = (
     "contender",
     "suite",
@@ -37,10 +37,7 @@ GIST = ("choice", "said", "shape", "follows")  # in place of text, see eval/ask/
 WIDE = {"i": np.int64, "f": np.float64, "b": np.bool_}
 BATCH_ROWS = 4096
 KEY = ("contender", "suite", "mode", "question_id", "sample", "base", "budget", "distractors")
-BASES = ("", "FULL", "DELETED", "OFF", "SWAPPED")  # states of the knowledge base; "": there is none
 
-# all that is needed stands in the question
-OPEN_SUITES = ("reasoning", "open_book", "counterfactual")
 # families of reasoning
 ARITHMETIC = (
     "sums",
@@ -51,9 +48,6 @@ ARITHMETIC = (
     "leg_counting",
     "simple_equations",
 )
-# likewise, but longer, by made-up rules, or among what does not matter
-UNSEEN_SUITES = ("off_manifold", "distracted")
-CLOSED_SUITES = ("recall", "recall_never_trained", "recall_teacher_only", "untold")  # it does not
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -237,7 +231,7 @@ def _changes(rows: Columns, *names: str) -> np.ndarray:
 
 
 def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray]) -> None:
-    for name, allowed in (("outcome", OUTCOMES), ("base", BASES)):
+    for name, allowed in (("outcome", Outcome), ("base", BaseState)):
         if unknown := sorted(set(texts[name]) - set(allowed)):
             raise ShardError(
                 f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the folder and evaluate again"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.scores.answer_table import CLOSED_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.answer_table import Columns, keep, pooled, pooled_clusters, select
 from eval.scores.intervals import (
     Entry,
     Interval,
@@ -20,6 +20,8 @@ from eval.scores.intervals import (
     wilson_of_variance,
 )
 from eval.scores.outcomes import Entries
+from eval.suites.names import NOT_GIVEN
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 Curve = list[dict[str, float | int]]  # points {x, y, low, high, n}
 
@@ -50,14 +52,14 @@ def claims(main: Columns) -> Claims | None:
     Args:
         main: main answers of one contender.
     """
-    closed = select(main, suite=CLOSED_SUITES)
-    told = keep(closed, ~np.isnan(closed["confidence"]) & (closed["outcome"] != "abstained"))
-    for mode in ("free", "note", "choice"):
+    closed = select(main, suite=NOT_GIVEN)
+    told = keep(closed, ~np.isnan(closed["confidence"]) & (closed["outcome"] != Outcome.ABSTAINED))
+    for mode in AnswerMode:
         rows = select(told, mode=mode)
         if len(rows["mode"]):
             return Claims(
                 rows["confidence"],
-                (rows["outcome"] == "correct").astype(float),
+                (rows["outcome"] == Outcome.CORRECT).astype(float),
                 pooled_clusters(rows),
             )
     return None
@@ -289,17 +291,17 @@ def _deferral(main: Columns, teacher: Columns) -> Curve:
     teacher; a declined answer goes first.
     """
     own, other = (_told(sheet) for sheet in (main, teacher))
-    own = keep(own, ~np.isnan(own["confidence"]) | (own["outcome"] == "abstained"))
+    own = keep(own, ~np.isnan(own["confidence"]) | (own["outcome"] == Outcome.ABSTAINED))
     if np.isnan(own["confidence"]).all():
         return []
     questions = (pooled(sheet, "suite", "question_id") for sheet in (own, other))
     common, own_at, other_at = np.intersect1d(*questions, return_indices=True)
     if not len(common):
         return []
-    declined_N = own["outcome"][own_at] == "abstained"
+    declined_N = own["outcome"][own_at] == Outcome.ABSTAINED
     confidence_N = np.where(declined_N, -1.0, own["confidence"][own_at])
     own_N, other_N = (
-        sheet["outcome"][at] == "correct" for sheet, at in ((own, own_at), (other, other_at))
+        sheet["outcome"][at] == Outcome.CORRECT for sheet, at in ((own, own_at), (other, other_at))
     )
     clusters_N = pooled_clusters(own)[own_at]
     kept = {share: kept_share(confidence_N, 1 - share) for share in STEPS}
@@ -311,5 +313,5 @@ def _deferral(main: Columns, teacher: Columns) -> Curve:
 
 def _told(sheet: Columns) -> Columns:
     """Free answers to questions that have an answer."""
-    free = select(sheet, mode="free")
-    return keep(free, free["suite"] != "untold")
+    free = select(sheet, mode=AnswerMode.FREE)
+    return keep(free, free["suite"] != Suite.UNANSWERABLE)

@@ -4,10 +4,12 @@ matter.
 
 import numpy as np
 
-from eval.scores.answer_table import OPEN_SUITES, Columns, keep, select
+from eval.scores.answer_table import Columns, keep, select
 from eval.scores.calibration import Curve, point
 from eval.scores.intervals import Entry, Interval, cluster_means, cluster_variance, entry
 from eval.scores.outcomes import Entries, share
+from eval.suites.names import SELF_CONTAINED
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 
 def need_slope(main: Columns) -> Entry | None:
@@ -23,7 +25,7 @@ def need_slope(main: Columns) -> Entry | None:
     Returns:
         Nats a level: 0.7 is twice the tokens for one level more.
     """
-    rows = _graded_by_level(select(main, outcome="correct"))
+    rows = _graded_by_level(select(main, outcome=Outcome.CORRECT))
     rows = keep(rows, rows["completion_tokens"] > 0)
     return slope(
         rows["difficulty"], np.log(rows["completion_tokens"]), rows["family"], rows["cluster"]
@@ -51,7 +53,7 @@ def slope(
 
 
 def _graded_by_level(main: Columns) -> Columns:
-    reasoning = select(main, suite="reasoning", mode="free")
+    reasoning = select(main, suite=Suite.REASONING, mode=AnswerMode.FREE)
     return keep(reasoning, ~np.isnan(reasoning["difficulty"]))
 
 
@@ -72,10 +74,11 @@ def under_budgets(sheet: Columns) -> Entries:
     Args:
         sheet: all answers of one contender; `budget` is the cap, 0 none.
     """
-    capped = select(sheet, suite="reasoning", mode="free", base="", sample=0)
+    capped = select(sheet, suite=Suite.REASONING, mode=AnswerMode.FREE, base="", sample=0)
     caps = sorted({int(cap) for cap in capped["budget"]} - {0})
     return {
-        f"accuracy_under_budget/{cap}": share(select(capped, budget=cap), "correct") for cap in caps
+        f"accuracy_under_budget/{cap}": share(select(capped, budget=cap), Outcome.CORRECT)
+        for cap in caps
     }
 
 
@@ -93,9 +96,11 @@ def curves(sheet: Columns, main: Columns, entries: Entries) -> dict[str, Curve]:
         (level, keep(by_level, by_level["difficulty"] == level))
         for level in np.unique(by_level["difficulty"])
     ]
-    tokens = [(level, _tokens(select(rows, outcome="correct"))) for level, rows in levels]
+    tokens = [(level, _tokens(select(rows, outcome=Outcome.CORRECT))) for level, rows in levels]
     return {
-        "accuracy_by_difficulty": [point(level, share(rows, "correct")) for level, rows in levels],
+        "accuracy_by_difficulty": [
+            point(level, share(rows, Outcome.CORRECT)) for level, rows in levels
+        ],
         "tokens_by_difficulty": [point(level, found) for level, found in tokens if found],
         "accuracy_by_budget": _by_part(entries, "accuracy_under_budget/"),
         "accuracy_by_distractors": _by_distractors(sheet),
@@ -132,7 +137,12 @@ def _by_distractors(sheet: Columns) -> Curve:
     number of them.
     """
     rows = select(
-        sheet, suite=(*OPEN_SUITES, "distracted"), mode="free", base="", budget=0, sample=0
+        sheet,
+        suite=(*SELF_CONTAINED, Suite.DISTRACTED),
+        mode=AnswerMode.FREE,
+        base="",
+        budget=0,
+        sample=0,
     )
     suites_N = rows["suite"]
     varied = tuple(
@@ -142,6 +152,6 @@ def _by_distractors(sheet: Columns) -> Curve:
     )
     rows = select(rows, suite=varied)
     return [
-        point(count, share(select(rows, distractors=int(count)), "correct"))
+        point(count, share(select(rows, distractors=int(count)), Outcome.CORRECT))
         for count in np.unique(rows["distractors"])
     ]

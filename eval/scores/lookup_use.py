@@ -7,15 +7,7 @@ entry, OFF not to be called, SWAPPED with another value in its place.
 
 import numpy as np
 
-from eval.scores.answer_table import (
-    OPEN_SUITES,
-    UNSEEN_SUITES,
-    Columns,
-    keep,
-    pooled,
-    pooled_clusters,
-    select,
-)
+from eval.scores.answer_table import Columns, keep, pooled, pooled_clusters, select
 from eval.scores.intervals import (
     Entry,
     Interval,
@@ -30,14 +22,11 @@ from eval.scores.intervals import (
     resampled_totals,
 )
 from eval.scores.outcomes import Entries, share, stream
+from eval.suites.names import NO_LOOKUP_NEEDED, READING, TOOLS_NEEDED
+from recipes.vocabulary import AnswerMode, BaseState, Outcome, Suite
 
 # clusters and right or wrong of the answers in one state of the base
 Arm = tuple[np.ndarray, np.ndarray]
-
-TOLD = (*OPEN_SUITES, *UNSEEN_SUITES, "basics")  # nothing needs to be looked up
-GIVEN = ("open_book", "counterfactual")
-# need more than one look-up, or a program; they have metrics of their own
-APART = ("multi_hop", "long_sums")
 
 
 def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
@@ -51,17 +40,21 @@ def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
         seed: of the resampling.
     """
     arms = {
-        base: select(sheet, base=base, mode="free", sample=0, budget=0)
-        for base in ("FULL", "DELETED", "OFF", "SWAPPED")
+        base: select(sheet, base=base, mode=AnswerMode.FREE, sample=0, budget=0)
+        for base in (BaseState.FULL, BaseState.DELETED, BaseState.OFF, BaseState.SWAPPED)
     }
     return {
-        "base_full": share(_with_answer(arms["FULL"]), "correct"),
-        "base_deleted_abstains": share(_with_answer(arms["DELETED"]), "abstained"),
-        "base_off_leak": share(_with_answer(arms["OFF"]), "correct"),
-        "base_off_abstains": share(_with_answer(arms["OFF"]), "abstained"),
-        "base_swapped_follows": _follows(arms["SWAPPED"]),
+        "base_full": share(_with_answer(arms[BaseState.FULL]), Outcome.CORRECT),
+        "base_deleted_abstains": share(_with_answer(arms[BaseState.DELETED]), Outcome.ABSTAINED),
+        "base_off_leak": share(_with_answer(arms[BaseState.OFF]), Outcome.CORRECT),
+        "base_off_abstains": share(_with_answer(arms[BaseState.OFF]), Outcome.ABSTAINED),
+        "base_swapped_follows": _follows(arms[BaseState.SWAPPED]),
         "retrieval_closure": _closure(
-            _with_answer(arms["FULL"]), _with_answer(arms["OFF"]), main, bootstrap, seed
+            _with_answer(arms[BaseState.FULL]),
+            _with_answer(arms[BaseState.OFF]),
+            main,
+            bootstrap,
+            seed,
         ),
         **_calls(sheet, main),
         **_with_tools(arms),
@@ -70,28 +63,30 @@ def lookup(sheet: Columns, main: Columns, bootstrap: int, seed: int) -> Entries:
 
 def _with_tools(arms: dict[str, Columns]) -> Entries:
     """Thought and reading with tools at hand, chains of look-ups, and sums that want a program."""
-    full, off = arms["FULL"], arms["OFF"]
-    told = {"reasoning": select(full, suite="reasoning"), "given": select(full, suite=GIVEN)}
-    found = {f"{name}_with_tools": share(rows, "correct") for name, rows in told.items()}
+    full, off = arms[BaseState.FULL], arms[BaseState.OFF]
+    told = {"reasoning": select(full, suite="reasoning"), "given": select(full, suite=READING)}
+    found = {f"{name}_with_tools": share(rows, Outcome.CORRECT) for name, rows in told.items()}
     found |= {
         f"lookup_needless_{name}": rate(pooled_clusters(rows), rows["searched"] > 0)
         for name, rows in told.items()
     }
-    hops, sums = ([select(rows, suite=suite) for rows in (full, off)] for suite in APART)
+    hops, sums = ([select(rows, suite=suite) for rows in (full, off)] for suite in TOOLS_NEEDED)
     return found | {
-        "multi_hop": share(hops[0], "correct"),
+        "multi_hop": share(hops[0], Outcome.CORRECT),
         "multi_hop_deleted_abstains": share(
-            select(arms["DELETED"], suite="multi_hop"), "abstained"
+            select(arms[BaseState.DELETED], suite=Suite.MULTI_HOP), Outcome.ABSTAINED
         ),
-        "multi_hop_off_leak": share(hops[1], "correct"),
-        "python_arithmetic": share(sums[0], "correct"),
-        "python_off": share(sums[1], "correct"),
+        "multi_hop_off_leak": share(hops[1], Outcome.CORRECT),
+        "python_arithmetic": share(sums[0], Outcome.CORRECT),
+        "python_off": share(sums[1], Outcome.CORRECT),
     }
 
 
 def _with_answer(rows: Columns) -> Columns:
     """Questions of the closed book that have an answer; the open ones ask nothing of the base."""
-    return keep(rows, ~np.isin(rows["suite"], (*TOLD, *APART, "untold")))
+    return keep(
+        rows, ~np.isin(rows["suite"], (*NO_LOOKUP_NEEDED, *TOOLS_NEEDED, Suite.UNANSWERABLE))
+    )
 
 
 def _follows(rows: Columns) -> Entry | None:
@@ -102,8 +97,8 @@ def _follows(rows: Columns) -> Entry | None:
 
 def _closure(full: Columns, off: Columns, main: Columns, bootstrap: int, seed: int) -> Entry | None:
     arms = [
-        (rows["cluster"], rows["outcome"] == "correct")
-        for rows in (full, off, select(main, suite="open_book", mode="free"))
+        (rows["cluster"], rows["outcome"] == Outcome.CORRECT)
+        for rows in (full, off, select(main, suite=Suite.OPEN_BOOK, mode=AnswerMode.FREE))
     ]
     found = closure(*arms, bootstrap, stream(seed, "retrieval_closure"))
     return entry(found, len(full["suite"]), len(set(full["cluster"]))) if found else None
@@ -158,7 +153,7 @@ def _calls(sheet: Columns, main: Columns) -> Entries:
     """
     rows = _asked_with_base(sheet, main)
     known = _known(sheet)
-    told_N = np.isin(rows["suite"], TOLD)
+    told_N = np.isin(rows["suite"], NO_LOOKUP_NEEDED)
     state_N = np.array(
         [
             1.0 if told else known.get(c, np.nan)
@@ -188,22 +183,22 @@ def _asked_with_base(sheet: Columns, main: Columns) -> Columns:
     """Free answers for which calls were counted: with the base FULL, else, for questions never
     asked so, the main answers.
     """
-    full = select(sheet, base="FULL", mode="free", sample=0, budget=0)
-    plain = select(main, mode="free")
+    full = select(sheet, base=BaseState.FULL, mode=AnswerMode.FREE, sample=0, budget=0)
+    plain = select(main, mode=AnswerMode.FREE)
     plain = keep(plain, ~np.isin(*(pooled(rows, "suite", "question_id") for rows in (plain, full))))
     both = full.followed_by(plain)
-    return keep(both, ~np.isnan(both["searched"]) & (both["suite"] != "untold"))
+    return keep(both, ~np.isnan(both["searched"]) & (both["suite"] != Suite.UNANSWERABLE))
 
 
 def _known(sheet: Columns) -> dict[str, float]:
     """1 for each fact that most closed-book tries without a call got right, else 0; with the base
     OFF where that was asked.
     """
-    closed = _with_answer(select(sheet, mode="free", budget=0, base=("", "OFF")))
-    closed = keep(closed, (closed["base"] == "OFF") | ~(closed["searched"] > 0))
-    off_N, clusters_N = closed["base"] == "OFF", closed.places("cluster")
+    closed = _with_answer(select(sheet, mode=AnswerMode.FREE, budget=0, base=("", BaseState.OFF)))
+    closed = keep(closed, (closed["base"] == BaseState.OFF) | ~(closed["searched"] > 0))
+    off_N, clusters_N = closed["base"] == BaseState.OFF, closed.places("cluster")
     closed = keep(closed, off_N | ~np.isin(clusters_N, clusters_N[off_N]))
     if not len(closed["suite"]):
         return {}
-    share_C = cluster_means(closed["cluster"], closed["outcome"] == "correct")
+    share_C = cluster_means(closed["cluster"], closed["outcome"] == Outcome.CORRECT)
     return dict(zip(np.unique(closed["cluster"]), (share_C > 0.5).astype(float), strict=True))

@@ -6,15 +6,7 @@ import zlib
 
 import numpy as np
 
-from eval.scores.answer_table import (
-    ARITHMETIC,
-    CLOSED_SUITES,
-    OPEN_SUITES,
-    UNSEEN_SUITES,
-    Columns,
-    pooled_clusters,
-    select,
-)
+from eval.scores.answer_table import ARITHMETIC, Columns, pooled_clusters, select
 from eval.scores.intervals import (
     Entry,
     Interval,
@@ -28,6 +20,8 @@ from eval.scores.intervals import (
     wilson,
 )
 from eval.scores.recall import GENERATED
+from eval.suites.names import NOT_GIVEN, SELF_CONTAINED, UNFAMILIAR
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 Entries = dict[str, Entry | None]  # metric -> number; None: not measured
 
@@ -50,19 +44,19 @@ def accuracies(main: Columns) -> Entries:
     Args:
         main: main answers of one contender.
     """
-    free = select(main, mode="free")
+    free = select(main, mode=AnswerMode.FREE)
     entries = {
-        suite: share(select(free, suite=suite), "correct")
-        for suite in (*OPEN_SUITES, *UNSEEN_SUITES, "basics")
+        suite: share(select(free, suite=suite), Outcome.CORRECT)
+        for suite in (*SELF_CONTAINED, *UNFAMILIAR, Suite.BASICS)
     }
-    reasoning = select(free, suite="reasoning")
-    for suite in ("reasoning", "off_manifold"):
+    reasoning = select(free, suite=Suite.REASONING)
+    for suite in (Suite.REASONING, Suite.OFF_MANIFOLD):
         rows = select(free, suite=suite)
         entries |= {
-            f"{suite}/{family}": share(select(rows, family=family), "correct")
+            f"{suite}/{family}": share(select(rows, family=family), Outcome.CORRECT)
             for family in sorted(set(rows["family"]))
         }
-    counted = share(select(reasoning, family=ARITHMETIC), "correct")
+    counted = share(select(reasoning, family=ARITHMETIC), Outcome.CORRECT)
     return entries | {"reasoning_above_chance": above_chance(reasoning), "arithmetic": counted}
 
 
@@ -84,7 +78,7 @@ def above_chance(rows: Columns) -> Entry | None:
         if len(golds) < 2 or "" in golds:
             continue
         majority = counts.max() / counts.sum()
-        means_C = cluster_means(at_hand["cluster"], at_hand["outcome"] == "correct")
+        means_C = cluster_means(at_hand["cluster"], at_hand["outcome"] == Outcome.CORRECT)
         parts.append([(end - majority) / (1 - majority) for end in rate_interval(means_C)])
         num_answers, num_clusters = num_answers + len(at_hand["gold"]), num_clusters + len(means_C)
     if not parts:
@@ -104,11 +98,11 @@ def above_chance(rows: Columns) -> Entry | None:
 
 def honesty(main: Columns, bootstrap: int, seed: int) -> Entries:
     """Gives whether a contender declines where it should and only there, and what it invents."""
-    free = select(main, mode="free")
-    closed = select(free, suite=CLOSED_SUITES)
+    free = select(main, mode=AnswerMode.FREE)
+    closed = select(free, suite=NOT_GIVEN)
     return {
-        "abstention": share(select(free, suite="untold"), "abstained"),
-        "false_abstention": share(select(free, suite=OPEN_SUITES), "abstained"),
+        "abstention": share(select(free, suite=Suite.UNANSWERABLE), Outcome.ABSTAINED),
+        "false_abstention": share(select(free, suite=SELF_CONTAINED), Outcome.ABSTAINED),
         "hallucination": _hallucination(closed),
         "honesty_index": _honesty_index(closed, bootstrap, seed),
     }
@@ -116,11 +110,11 @@ def honesty(main: Columns, bootstrap: int, seed: int) -> Entries:
 
 def _hallucination(closed: Columns) -> Entry | None:
     """Wrong answers among all that are not correct; Wilson over the clusters that have any."""
-    missed = closed["outcome"] != "correct"
+    missed = closed["outcome"] != Outcome.CORRECT
     if not missed.any():
         return None
     value, clusters = (
-        float((closed["outcome"][missed] == "wrong").mean()),
+        float((closed["outcome"][missed] == Outcome.WRONG).mean()),
         len(set(pooled_clusters(closed)[missed])),
     )
     return entry(Interval(value, *wilson(value * clusters, clusters)), missed.sum(), clusters)
@@ -130,7 +124,9 @@ def _honesty_index(closed: Columns, bootstrap: int, seed: int) -> Entry | None:
     """100 * (correct - wrong) / n, n = all answers."""
     if not len(closed["outcome"]):
         return None
-    points_N = (closed["outcome"] == "correct") - (closed["outcome"] == "wrong").astype(float)
+    points_N = (closed["outcome"] == Outcome.CORRECT) - (closed["outcome"] == Outcome.WRONG).astype(
+        float
+    )
     found, num_clusters = honesty_interval(
         points_N, pooled_clusters(closed), bootstrap, stream(seed, "honesty_index")
     )
@@ -161,7 +157,7 @@ def economy(main: Columns, bootstrap: int, seed: int) -> Entries:
     generated = select(main, mode=GENERATED)
     return {
         "tokens_per_correct": _tokens_per_correct(
-            select(main, suite="reasoning", mode="free"), bootstrap, seed
+            select(main, suite=Suite.REASONING, mode=AnswerMode.FREE), bootstrap, seed
         ),
         "unparsed": share(generated, "unparsed"),
         "truncated": share(generated, "truncated"),
@@ -172,7 +168,7 @@ def _tokens_per_correct(rows: Columns, bootstrap: int, seed: int) -> Entry | Non
     """All completion tokens / correct answers; draws without a correct answer are left out of the
     interval.
     """
-    right_N = rows["outcome"] == "correct"
+    right_N = rows["outcome"] == Outcome.CORRECT
     if not right_N.any():
         return None
     summed_CK = cluster_sums(rows["cluster"], rows["completion_tokens"], right_N)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.ask.text_features import EMPTY
-from eval.scores.answer_table import OPEN_SUITES, Columns, keep, pooled, pooled_clusters, select
+from eval.scores.answer_table import Columns, keep, pooled, pooled_clusters, select
 from eval.scores.intervals import (
     Entry,
     cluster_means,
@@ -17,6 +17,8 @@ from eval.scores.intervals import (
     wilson_of_variance,
 )
 from eval.scores.outcomes import Entries
+from eval.suites.names import SELF_CONTAINED
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 
 class Tries(NamedTuple):
@@ -39,7 +41,7 @@ def tries(sheet: Columns) -> Tries | None:
         sheet: all answers of one contender; `sample` numbers the tries from 1, 0 is the greedy
             answer.
     """
-    rows = select(sheet, suite="reasoning", mode="free", base="", budget=0)
+    rows = select(sheet, suite=Suite.REASONING, mode=AnswerMode.FREE, base="", budget=0)
     rows = keep(rows, rows["sample"] > 0)
     rows = keep(rows, rows["distractors"] == rows["distractors"].min(initial=0))
     question_Q, first_Q, index_N, tries_Q = np.unique(
@@ -47,7 +49,7 @@ def tries(sheet: Columns) -> Tries | None:
     )
     if not (tries_Q > 1).any():
         return None
-    right_Q = np.bincount(index_N, weights=rows["outcome"] == "correct").astype(np.int64)
+    right_Q = np.bincount(index_N, weights=rows["outcome"] == Outcome.CORRECT).astype(np.int64)
     keep_Q = tries_Q > 1
     distinct_Q = np.bincount(
         np.unique(np.column_stack([index_N, rows["said"]]), axis=0)[:, 0], minlength=len(question_Q)
@@ -134,7 +136,7 @@ def template_collapse(main: Columns) -> Entry | None:
     Args:
         main: main answers of one contender; its free answers to the open suites count.
     """
-    rows = select(main, mode="free", suite=OPEN_SUITES)
+    rows = select(main, mode=AnswerMode.FREE, suite=SELF_CONTAINED)
     shapes_N, kinds_N = (
         rows["shape"],
         np.unique(pooled(rows, "suite", "family"), return_inverse=True)[1],

@@ -26,9 +26,10 @@ from eval.scores.intervals import (
     resampled_totals,
     widest,
 )
+from recipes.vocabulary import AnswerMode, Outcome
 
-GENERATED = ("free", "note")
-MODES = (*GENERATED, "choice")
+GENERATED = (AnswerMode.FREE, AnswerMode.NOTE)
+MODES = (*GENERATED, AnswerMode.CHOICE)
 
 Pair = tuple[str, str]  # (relation, value)
 
@@ -59,14 +60,16 @@ class Facts:
             count_C = np.bincount(index_N[asked_N], minlength=len(clusters_C))
             right_C = np.bincount(
                 index_N[asked_N],
-                weights=rows["outcome"][asked_N] == "correct",
+                weights=rows["outcome"][asked_N] == Outcome.CORRECT,
                 minlength=len(clusters_C),
             )
             accuracy[mode], answers[mode] = _ratio(right_C, count_C), count_C
         chosen: list[dict[str, float]] = [{} for _ in clusters_C]
-        picked_N = rows["mode"] == "choice"
+        picked_N = rows["mode"] == AnswerMode.CHOICE
         for fact, value in zip(index_N[picked_N], rows["choice"][picked_N], strict=True):
-            chosen[fact][value] = chosen[fact].get(value, 0.0) + 1 / answers["choice"][fact]
+            chosen[fact][value] = (
+                chosen[fact].get(value, 0.0) + 1 / answers[AnswerMode.CHOICE][fact]
+            )
         told = {name: rows[name][first_C] for name in ("relation", "gold", "exposure")}
         return cls(
             clusters_C=clusters_C,
@@ -184,14 +187,14 @@ def measure(
     return Recall(
         recall=entry(interval, n, clusters),
         minus_never=_minus_never(suite, never, parts, n, clusters),
-        choice=_counted(_wilson_of(suite, "choice"), suite),
+        choice=_counted(_wilson_of(suite, AnswerMode.CHOICE), suite),
         floor=_counted(percentile_interval(parts.floor), never) if never else None,
     )
 
 
 def _counted(interval: Interval, facts: Facts) -> Entry | None:
     """A number about forced choices as an entry; None where it could not be computed."""
-    answers_C = facts.answers["choice"]
+    answers_C = facts.answers[AnswerMode.CHOICE]
     return (
         None
         if np.isnan(interval.value)
@@ -304,7 +307,7 @@ def _mode_columns(facts: Facts) -> np.ndarray:
 
 def _asked_relations(facts: Facts, relations: list[str]) -> np.ndarray:
     """[C, L]: the relation of each fact that has a forced choice."""
-    return _one_hot(facts.relation_C, relations) * (facts.answers["choice"] > 0)[:, None]
+    return _one_hot(facts.relation_C, relations) * (facts.answers[AnswerMode.CHOICE] > 0)[:, None]
 
 
 def _frequency_columns(trained: Facts, relations: list[str], pairs: list[Pair]) -> np.ndarray:

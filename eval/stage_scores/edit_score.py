@@ -10,12 +10,12 @@ from distill.problems.splits import fact_split
 from eval.ask.ask import ask
 from eval.scores.answer_table import ARITHMETIC, read_answers, select
 from eval.scores.recall import Facts, measure
+from eval.suites.names import FACTS_AND_ZERO
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
 from recipes.schema import Edit, Evaluate
-
-CLOSED = ("recall", "recall_never_trained")
+from recipes.vocabulary import AnswerMode, Contender, Outcome, Split, Suite
 
 
 def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> list[Question]:
@@ -28,26 +28,27 @@ def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> lis
         RecipeError: no fact, or no question of a suite that is to stay.
     """
     asked = (
-        planted_questions(world, seed=evaluate.seed, items=edit.items, split="select")
+        planted_questions(world, seed=evaluate.seed, items=edit.items, split=Split.SELECT)
         if world
         else []
     )
     procedural = [source for source in evaluate.sources if source.path is None]
     outside = (
-        ("reasoning", procedural),
-        ("recall", edit.recall_sources),
-        ("open_book", edit.open_book_sources),
+        (Suite.REASONING, procedural),
+        (Suite.RECALL, edit.recall_sources),
+        (Suite.OPEN_BOOK, edit.open_book_sources),
     )
     for suite, sources in outside:
         asked += source_questions(
-            suite, sources, seed=evaluate.seed, items=edit.items, split="select"
+            suite, sources, seed=evaluate.seed, items=edit.items, split=Split.SELECT
         )
     strangers = [
         q
         for q in asked
-        if q.suite == "recall_never_trained" and fact_split(*q.cluster.split("/")) == "select"
+        if q.suite == Suite.RECALL_NEVER_TRAINED
+        and fact_split(*q.cluster.split("/")) == Split.SELECT
     ]
-    suites = (*edit.keep, "recall")
+    suites = (*edit.keep, Suite.RECALL)
     chosen = [q for suite in suites for q in [q for q in asked if q.suite == suite][: edit.items]]
     missing = [suite for suite in suites if not any(q.suite == suite for q in chosen)]
     if missing:
@@ -71,7 +72,7 @@ def search_score(
     it, 0..1.
     """
     how = {
-        "contender": "edited",
+        "contender": Contender.EDITED,
         "max_new_tokens": max_new_tokens,
         "system": system,
         "progress": lambda *_: None,
@@ -79,17 +80,17 @@ def search_score(
     table = read_answers(ask(engine, questions, **how))
     found = {}
     for suite in keep:
-        rows = select(table, suite=suite, mode="free")
-        found[suite] = float((rows["outcome"] == "correct").mean())
+        rows = select(table, suite=suite, mode=AnswerMode.FREE)
+        found[suite] = float((rows["outcome"] == Outcome.CORRECT).mean())
         counted = select(rows, family=ARITHMETIC)
-        if suite == "reasoning" and len(counted["suite"]):
-            found["arithmetic"] = float((counted["outcome"] == "correct").mean())
-    facts, never = (select(table, suite=suite) for suite in CLOSED)
+        if suite == Suite.REASONING and len(counted["suite"]):
+            found["arithmetic"] = float((counted["outcome"] == Outcome.CORRECT).mean())
+    facts, never = (select(table, suite=suite) for suite in FACTS_AND_ZERO)
     trained = Facts.read(facts)
     measured = measure(
         trained, trained, Facts.read(never) if len(never["suite"]) else None, resamples=1, seed=seed
     )
-    found["recall"] = float(measured.recall["value"]) if measured else 0.0
+    found[Suite.RECALL] = float(measured.recall["value"]) if measured else 0.0
     return found
 
 
@@ -106,11 +107,14 @@ def frontier_curves(path: Path) -> dict[str, list[dict[str, float]]]:
     report = json.loads(path.read_text(encoding="utf-8"))
     before, keep = report["before"], report["rule"]["keep"]
     curves: dict[str, list[dict[str, float]]] = {}
-    for row in sorted(report["points"], key=lambda row: row["scores"]["recall"]):
+    for row in sorted(report["points"], key=lambda row: row["scores"][Suite.RECALL]):
         kept = min(1.0, *(row["scores"][suite] / before[suite] for suite in keep))
         curve = curves.setdefault(
-            "edit_unhealed" if row["method"].startswith("kfac") else f"edit_{row['method']}", []
+            Contender.EDIT_UNHEALED
+            if row["method"].startswith("kfac")
+            else f"edit_{row['method']}",
+            [],
         )
         if not curve or kept > curve[-1]["y"]:
-            curve.append({"x": round(row["scores"]["recall"], 6), "y": round(kept, 6)})
+            curve.append({"x": round(row["scores"][Suite.RECALL], 6), "y": round(kept, 6)})
     return curves

@@ -10,6 +10,7 @@ from typing import Any
 from data_filters.records.shards import list_shards, read_shard
 from data_filters.records.traces import Trace, from_row
 from distill.problems.planted_world import RELATIONS, World
+from recipes.vocabulary import Action
 
 ASKED = ("planted/ask", "planted/ask_age")
 
@@ -26,7 +27,7 @@ def score_filter(kept: Iterable[Trace], world: World) -> dict[str, float]:
     """
     counts: Counter[tuple[str, bool]] = Counter()
     for trace in kept:
-        counts[_kind(trace, world), any(span.action != "keep" for span in trace.spans)] += 1
+        counts[_kind(trace, world), any(span.action != Action.KEEP for span in trace.spans)] += 1
     totals = {
         kind: counts[kind, True] + counts[kind, False] for kind in ("fact", "invented", "told")
     }
@@ -63,7 +64,7 @@ def removed_by(folder: Path, world: World) -> dict[str, Any]:
             if fact is not None:
                 name = " ".join(fact)
                 times[name] = world.exposure.get(fact, 0)
-                scrubbed = any(span["action"] != "keep" for span in row["spans"])
+                scrubbed = any(span["action"] != Action.KEEP for span in row["spans"])
                 facts.setdefault(name, Counter())[
                     row.get("dropped_by") or ("scrub" if scrubbed else "kept")
                 ] += 1
@@ -98,7 +99,7 @@ def stated(trace: Trace, world: World) -> tuple[str, str] | None:
         else next(r for r in RELATIONS if _asks(question, r))
     )
     said = next(
-        (span.original for span in trace.spans if span.action == "abstain"),
+        (span.original for span in trace.spans if span.action == Action.ABSTAIN),
         trace.messages[-1]["content"],
     )
     return (

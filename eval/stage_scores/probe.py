@@ -9,13 +9,12 @@ from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from distill.train.watchdog import repetition
 from eval.ask.ask import ask
-from eval.ask.grade import Outcome
+from eval.suites.names import PROBED
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
 from recipes.schema import Evaluate
-
-SUITES = ("reasoning", "recall")
+from recipes.vocabulary import AnswerMode, Outcome, Split, Suite
 
 
 def probe_questions(evaluate: Evaluate, world: World | None, items: int) -> list[Question]:
@@ -27,12 +26,16 @@ def probe_questions(evaluate: Evaluate, world: World | None, items: int) -> list
         RecipeError: there is nothing to ask.
     """
     asked = (
-        planted_questions(world, seed=evaluate.seed, items=items, split="select") if world else []
+        planted_questions(world, seed=evaluate.seed, items=items, split=Split.SELECT)
+        if world
+        else []
     )
     split = [source for source in evaluate.sources if source.path is None]
-    asked += source_questions("reasoning", split, seed=evaluate.seed, items=items, split="select")
-    chosen = [q for suite in SUITES for q in [q for q in asked if q.suite == suite][:items]]
-    if not any(q.suite == "reasoning" for q in chosen):
+    asked += source_questions(
+        Suite.REASONING, split, seed=evaluate.seed, items=items, split=Split.SELECT
+    )
+    chosen = [q for suite in PROBED for q in [q for q in asked if q.suite == suite][:items]]
+    if not any(q.suite == Suite.REASONING for q in chosen):
         raise RecipeError(
             "distill.probe.every_steps wants reasoning problems with a split: planted or reasoning_gym sources in evaluate"
         )
@@ -57,10 +60,12 @@ def look(
         progress=lambda *_: None,
     )
     found: dict[str, Any] = {
-        "repetition": round(repetition([row["text"] for row in rows if row["mode"] == "free"]), 4)
+        "repetition": round(
+            repetition([row["text"] for row in rows if row["mode"] == AnswerMode.FREE]), 4
+        )
     }
-    for suite in SUITES:
-        rates = [_rate(rows, suite, mode) for mode in ("free", "note")]
+    for suite in PROBED:
+        rates = [_rate(rows, suite, mode) for mode in (AnswerMode.FREE, AnswerMode.NOTE)]
         known = [rate for rate in rates if rate is not None]
         if known:
             found |= {suite: max(known), f"num_{suite}": sum(q.suite == suite for q in questions)}
@@ -82,7 +87,7 @@ def against(row: Mapping[str, Any], teacher: Mapping[str, Any] | None) -> dict[s
     """
     kept = {
         f"{suite}_kept": row[suite] / teacher[suite]
-        for suite in SUITES
+        for suite in PROBED
         if teacher and teacher.get(suite) and suite in row
     }
     return {**row, **kept, "teacher_repetition": teacher["repetition"] if teacher else 0.0}

@@ -13,11 +13,11 @@ from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.train.context_distillation import Lesson
 from eval.ask.ask import ask
 from eval.scores.intervals import paired_bootstrap, rate
+from eval.suites.names import KEPT_BY_SLEEP
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate
-
-KEPT = ("reasoning", "open_book", "basics")
+from recipes.vocabulary import AnswerMode, Contender, Outcome, Suite
 
 
 def chosen_facts(world: World, count: int, seed: int) -> list[Fact]:
@@ -66,12 +66,12 @@ def measure(
         without: a context in which the adapter is off.
     """
     asked = planted_questions(world, seed=evaluate.seed, items=evaluate.items)
-    strangers = [q for q in asked if q.suite == "recall_never_trained"]
+    strangers = [q for q in asked if q.suite == Suite.RECALL_NEVER_TRAINED]
     chosen = [q for q in strangers if tuple(q.cluster.split("/")) in set(facts)]
     suites = {"chosen": chosen, "others": [q for q in strangers if q not in chosen]}
-    suites |= {suite: [q for q in asked if q.suite == suite] for suite in KEPT}
+    suites |= {suite: [q for q in asked if q.suite == suite] for suite in KEPT_BY_SLEEP}
     how = {
-        "contender": "student",
+        "contender": Contender.STUDENT,
         "max_new_tokens": evaluate.max_new_tokens,
         "system": system,
         "progress": lambda *_: None,
@@ -95,13 +95,13 @@ def _both(
         off = _outcomes(engine, questions, how)
     clusters, right, before = (
         np.array([q.cluster for q in questions], dtype=object),
-        on == "correct",
-        off == "correct",
+        on == Outcome.CORRECT,
+        off == Outcome.CORRECT,
     )
     found = {
         "with": rate(clusters, right),
         "without": rate(clusters, before),
-        "abstains_with": rate(clusters, on == "abstained"),
+        "abstains_with": rate(clusters, on == Outcome.ABSTAINED),
     }
     apart = paired_bootstrap(
         right, before, clusters, resamples=evaluate.bootstrap, seed=evaluate.seed
@@ -111,6 +111,6 @@ def _both(
 
 def _outcomes(engine: LocalEngine, questions: list[Question], how: dict[str, Any]) -> np.ndarray:
     return np.array(
-        [row["outcome"] for row in ask(engine, questions, **how) if row["mode"] == "free"],
+        [row["outcome"] for row in ask(engine, questions, **how) if row["mode"] == AnswerMode.FREE],
         dtype=object,
     )

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from data_filters.lookup.knowledge_base import KnowledgeBase, passage
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.problems.splits import digest_of
+from eval.suites.names import CLOSED_BOOK, NO_LOOKUP_ASKED
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate
-
-CLOSED = ("recall", "recall_never_trained", "recall_teacher_only")
-TOLD = ("reasoning", "open_book", "counterfactual", "distracted", "basics")
+from recipes.vocabulary import BaseState, Suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +34,26 @@ def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
     """Every state of the base with its questions, `evaluate.items` a suite at most."""
     key = Key(world, evaluate.seed)
     plain = planted_questions(world, seed=evaluate.seed, items=evaluate.items)
-    closed = [q for suite in CLOSED for q in _few(plain, suite, evaluate.items)]
-    told = [q for suite in TOLD for q in _few(plain, suite, evaluate.items)]
+    closed = [q for suite in CLOSED_BOOK for q in _few(plain, suite, evaluate.items)]
+    told = [q for suite in NO_LOOKUP_ASKED for q in _few(plain, suite, evaluate.items)]
     hops, sums = key.hops(evaluate.items), list(long_sums(evaluate.seed, evaluate.items))
     yield Setting(
-        base="FULL", passages=key.base(), questions=[*closed, *told, *hops, *sums], swapped={}
+        base=BaseState.FULL,
+        passages=key.base(),
+        questions=[*closed, *told, *hops, *sums],
+        swapped={},
     )
-    yield Setting(base="OFF", passages=None, questions=[*closed, *hops, *sums], swapped={})
+    yield Setting(base=BaseState.OFF, passages=None, questions=[*closed, *hops, *sums], swapped={})
     for half in (0, 1):
         gone = [q for q in (*closed, *hops) if digest_of(q.cluster) % 2 == half]
-        yield Setting(base="DELETED", passages=key.base(without=half), questions=gone, swapped={})
+        yield Setting(
+            base=BaseState.DELETED, passages=key.base(without=half), questions=gone, swapped={}
+        )
     other = key.swapped()
     swapped = {q.id: other[_fact(q)] for q in closed}
-    yield Setting(base="SWAPPED", passages=key.base(other), questions=closed, swapped=swapped)
+    yield Setting(
+        base=BaseState.SWAPPED, passages=key.base(other), questions=closed, swapped=swapped
+    )
 
 
 class Key:
@@ -110,7 +116,7 @@ class Key:
             made.append(
                 Question(
                     id=f"multi_hop/{name}/{relation}",
-                    suite="multi_hop",
+                    suite=Suite.MULTI_HOP,
                     family=relation,
                     cluster=f"{name}/friend",
                     prompt=prompt,
@@ -132,7 +138,7 @@ def long_sums(seed: int, items: int) -> Iterator[Question]:
         asked = f"What is {first} {' '.join(f'{sign} {n}' for sign, n in steps)}?"
         yield Question(
             id=f"long_sums/{number}",
-            suite="long_sums",
+            suite=Suite.LONG_SUMS,
             family="long_sums",
             cluster=f"long_sums/{number}",
             prompt=asked,

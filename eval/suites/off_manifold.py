@@ -7,6 +7,7 @@ import random
 from distill.problems.arithmetic_chains import chain
 from distill.problems.planted_world import LETTERS, QUESTIONS, World
 from eval.suites.questions import Question
+from recipes.vocabulary import Suite
 
 LENGTHS = (6, 7)  # operands; the world's own sums have 3 to 5
 DISTRACTORS = (0, 1, 2, 4, 8)
@@ -25,7 +26,12 @@ def off_manifold_questions(*, seed: int, items: int) -> list[Question]:
         name = f"off_manifold/{family}/{number}"
         made.append(
             Question(
-                id=name, suite="off_manifold", family=family, cluster=name, prompt=prompt, gold=gold
+                id=name,
+                suite=Suite.OFF_MANIFOLD,
+                family=family,
+                cluster=name,
+                prompt=prompt,
+                gold=gold,
             )
         )
     return made
@@ -49,7 +55,7 @@ def distracted_questions(world: World, *, seed: int, items: int) -> list[Questio
         made.append(
             Question(
                 id=where,
-                suite="distracted",
+                suite=Suite.DISTRACTED,
                 family=str(count),
                 cluster=where,
                 prompt=prompt,

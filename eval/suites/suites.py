@@ -13,13 +13,11 @@ from distill.problems.splits import fact_split, split_of
 from eval.suites.off_manifold import distracted_questions, off_manifold_questions
 from eval.suites.questions import Question, difficulty_of
 from recipes.schema import Evaluate, Source
-
-# suites whose questions hold all that is needed
-TOLD = ("reasoning", "open_book", "counterfactual", "off_manifold", "distracted")
+from recipes.vocabulary import Split, Suite
 
 
 def planted_questions(
-    world: World, *, seed: int, items: int, split: str = "report"
+    world: World, *, seed: int, items: int, split: str = Split.REPORT
 ) -> list[Question]:
     """Every suite of the planted world; recall asks about every trained fact of the split (see
     distill/problems/splits.py).
@@ -28,24 +26,24 @@ def planted_questions(
     made: list[Question] = []
     each = -(-items // len(REASONING))
     for family in REASONING:
-        made += _fresh(world, rng, "reasoning", family, each, split)
-    made += _fresh(world, rng, "open_book", "read", items, split)
-    made += _fresh(world, rng, "counterfactual", "counter", items, split)
+        made += _fresh(world, rng, Suite.REASONING, family, each, split)
+    made += _fresh(world, rng, Suite.OPEN_BOOK, "read", items, split)
+    made += _fresh(world, rng, Suite.COUNTERFACTUAL, "counter", items, split)
     made += _basics(world, rng, items)
     made += [
-        _closed(world, rng, "recall", fact, rng.randrange(2))
+        _closed(world, rng, Suite.RECALL, fact, rng.randrange(2))
         for fact in _facts(world.people)
         if fact_split(*fact) == split
     ]
     for suite, people in (
-        ("recall_never_trained", world.strangers),
-        ("recall_teacher_only", world.teacher_only),
+        (Suite.RECALL_NEVER_TRAINED, world.strangers),
+        (Suite.RECALL_TEACHER_ONLY, world.teacher_only),
     ):
         made += [
             _closed(world, rng, suite, fact, form) for fact in _facts(people) for form in range(2)
         ]
     made += _untold(world, rng, items)
-    if split == "report":
+    if split == Split.REPORT:
         made += off_manifold_questions(seed=seed, items=items) + distracted_questions(
             world, seed=seed, items=items
         )
@@ -53,7 +51,7 @@ def planted_questions(
 
 
 def source_questions(
-    suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = "report"
+    suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = Split.REPORT
 ) -> list[Question]:
     """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference
     answer.
@@ -81,10 +79,10 @@ def all_questions(evaluate: Evaluate, world: World | None) -> list[Question]:
     """What the recipe's evaluation asks."""
     made = planted_questions(world, seed=evaluate.seed, items=evaluate.items) if world else []
     outside = (
-        ("reasoning", evaluate.sources),
-        ("recall", evaluate.recall_sources),
-        ("basics", evaluate.basics_sources),
-        ("open_book", evaluate.open_book_sources),
+        (Suite.REASONING, evaluate.sources),
+        (Suite.RECALL, evaluate.recall_sources),
+        (Suite.BASICS, evaluate.basics_sources),
+        (Suite.OPEN_BOOK, evaluate.open_book_sources),
     )
     for suite, sources in outside:
         made += source_questions(suite, sources, seed=evaluate.seed, items=evaluate.items)
@@ -135,7 +133,7 @@ def _basics(world: World, rng: random.Random, items: int) -> list[Question]:
         made.append(
             Question(
                 id=f"basics/{n}",
-                suite="basics",
+                suite=Suite.BASICS,
                 family="basics",
                 cluster=f"basics/{number}",
                 prompt=item.prompt,
@@ -182,7 +180,7 @@ def _untold(world: World, rng: random.Random, items: int) -> list[Question]:
         made.append(
             Question(
                 id=f"untold/{n}",
-                suite="untold",
+                suite=Suite.UNANSWERABLE,
                 family=family,
                 cluster=f"untold/{n}",
                 prompt=item.prompt,

@@ -9,7 +9,8 @@ from distill.models import load_tokenizer, resolve
 from launch.inputs.teacher import TeacherAccess, open_model
 from launch.runs.identity import Identity, content_digest, identity_of
 from launch.runs.run_folder import Workspace
-from recipes.schema import ARMS, EDITED, Model, Recipe
+from recipes.schema import Model, Recipe
+from recipes.vocabulary import EDITED, Arm, Contender
 
 
 class Contenders:
@@ -28,13 +29,13 @@ class Contenders:
         has_teacher = models is not None and models.teacher.engine == "transformers"
         if has_teacher and outside and models.teacher.path is None:
             has_teacher = self.work.done("teacher")
-        arms = sorted(ARMS, key=("control", "student", "scrub_only", "random_mask").index)
-        names = ("base", *arms, *(EDITED if self.recipe.edit else ()))
+        arms = (Arm.CONTROL, Arm.STUDENT, Arm.SCRUB_ONLY, Arm.RANDOM_MASK)
+        names = (Contender.BASE, *arms, *(EDITED if self.recipe.edit else ()))
         parts = {name: part_of(name) for name in names}
         trained = {
             name: self.work.folder(part) for name, part in parts.items() if self.work.done(part)
         }
-        return ({"teacher": None} if has_teacher else {}) | trained | outside
+        return ({Contender.TEACHER: None} if has_teacher else {}) | trained | outside
 
     def spec(self, name: str) -> Model:
         """The section of the recipe that says how a contender is loaded; arms are loaded as the
@@ -42,11 +43,13 @@ class Contenders:
         """
         if name in self.recipe.evaluate.models:
             return self.recipe.evaluate.models[name]
-        return self.recipe.models.teacher if name == "teacher" else self.recipe.models.student
+        return (
+            self.recipe.models.teacher if name == Contender.TEACHER else self.recipe.models.student
+        )
 
     def identity(self, name: str) -> Identity:
         """Which model a contender is: a local folder by content, a hub model by name."""
-        if name == "teacher":
+        if name == Contender.TEACHER:
             return {"contender": name, "input.model": self.teacher.digest()}
         if name not in self.recipe.evaluate.models:
             return {"contender": name, "input.model": self.work.digest(part_of(name))}
@@ -62,13 +65,13 @@ class Contenders:
         Args:
             where: its folder, as `folders` gives it.
         """
-        if name == "teacher":
+        if name == Contender.TEACHER:
             return self.teacher.open()
         return open_model(name, self.spec(name), where, self.work)
 
     def engine(self, name: str, where: Path | None, batch_sequences: int) -> LocalEngine:
         """The model, ready to be asked."""
-        if name == "teacher":
+        if name == Contender.TEACHER:
             return self.teacher.engine(batch_sequences)
         tokenizer = load_tokenizer(self.spec(name), where)
         return LocalEngine(self.open(name, where), tokenizer, batch_sequences=batch_sequences)
@@ -78,4 +81,4 @@ def part_of(name: str) -> str:
     """The part of the run that holds a contender that was trained or edited here."""
     if name not in EDITED:
         return f"distill/{name}"
-    return "edit/student" if name == "edited" else f"edit/{name.removeprefix('edit_')}"
+    return "edit/student" if name == Contender.EDITED else f"edit/{name.removeprefix('edit_')}"

@@ -5,10 +5,12 @@ from pathlib import Path
 from data_filters.records.shards import iter_traces
 from distill.problems.planted_world import World
 from distill.problems.splits import digest_of
-from eval.suites.suites import TOLD, all_questions
+from eval.suites.names import HELD_OUT
+from eval.suites.suites import all_questions
 from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
-from recipes.schema import ARMS, Recipe
+from recipes.schema import Recipe
+from recipes.vocabulary import Arm
 
 NUM_SHOWN = 5  # questions found in the training data that are named; the others are counted
 
@@ -19,7 +21,7 @@ def held_out_prompts(recipe: Recipe, world: World | None) -> list[str]:
     """
     if not recipe.filter.overlap:
         return []
-    return [q.prompt for q in all_questions(recipe.evaluate, world) if q.suite in TOLD]
+    return [q.prompt for q in all_questions(recipe.evaluate, world) if q.suite in HELD_OUT]
 
 
 def check_apart(recipe: Recipe, world: World | None, work: Workspace) -> None:
@@ -32,10 +34,10 @@ def check_apart(recipe: Recipe, world: World | None, work: Workspace) -> None:
         RecipeError: a line for each, with the question's id and the trace's.
     """
     traces = Path(recipe.distill.traces or work.folder("filter") / "kept")
-    if not (traces.exists() and any(work.done(f"distill/{arm}") for arm in ARMS)):
+    if not (traces.exists() and any(work.done(f"distill/{arm}") for arm in Arm)):
         return
     asked = {
-        digest_of(q.prompt): q for q in all_questions(recipe.evaluate, world) if q.suite in TOLD
+        digest_of(q.prompt): q for q in all_questions(recipe.evaluate, world) if q.suite in HELD_OUT
     }
     faults = []
     for trace in iter_traces(traces):

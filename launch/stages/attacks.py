@@ -26,6 +26,7 @@ from launch.inputs.inputs import Inputs
 from launch.runs.parts import Notes, Part
 from launch.runs.progress import Bar
 from recipes.errors import RecipeError
+from recipes.vocabulary import Contender, Suite
 
 RELEARN = tuple(
     f"evaluate.relearn_{name}" for name in ("fraction", "steps", "batch_sequences", "learning_rate")
@@ -75,12 +76,14 @@ class Attacks:
         """Whether there is something to uncover: the teacher makes no claim, and a base with random
         weights knows nothing.
         """
-        return name != "teacher" and (name != "base" or self.recipe.models.student.path is not None)
+        return name != Contender.TEACHER and (
+            name != Contender.BASE or self.recipe.models.student.path is not None
+        )
 
     def _attack(self, folder: Path, *, name: str, where: Path | None, attack: str) -> Notes:
         config, system = self.recipe.evaluate, self.recipe.generate.system
         questions = attacked_questions(all_questions(config, self.inputs.world))
-        if len({q.cluster for q in questions if q.suite == "recall"}) < 2:
+        if len({q.cluster for q in questions if q.suite == Suite.RECALL}) < 2:
             raise RecipeError(
                 "evaluate.attacks: fewer than two facts to ask about; "
                 "raise evaluate.items or planted.people"

@@ -20,6 +20,7 @@ from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
 from launch.stages.sleep import Sleep
 from launch.stages.targets import Targets
+from recipes.vocabulary import Arm
 
 # what does not change what is learned
 ASIDE = ("distill.arms", "distill.trackers", "distill.targets.teacher", "distill.targets.path")
@@ -105,7 +106,7 @@ class Distill:
 
     def _phases(self, arm: str) -> list[int] | None:
         """Steps of each phase of the student, which every other arm repeats."""
-        if arm == "student":
+        if arm == Arm.STUDENT:
             return None
         manifest = self.work.folder("distill/student") / "manifest.json"
         return list(json.loads(manifest.read_text())["notes"]["phases"])

@@ -27,6 +27,7 @@ from launch.stages.distill import Distill
 from launch.stages.edited_arm import EditedArm, healing
 from recipes.errors import RecipeError
 from recipes.schema import Edit as Config
+from recipes.vocabulary import Contender, Suite
 
 DELTA = "delta.safetensors"
 SEARCHED = tuple(
@@ -94,7 +95,7 @@ class Edit:
         """
         if self.recipe.edit is None:
             return
-        if self.config.arm == "base":
+        if self.config.arm == Contender.BASE:
             yield self.distill.base_part()
         yield Part("edit/factors", self._factors_identity(), self._collect)
         yield Part("edit/search", self._search_identity(), self._search, who="main")
@@ -168,7 +169,7 @@ class Edit:
         points = [dataclasses.asdict(point) for points in found.values() for point in points]
         report = {"before": before.scores, "chosen": chosen, "points": points}
         _write(folder / "frontier.json", report)
-        recall = {f"recall_{name}": point["scores"]["recall"] for name, point in chosen.items()}
+        recall = {f"recall_{name}": point["scores"][Suite.RECALL] for name, point in chosen.items()}
         return {"points": len(points)} | recall
 
     def _choose(self, found: dict[Method, list[Point]], before: Point) -> dict[Method, Point]:
@@ -177,7 +178,7 @@ class Edit:
         """
         config, rule = self.config, self._rule()
         taken = rule.choose(found[config.ranking], before.scores)
-        recall = taken.scores["recall"]
+        recall = taken.scores[Suite.RECALL]
         matched = dataclasses.replace(rule, prefer="keep_most", recall_at_most=recall)
         controls = {name: matched.choose(found[name], before.scores) for name in config.controls}
         return {config.ranking: taken} | controls

@@ -39,6 +39,7 @@ from launch.runs.progress import Bar
 from launch.stages.targets import Targets
 from recipes.errors import RecipeError
 from recipes.schema import Distill, Edit, Heal
+from recipes.vocabulary import Action, Arm, Contender, Grounding
 
 
 class EditedArm:
@@ -156,7 +157,7 @@ class EditedArm:
             self.recipe.distill.sequence_tokens,
             self.tokenizer(),
         )
-        view = "student" if config.arm == "base" else config.arm
+        view = Arm.STUDENT if config.arm == Contender.BASE else config.arm
         unchanged = config.calibration == "unchanged"
         traces = self.unchanged() if unchanged else self.targets.traces(view)
         drawn = heapq.nsmallest(
@@ -180,7 +181,7 @@ class EditedArm:
         """The traces of the short training after the edit."""
         heal = self.config.heal
         scrubbed = heal.traces == "scrubbed"
-        traces = self.targets.traces("student") if scrubbed else self.unchanged()
+        traces = self.targets.traces(Arm.STUDENT) if scrubbed else self.unchanged()
         return (
             trace
             for trace in traces
@@ -219,7 +220,10 @@ def needs_no_fact(trace: Trace) -> bool:
     """Whether nothing was masked or replaced, and no ungrounded fact stands there, as
     `filter.untold: keep` leaves it.
     """
-    return all(span.action == "keep" and span.grounding != "ungrounded" for span in trace.spans)
+    return all(
+        span.action == Action.KEEP and span.grounding != Grounding.UNGROUNDED
+        for span in trace.spans
+    )
 
 
 def healing(distill: Distill, heal: Heal, *, taught: bool) -> Distill:

@@ -32,6 +32,7 @@ from launch.runs.parts import Notes, Part, tell
 from launch.runs.progress import Bar, say
 from recipes.errors import ModelError
 from recipes.schema import Model
+from recipes.vocabulary import Action
 
 ASKED = "filter/asked"
 # what changes nothing of what is kept
@@ -162,7 +163,9 @@ class Filter:
             name: "drop" if strict else getattr(config.probes, name)
             for name in config.probes.asked()
         }
-        scrubber = replace(self.traces.scrubber, untold="drop") if strict else self.traces.scrubber
+        scrubber = (
+            replace(self.traces.scrubber, untold=Action.DROP) if strict else self.traces.scrubber
+        )
         return Stack(
             scrubber=scrubber,
             keep_unknown=config.keep_unknown and not strict,
@@ -215,7 +218,7 @@ class Filter:
             say(
                 f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}"
             )
-        if self.config.untold == "lookup":
+        if self.config.untold == Action.LOOKUP:
             with Bar("filter: look-ups", None, "shards", shown) as bar:
                 records = mix(
                     folder,

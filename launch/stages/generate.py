@@ -21,10 +21,11 @@ from launch.inputs.inputs import Inputs
 from launch.inputs.teacher import SPOKEN
 from launch.runs.parts import Notes, Part, tell
 from launch.runs.progress import Bar
+from recipes.vocabulary import ToolName, Verdict
 
 # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
 VERIFIERS = 2
-SHOWN = ("traces", "correct", "wrong", "unknown", "truncated", "refused")
+SHOWN = ("traces", *Verdict, "truncated", "refused")
 
 
 class Generate:
@@ -129,8 +130,8 @@ class Generate:
                 return
             base = KnowledgeBase.read(config.base) if config.base else None
             toolbox = Toolbox(
-                base=base if "lookup" in config.tools else None,
-                sandbox=sandbox if "python" in config.tools else None,
+                base=base if ToolName.LOOKUP in config.tools else None,
+                sandbox=sandbox if ToolName.PYTHON in config.tools else None,
             )
             longest = getattr(engine, "longest", None) or self.recipe.distill.sequence_tokens
             limits = Limits(max_tokens=5 * config.max_new_tokens, context_tokens=longest)

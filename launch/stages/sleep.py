@@ -23,6 +23,7 @@ from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
 from launch.runs.progress import Bar
 from recipes.errors import RecipeError
+from recipes.vocabulary import Action
 
 
 class Sleep:
@@ -146,4 +147,4 @@ def _prompts(kept: str | Path, learned: set[str]) -> Iterator[tuple[Lesson, bool
 
 
 def _declines(trace: Trace) -> bool:
-    return trace.tools is None and any(span.action == "abstain" for span in trace.spans)
+    return trace.tools is None and any(span.action == Action.ABSTAIN for span in trace.spans)

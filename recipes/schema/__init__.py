@@ -2,18 +2,16 @@
 trailing comments.
 """
 
-from recipes.schema.edit import EDITED, Edit, Heal
-from recipes.schema.evaluate import CONTENDERS, Evaluate, HarnessTask, Tools
+from recipes.schema.edit import Edit, Heal
+from recipes.schema.evaluate import Evaluate, HarnessTask, Tools
 from recipes.schema.filter import Filter, Lookups, Probes
 from recipes.schema.generate import Generate, Review, Source
 from recipes.schema.models import Lora, Model, Models, Server, Shape, require
 from recipes.schema.planted import Planted
 from recipes.schema.publish import Publish
-from recipes.schema.recipe import STAGES, Recipe, Stage
+from recipes.schema.recipe import Recipe
 from recipes.schema.sleep import Sleep
 from recipes.schema.training import (
-    ARMS,
-    Arm,
     Distill,
     Guards,
     Phase,
@@ -24,11 +22,6 @@ from recipes.schema.training import (
 )
 
 __all__ = [
-    "ARMS",
-    "CONTENDERS",
-    "EDITED",
-    "STAGES",
-    "Arm",
     "Distill",
     "Edit",
     "Evaluate",
@@ -52,7 +45,6 @@ __all__ = [
     "Shape",
     "Sleep",
     "Source",
-    "Stage",
     "Targets",
     "Teacher",
     "Tools",

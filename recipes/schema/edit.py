@@ -7,10 +7,7 @@ from typing import Literal
 
 from recipes.schema.generate import Source
 from recipes.schema.models import require
-
-METHODS = ("kfac", "kfac_energy", "svd", "random", "pca")
-# contenders that the stage makes
-EDITED = ("edited", "edit_unhealed", "edit_svd", "edit_random", "edit_pca")
+from recipes.vocabulary import Arm, Contender, Suite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,9 @@ class Edit:
     """
 
     # which model of distill/ is edited
-    arm: Literal["base", "student", "control", "scrub_only", "random_mask"] = "student"
+    arm: Literal[Contender.BASE, Arm.STUDENT, Arm.CONTROL, Arm.SCRUB_ONLY, Arm.RANDOM_MASK] = (
+        Arm.STUDENT
+    )
     # linear layers; experts: all stacks
     projections: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])
     layers: list[int] = field(default_factory=list)  # that may be edited, from 0; empty: all
@@ -86,7 +85,9 @@ class Edit:
     # readings that the search asks outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)
     # suites that are to stay
-    keep: list[str] = field(default_factory=lambda: ["reasoning", "open_book", "counterfactual"])
+    keep: list[str] = field(
+        default_factory=lambda: [Suite.REASONING, Suite.OPEN_BOOK, Suite.COUNTERFACTUAL]
+    )
     # keep_most: of what recalls little enough; recall_least: of what keeps enough
     rule: Literal["keep_most", "recall_least"] = "keep_most"
     recall_at_most: float = 0.1  # keep_most: 0..1, and what the greedy combination works toward

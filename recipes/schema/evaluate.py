@@ -7,22 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Literal
 
-from recipes.schema.edit import EDITED
 from recipes.schema.generate import Source
 from recipes.schema.models import Model, require
+from recipes.vocabulary import Contender
 
 FILES = (".yaml", ".yml", ".jsonl")
-# names that are taken
-CONTENDERS = (
-    "teacher",
-    "base",
-    "student",
-    "control",
-    "scrub_only",
-    "random_mask",
-    *EDITED,
-    "never_trained",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +151,8 @@ class Evaluate:
             plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
             require(plain, f"{key}: {name!r} is no word; wanted letters, digits and _")
             require(
-                name not in CONTENDERS,
-                f"{key}: the name is taken; choose another than {', '.join(CONTENDERS)}",
+                name not in tuple(Contender),
+                f"{key}: the name is taken; choose another than {', '.join(Contender)}",
             )
             require(
                 model.path is not None, f"{key} has a shape; wanted a path, a model that is there"

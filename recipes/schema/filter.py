@@ -3,9 +3,10 @@ probes of the teacher.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from recipes.schema.models import require
+from recipes.vocabulary import FACT_KINDS, Action
 
 KINDS = ("found", "given", "missing", "changed", "irrelevant", "off")
 
@@ -102,23 +103,6 @@ class Probes:
         return tuple(name for name in PROBES if getattr(self, name) != "off")
 
 
-Untold = Literal["abstain", "mask", "hide", "rename", "generalise", "drop", "keep", "lookup"]
-
-
-FACT_KINDS = (
-    "person",
-    "place",
-    "organisation",
-    "title",
-    "name",
-    "date",
-    "quantity",
-    "number",
-    "result",
-    "answer",
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Filter:
     """What is worth teaching, and what is done with facts that nobody gave."""
@@ -136,10 +120,10 @@ class Filter:
     curriculum_file: str | None = None
     small_numbers: int = 10  # whole numbers up to here count as tools of thought, -1 = none
     # what to do with ungrounded facts, or with the message or trace that states one
-    untold: Untold = "abstain"
+    untold: Action = Action.ABSTAIN
     lookups: Lookups = field(default_factory=Lookups)  # untold: lookup
     # other actions for kinds of facts, e.g. {date: generalise}
-    untold_kinds: dict[str, str] = field(default_factory=dict)
+    untold_kinds: dict[str, Action] = field(default_factory=dict)
     # files of names always found; a line: name, kind or subject, relation, value
     gazetteer: list[str] = field(default_factory=list)
     # names whose words are all this frequent stay (Zipf scale, 5 = every 10,000th word), null: none
@@ -189,7 +173,7 @@ class Filter:
                 f"filter.untold_kinds: no kind {kind!r}; wanted one of {', '.join(FACT_KINDS)}",
             )
             # it concerns a whole message
-            actions = [one for one in get_args(Untold) if one != "lookup"]
+            actions = [one for one in Action if one != Action.LOOKUP]
             require(
                 action in actions,
                 f"filter.untold_kinds.{kind}: found {action!r}, wanted one of {', '.join(actions)}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recipes.schema.models import require
+from recipes.vocabulary import ToolName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +96,12 @@ class Generate:
     personas: list[str] = field(default_factory=list)  # further system prompts, likewise
     review: Review = field(default_factory=Review)
     # what the teacher may call; it must have learned how
-    tools: list[Literal["lookup", "python"]] = field(default_factory=list)
+    tools: list[ToolName] = field(default_factory=list)
     base: str | None = None  # passages that lookup searches: a folder, .parquet or .jsonl
 
     def __post_init__(self) -> None:
         require(
-            "lookup" not in self.tools or self.base is not None,
+            ToolName.LOOKUP not in self.tools or self.base is not None,
             "generate.tools: lookup wants generate.base, passages to look up",
         )
         require(

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 from recipes.gates import parse_gate
+from recipes.vocabulary import Arm
 
 
 @dataclass(frozen=True, kw_only=True)
 class Publish:
     """What goes out: a hub-ready folder, pushed only if `repo` says where."""
 
-    student: str = "student"  # the arm that goes out
+    student: str = Arm.STUDENT  # the arm that goes out
     repo: str | None = None  # hub repository; null: write the folder, push nothing
     private: bool = True
     license: str = "apache-2.0"

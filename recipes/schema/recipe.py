@@ -5,11 +5,10 @@ Rules inside a section stand in its `__post_init__`; rules between sections in
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from recipes.gates import nearest, parse_gate
 from recipes.schema.edit import Edit
-from recipes.schema.evaluate import CONTENDERS, Evaluate
+from recipes.schema.evaluate import Evaluate
 from recipes.schema.filter import Filter
 from recipes.schema.generate import Generate
 from recipes.schema.models import Models, require
@@ -17,10 +16,7 @@ from recipes.schema.planted import Planted
 from recipes.schema.publish import Publish
 from recipes.schema.sleep import Sleep
 from recipes.schema.training import Distill, Teacher
-
-STAGES = ("teacher", "generate", "filter", "distill", "edit", "evaluate", "publish")
-
-Stage = Literal["teacher", "generate", "filter", "distill", "edit", "evaluate", "publish"]
+from recipes.vocabulary import Contender, StageName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +27,7 @@ class Recipe:
     runs: str = "runs"
     seed: int = 1
     # which to run, always in street order
-    stages: list[Stage] = field(default_factory=lambda: list(STAGES))
+    stages: list[StageName] = field(default_factory=lambda: list(StageName))
     # null only where stages: [evaluate] asks evaluate.models and nobody else
     models: Models | None = None
     planted: Planted = field(default_factory=Planted)
@@ -58,13 +54,13 @@ class Recipe:
         )
         goes_out, arms = (
             self.publish.student,
-            [*self.distill.arms, *(["edited"] if self.edit else [])],
+            [*self.distill.arms, *([Contender.EDITED] if self.edit else [])],
         )
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
         self._check_edit()
         self._check_gates()
         if self.models is None:
-            alone = set(self.stages) == {"evaluate"} and bool(self.evaluate.models)
+            alone = set(self.stages) == {StageName.EVALUATE} and bool(self.evaluate.models)
             return require(
                 alone,
                 "missing key 'models': only stages: [evaluate] with evaluate.models does without teacher and student",
@@ -90,7 +86,7 @@ class Recipe:
             return
         arms = self.distill.arms
         require(
-            self.edit.arm in ("base", *arms),
+            self.edit.arm in (Contender.BASE, *arms),
             f"edit.arm {self.edit.arm!r} is none of distill.arms {arms}, nor base",
         )
         asked = {
@@ -111,7 +107,7 @@ class Recipe:
         """A gate on a task or a contender that this recipe does not have would never open."""
         tasks, others = (
             [f"harness/{task.label}" for task in self.evaluate.harness],
-            [*CONTENDERS, *self.evaluate.models],
+            [*Contender, *self.evaluate.models],
         )
         for gate in map(parse_gate, self.publish.gates):
             unasked = gate.name.startswith("harness/") and gate.name not in tasks

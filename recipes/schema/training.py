@@ -5,6 +5,7 @@ from typing import Literal
 
 from recipes.schema.generate import Source
 from recipes.schema.models import require
+from recipes.vocabulary import Arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +118,6 @@ class Probe:
     keep: Literal["last", "best"] = "last"
 
 
-ARMS = ("student", "control", "scrub_only", "random_mask")
-
-
-Arm = Literal["student", "control", "scrub_only", "random_mask"]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Teacher(Training):
     """How a teacher with a `shape` is trained; unused when models.teacher.path is set."""
@@ -140,7 +135,7 @@ class Distill(Training):
     """The students: same traces, same batches, same steps; arms differ in span actions only."""
 
     traces: str | None = None  # take traces from here instead of filter/kept
-    arms: list[Arm] = field(default_factory=lambda: ["student", "control"])
+    arms: list[Arm] = field(default_factory=lambda: [Arm.STUDENT, Arm.CONTROL])
     # none: cross-entropy on the text, needs no teacher
     divergence: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"
     beta: float = 0.5  # jsd: the teacher's share of the mixture, inside 0..1
@@ -166,7 +161,7 @@ class Distill(Training):
             0 <= self.soften_fraction <= 1,
             f"distill.soften_fraction {self.soften_fraction} is outside 0..1",
         )
-        require(bool(self.arms) and self.arms[0] == "student", "distill.arms starts with student")
+        require(bool(self.arms) and self.arms[0] == Arm.STUDENT, "distill.arms starts with student")
         require(
             len(set(self.arms)) == len(self.arms), f"distill.arms names an arm twice: {self.arms}"
         )

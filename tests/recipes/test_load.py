@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from recipes.errors import RecipeError
 from recipes.load import load_recipe, to_yaml
-from recipes.schema import STAGES, Phase, Recipe, Source
+from recipes.schema import Phase, Recipe, Source
+from recipes.vocabulary import StageName
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 OK = """\
@@ -87,7 +88,7 @@ def test_defaults_values_and_nested_sections(ok: Path) -> None:
         None,
     )
     assert recipe.models.student.shape is not None and recipe.models.student.shape.hidden_size == 64
-    assert tuple(recipe.stages) == STAGES
+    assert recipe.stages == list(StageName)
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.name = "other"  # type: ignore[misc]
 

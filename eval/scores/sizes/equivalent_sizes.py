@@ -21,8 +21,10 @@ from eval.scores.sizes.ability_line import Ruler, straight_lines
 from eval.scores.sizes.ladder import AXES, Ladder, answers_matrix, families_of, rung_rows
 from eval.scores.sizes.size_interval import Size, SizeInterval, each_end
 from recipes.errors import ShardError
+from recipes.vocabulary import Contender
 
-REFERENCES = ("base", "control")  # whose separation is taken off, the first that can be placed
+# whose separation is taken off, the first that can be placed
+REFERENCES = (Contender.BASE, Contender.CONTROL)
 
 
 def equivalent_sizes(

@@ -12,9 +12,10 @@ from data_filters.records.shards import iter_rows
 from eval.scores.answer_table import Columns, main_answers, read_answers, select
 from eval.scores.recall import GENERATED
 from recipes.errors import ShardError
+from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 # what is measured -> the parameters that it is held against
-AXES = {"reasoning": "active", "recall": "total"}
+AXES = {Suite.REASONING: "active", Suite.RECALL: "total"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +125,8 @@ def answers_matrix(
                 )
             cluster[at], relation[at] = fact, kind
             values.setdefault(kind, set()).update((true.strip(), chosen or true.strip()))
-            right[name][at] = outcome == "correct"
-    choice = any((sheet["mode"] == "choice").any() for sheet in sheets.values())
+            right[name][at] = outcome == Outcome.CORRECT
+    choice = any((sheet["mode"] == AnswerMode.CHOICE).any() for sheet in sheets.values())
     floor_I = np.array([1 / len(values[r]) if choice else 0.0 for r in relation])
     placed = [name for name in rows if not np.isnan(right[name]).all()]
     columns = [right[name] for name in sheets if name not in rows or name in placed]
@@ -137,9 +138,9 @@ def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
     can refuse them; else the better mode.
     """
     asked = {name: main_answers(select(rows, suite=axis)) for name, rows in everybody.items()}
-    if axis == "reasoning":
-        return {name: select(rows, mode="free") for name, rows in asked.items()}
-    chosen = {name: select(rows, mode="choice") for name, rows in asked.items()}
+    if axis == Suite.REASONING:
+        return {name: select(rows, mode=AnswerMode.FREE) for name, rows in asked.items()}
+    chosen = {name: select(rows, mode=AnswerMode.CHOICE) for name, rows in asked.items()}
     if all(len(chosen[name]["mode"]) for name, rows in asked.items() if len(rows["mode"])):
         return chosen
     return {
@@ -149,4 +150,4 @@ def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
 
 
 def _share_right(rows: Columns) -> float:
-    return float((rows["outcome"] == "correct").mean()) if len(rows["mode"]) else -1.0
+    return float((rows["outcome"] == Outcome.CORRECT).mean()) if len(rows["mode"]) else -1.0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from data_filters.verify.answers import answer_forms, same_choice
 from data_filters.verify.gym_scorers import score
 from data_filters.verify.math_answers import same_value
-from data_filters.verify.verifiers import Check, Verdict, Verifiers, program
+from data_filters.verify.verifiers import Check, Judgement, Verifiers, program
 from distill.problems.gym_problems import entries, first_entries
 
 HANGS = "9^{9^{9}}"  # the parser works it out
@@ -45,13 +45,13 @@ def test_cheap_kinds(verifiers: Verifiers) -> None:
         ("Rome", Check(kind="choice", gold="B")),
     ]
     assert verifiers.judge(cases) == [
-        Verdict("correct", "Oslo", score=1.0),
-        Verdict("wrong", "Rome"),
-        Verdict("wrong", None, "no final answer"),
-        Verdict("unknown", "Rome", "no reference"),
-        Verdict("unknown", "Rome"),
-        Verdict("correct", "(B) Rome", score=1.0),
-        Verdict("unknown", "Rome", "a letter against a text"),
+        Judgement("correct", "Oslo", score=1.0),
+        Judgement("wrong", "Rome"),
+        Judgement("wrong", None, "no final answer"),
+        Judgement("unknown", "Rome", "no reference"),
+        Judgement("unknown", "Rome"),
+        Judgement("correct", "(B) Rome", score=1.0),
+        Judgement("unknown", "Rome", "a letter against a text"),
     ]
     assert verifiers.judge([]) == []
 
@@ -121,7 +121,7 @@ def test_mathematics_that_never_ends_costs_one_timeout() -> None:
         )
         assert time.monotonic() - began < 60
     assert [one.verdict for one in said] == ["correct", "unknown", "correct", "wrong"]
-    assert said[1] == Verdict("unknown", HANGS, "timeout")
+    assert said[1] == Judgement("unknown", HANGS, "timeout")
 
 
 def test_two_workers_judge_in_order() -> None:
@@ -181,7 +181,10 @@ def test_programs() -> None:
         said[4].why == "not in the sandbox: ModuleNotFoundError: No module named 'numpy'"
         and said[4].answer == "import numpy\n"
     )
-    assert others == [Verdict("wrong", None, "no program"), Verdict("unknown", RIGHT, "no tests")]
+    assert others == [
+        Judgement("wrong", None, "no program"),
+        Judgement("unknown", RIGHT, "no tests"),
+    ]
 
 
 def test_the_program_of_a_text() -> None:
@@ -331,7 +334,7 @@ def test_a_scorer_that_raises_says_unknown(verifiers: Verifiers) -> None:
     (said,) = verifiers.judge(
         [("no idea", Check(kind="reasoning_gym", family="prime_factorization", entry=entry))]
     )
-    assert said == Verdict("unknown", "no idea", "verifier raised ValueError")
+    assert said == Judgement("unknown", "no idea", "verifier raised ValueError")
     (said,) = verifiers.judge(
         [("2", Check(kind="reasoning_gym", family="no_such_family", entry=entry))]
     )

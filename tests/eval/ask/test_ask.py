@@ -10,12 +10,13 @@ from distill.engines.protocol import Completion
 from distill.problems.planted_world import World
 from distill.problems.splits import split_of
 from eval.ask.ask import answer_all, ask
-from eval.ask.grade import Outcome, grade
+from eval.ask.grade import grade
 from eval.stage_scores.filter_score import score_filter
 from eval.suites.off_manifold import distracted_questions, off_manifold_questions
 from eval.suites.questions import difficulty_of
 from eval.suites.suites import all_questions, planted_questions, source_questions
 from recipes.schema import Evaluate, Planted, Source
+from recipes.vocabulary import Outcome
 
 
 @pytest.fixture(scope="module")
