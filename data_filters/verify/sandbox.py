@@ -5,8 +5,10 @@ time, memory and output.
 import builtins
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic_monty
 
@@ -35,6 +37,67 @@ class Ran:
         return self.stop == "time limit"
 
 
+class Stopped(Exception):
+    """A part of a program did not run through.
+
+    Args:
+        error: one line, "ValueError: ...".
+        stop: what kind of end it was.
+        raised: the exception that the program raised, for "error"; of a class of Python's own.
+    """
+
+    def __init__(self, error: str, stop: Stop, raised: BaseException | None = None) -> None:
+        super().__init__(error)
+        self.error, self.stop, self.raised = error, stop, raised
+
+
+class Session:
+    """One interpreter with its names; parts fed to it run one after the other, as if typed."""
+
+    def __init__(self, session: pydantic_monty.MontySession, output_characters: int) -> None:
+        self._session, self._kept = session, _Kept(output_characters)
+
+    def feed(
+        self,
+        part: str,
+        inputs: Mapping[str, Any] | None = None,
+        outside: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The value of the part's last line, where that is an expression.
+
+        Args:
+            inputs: names that are bound first, to plain values.
+            outside: what names mean that are not known inside; functions of this process, called
+                with plain values.
+
+        Raises:
+            Stopped: it did not run through.
+        """
+        try:
+            return self._session.feed_run(
+                part,
+                inputs=dict(inputs or {}),
+                external_lookup=dict(outside or {}),
+                print_callback=self._kept,
+            )
+        except pydantic_monty.MontyError as fault:
+            stop = _stop(fault)
+            raised = fault.exception() if stop == "error" else None
+            raise Stopped(_one_line(fault), stop, raised) from None
+        except (ValueError, RecursionError, OverflowError) as fault:  # a value that cannot travel
+            raise Stopped(f"{type(fault).__name__}: {fault}"[:300], "error") from None
+
+    @property
+    def output(self) -> str:
+        """What was printed so far, cut at the limit."""
+        return self._kept.text
+
+    @property
+    def cut(self) -> bool:
+        """Whether more was printed than was kept."""
+        return self._kept.cut
+
+
 class Sandbox:
     """Runs programs in an interpreter for a subset of Python, in processes of its own.
 
@@ -44,12 +107,15 @@ class Sandbox:
     same seed, so that a verdict can be repeated.
 
     Args:
-        workers: programs at the same time, by as many threads of the caller.
+        workers: programs at the same time, by as many threads of the caller; each may have two
+            sessions, one for itself and one for its tests.
     """
 
     def __init__(self, workers: int = 1) -> None:
         self._pool = pydantic_monty.Monty(
-            max_processes=workers, min_processes=0, feed_duration_limit_grace=KILL_AFTER_SECONDS
+            max_processes=2 * workers,
+            min_processes=0,
+            feed_duration_limit_grace=KILL_AFTER_SECONDS,
         )
 
     def __enter__(self) -> "Sandbox":
@@ -59,6 +125,25 @@ class Sandbox:
     def __exit__(self, *fault: object) -> None:
         self._pool.__exit__(None, None, None)
 
+    @contextmanager
+    def session(
+        self, *, seconds: float, memory_mib: int, output_characters: int = 10_000
+    ) -> Iterator[Session]:
+        """A fresh interpreter.
+
+        Args:
+            seconds: of each part.
+            memory_mib: of the interpreter's heap, 2**20 bytes.
+            output_characters: kept of what is printed; the rest is thrown away and the program goes
+                on.
+        """
+        with self._pool.checkout(
+            limits={"max_feed_duration_secs": seconds, "max_memory": memory_mib * 2**20},
+            os_policy={"sleep": "zero", "random_start": {"seed": 0}},
+            assert_message_annotations=False,
+        ) as session:
+            yield Session(session, output_characters)
+
     def run(
         self,
         *parts: str,
@@ -66,30 +151,28 @@ class Sandbox:
         memory_mib: int = 256,
         output_characters: int = 10_000,
     ) -> Ran:
-        """How a program ended; its parts run one after the other in one session, as if typed.
+        """How a program ended; its parts run one after the other in one session.
 
         Args:
-            parts: a program, or a program and its tests: what comes later cannot be swallowed by an
-                open bracket before it.
-            seconds: of each part.
-            memory_mib: of the interpreter's heap, 2**20 bytes.
-            output_characters: kept of what is printed; the rest is thrown away and the program goes
-                on.
+            parts: a program, or a program and what follows it: what comes later cannot be swallowed
+                by an open bracket before it.
+            seconds, memory_mib, output_characters: see session.
         """
-        kept = _Kept(output_characters)
-        value = None
-        try:
-            with self._pool.checkout(
-                limits={"max_feed_duration_secs": seconds, "max_memory": memory_mib * 2**20},
-                os_policy={"sleep": "zero", "random_start": {"seed": 0}},
-                assert_message_annotations=False,
-            ) as session:
+        with self.session(
+            seconds=seconds, memory_mib=memory_mib, output_characters=output_characters
+        ) as session:
+            try:
+                value = None
                 for part in parts:
-                    value = session.feed_run(part, print_callback=kept)
-        except pydantic_monty.MontyError as fault:
-            return Ran(kept.text, None, _one_line(fault), _stop(fault), kept.cut)
-        shown = None if value is None else repr(value)[:output_characters]
-        return Ran(kept.text, shown, "", "", kept.cut)
+                    value = session.feed(part)
+                shown = None if value is None else repr(value)[:output_characters]
+            except Stopped as fault:
+                return Ran(session.output, None, fault.error, fault.stop, session.cut)
+            except (ValueError, RecursionError, MemoryError) as fault:
+                # a number of more than 4,300 digits, or lists in lists in lists
+                error = f"{type(fault).__name__}: the value cannot be written out"
+                return Ran(session.output, None, error, "error", session.cut)
+            return Ran(session.output, shown, "", "", session.cut)
 
 
 def run(

@@ -103,7 +103,7 @@ class Verifiers:
         return [
             _of_gym(text, done)
             for (text, _), done in zip(
-                cases, self._away("gym_scorers", "score", calls), strict=True
+                cases, self._away("gym.scorers", "score", calls), strict=True
             )
         ]
 

@@ -54,7 +54,7 @@ def steady(family: str, seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def settle(family: str, dataset: Any) -> Any:
+def make_deterministic(family: str, dataset: Any) -> Any:
     """The data set, with what it keeps in sets put in order: the order of a set of texts differs in
     every process.
     """

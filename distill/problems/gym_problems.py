@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from distill.problems import gym_determinism
-from distill.problems.gym_determinism import TooSlow, plain, settle, steady
+from distill.problems.gym_determinism import TooSlow, make_deterministic, plain, steady
 from recipes.errors import RecipeError
 
 BLOCK = 64  # entries of one seed
@@ -43,8 +43,8 @@ def entries(
         options: the data set's own settings, over those of the level.
 
     Raises:
-        RecipeError: no such data set, level or option, it gives no problems with them, or it is one
-            of the two that are refused.
+        RecipeError: no such data set, level or option, it gives no problems with them, it is one of
+            the two that are refused, or its scorer might run what a model writes.
     """
     settings = _settings(family, level, options or {})
     failed = 0
@@ -93,7 +93,7 @@ def _dataset(family: str, seed: int, settings: Mapping[str, Any], level: int | N
 
     try:
         with steady(family, seed):
-            return settle(
+            return make_deterministic(
                 family, reasoning_gym.create_dataset(family, seed=seed, size=BLOCK, **settings)
             )
     except (ValueError, TypeError, AssertionError) as fault:
@@ -112,6 +112,8 @@ def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dic
     """What the data set is made with, checked by name."""
     from reasoning_gym.factory import DATASETS
 
+    from data_filters.verify.gym.trust import why_not
+
     where = f"source reasoning_gym/{family}"
     if family not in DATASETS:
         near = difflib.get_close_matches(family, DATASETS, n=3, cutoff=0.5)
@@ -123,6 +125,10 @@ def _settings(family: str, level: int | None, options: Mapping[str, int]) -> dic
         raise RecipeError(f"{where}: reasoning-gym has no such data set; {hint}")
     if family in _REFUSED:
         raise RecipeError(f"{where}: {_REFUSED[family]}")
+    if reason := why_not(family):
+        raise RecipeError(
+            f"{where}: its scorer might run what a model writes ({reason}); take another data set"
+        )
     known = [
         field.name
         for field in dataclasses.fields(DATASETS[family][1])

@@ -44,18 +44,34 @@ def test_nothing_is_left_for_the_next_program(sandbox: Sandbox) -> None:
 
 
 def test_limits(sandbox: Sandbox) -> None:
-    def stop(program: str) -> str:
-        return sandbox.run(program, seconds=0.3, memory_mib=32).stop
+    def stop(program: str, seconds: float = 0.3) -> str:
+        return sandbox.run(program, seconds=seconds, memory_mib=32).stop
 
     assert stop("while True: pass") == "time limit"
     assert stop("try:\n  while True: pass\nexcept BaseException:\n  pass") == "time limit"
     # one operation that never looks at the clock: killed
     assert stop("x = 7 ** (10 ** 7)\nlen(str(x))") == "time limit"
-    assert stop("x = [0] * 10**9") == "memory limit"
-    assert stop("x = []\nwhile True: x.append('a' * 1000)") == "memory limit"
+    assert stop("x = [0] * 10**9", 30) == "memory limit"
+    assert stop("x = []\nwhile True: x.append('a' * 1000)", 30) == "memory limit"
     assert stop("def f(n): return f(n + 1)\nf(0)") == "error"
     assert sandbox.run("while True: pass", seconds=0.1).timed_out
     assert sandbox.run("1 + 1").value == "2"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "3**10000",
+        "import math\nmath.factorial(2000)",
+        "x = []\nfor i in range(2000): x = [x]\nx",
+    ],
+)
+def test_a_value_that_cannot_be_written_out_is_the_fault_of_its_program(
+    sandbox: Sandbox, program: str
+) -> None:
+    ran = sandbox.run("print(1)", program)
+    assert (ran.output, ran.value, ran.stop) == ("1\n", None, "error")
+    assert ran.error.endswith("Error: the value cannot be written out")
 
 
 def test_output_is_cut_and_the_program_goes_on(sandbox: Sandbox) -> None:

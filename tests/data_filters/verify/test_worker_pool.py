@@ -228,6 +228,6 @@ def test_a_locked_worker_has_no_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_workers_load_no_framework() -> None:
-    modules = [CALLS, "data_filters.verify.gym_scorers"]
+    modules = [CALLS, "data_filters.verify.gym.scorers"]
     with WorkerPool(modules=modules, timeout_seconds=60) as pool:
         assert run(pool, call("loaded", ["torch", "transformers"])) == [Done(value=[])]

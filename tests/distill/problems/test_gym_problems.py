@@ -225,6 +225,18 @@ def test_a_fault_is_one_line(family, how, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_data_set_that_a_newer_library_brings_is_refused_if_its_scorer_evaluates(monkeypatch):
+    class New:
+        __module__ = "reasoning_gym.games.new"
+
+        def score_answer(self, answer, entry):
+            return float(__import__("sympy").sympify(answer) == entry["answer"])
+
+    monkeypatch.setitem(DATASETS, "new", (New, CURRICULA["chain_sum"]))
+    with pytest.raises(RecipeError, match=r"reasoning_gym/new: its scorer might run what a model"):
+        take("new")
+
+
 def test_a_problem_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(gym_determinism, "PROBLEM_SECONDS", 0.5)
     rang = []

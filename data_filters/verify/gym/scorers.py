@@ -1,19 +1,20 @@
-"""reasoning-gym's own scorers, called with the forms an answer can be written in."""
+"""Scores by reasoning-gym's scorers, or by ours where theirs evaluate text, for each form that an
+answer can be written in.
+"""
 
 import re
-from collections import Counter
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 import reasoning_gym
-import sympy  # noqa: F401 - scorers load it at first use, which is not the time of an item
 
 from data_filters.verify.answers import after_thought, answer_forms, same_answer
+from data_filters.verify.gym.own_scorers import OWN_SCORERS
+from data_filters.verify.gym.trust import why_not
 
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
-_DECIMAL = re.compile(r"-?\d+(?:\.\d+)?")
 _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
 
 
@@ -31,8 +32,7 @@ def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | N
     for form in _forms(text, entry["answer"]):
         best_form = best_form or form
         try:
-            found = float(_scorer(family, _settings(family, entry)).score_answer(form, entry))
-            found = 0.0 if found >= 1.0 and not _is_lawful(form, family, entry) else found
+            found = _scored(form, family, entry)
         except Exception as raised:  # of a form that it cannot read; another may be readable
             fault = raised
             continue
@@ -44,6 +44,13 @@ def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | N
     if fault is not None and not scored:
         raise fault
     return best, best_form
+
+
+def _scored(form: str, family: str, entry: dict[str, Any]) -> float:
+    if family in OWN_SCORERS:
+        return OWN_SCORERS[family](form, entry)
+    found = float(_scorer(family, _settings(family, entry)).score_answer(form, entry))
+    return 0.0 if found >= 1.0 and not _is_lawful(form, family, entry) else found
 
 
 def _forms(text: str, gold: str | None) -> list[str]:
@@ -66,18 +73,10 @@ def _forms(text: str, gold: str | None) -> list[str]:
 def _is_lawful(answer: str, family: str, entry: dict[str, Any]) -> bool:
     """Rules that a family's scorer leaves out, though it gives the full score."""
     gold = entry["answer"]
-    if family == "puzzle24":  # any four numbers that make 24, not only those that were given
-        return Counter(map(int, re.findall(r"\b\d+\b", answer))) == Counter(
-            entry["metadata"]["numbers"]
-        )
     if family == "game_of_life_halting":  # any answer is true
         return same_answer(answer, gold)
     if family == "coin_flip":  # any beginning of the number: "0" for 0.25
         return abs(Fraction(answer.replace(",", "")) - Fraction(gold)) <= COIN_TOLERANCE
-    if family == "number_sorting":  # any sorted numbers at most 1 away from the right ones
-        return list(map(float, _DECIMAL.findall(answer))) == list(
-            map(float, _DECIMAL.findall(gold))
-        )
     if family == "figlet_font":  # any ten letters in place, whatever follows
         return answer.replace(" ", "").lower() == gold.lower()
     return True
@@ -87,8 +86,6 @@ def _settings(family: str, entry: dict[str, Any]) -> tuple[tuple[str, int], ...]
     """What a scorer reads from the settings of its data set though it belongs to the entry; harder
     levels differ from the default.
     """
-    if family == "puzzle24":
-        return ("min_value", 1), ("max_value", 10)  # the widest; _is_lawful compares the numbers
     if family == "decimal_arithmetic":  # its tolerance
         places = int(entry["metadata"]["difficulty"]["decimal_places"][1])
         return (
@@ -104,4 +101,6 @@ def _settings(family: str, entry: dict[str, Any]) -> tuple[tuple[str, int], ...]
 
 @lru_cache(maxsize=512)
 def _scorer(family: str, settings: tuple[tuple[str, int], ...]) -> Any:
+    if reason := why_not(family):
+        raise PermissionError(f"{family}: {reason}")
     return reasoning_gym.create_dataset(family, size=1, seed=0, **dict(settings))

@@ -1,0 +1,1 @@
+"""Scores of reasoning-gym, where no text of an answer is ever run."""
