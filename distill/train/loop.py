@@ -73,7 +73,9 @@ class Trainer:
         # what takes part in the exchange between ranks; `plain` is inside it
         self.learner, self.optimizer = self.accelerator.prepare(self.plain, optimizer)
         self.source = source(self.accelerator.device) if source is not None else None
-        self.checkpoints = Checkpoints(folder, self.accelerator)
+        self.checkpoints = Checkpoints(
+            folder, self.accelerator, self.learner, self.plain, self.optimizer
+        )
         self.watchdog = Watchdog(training.guards, str(folder), self.checkpoints.last)
         self.at, self.seed = Progress(), 0
 
@@ -245,7 +247,7 @@ class Trainer:
         wanted = prober.wants_weights(zero_stage(self.accelerator))
         weights = self._weights() if wanted else None
         if self.accelerator.is_main_process:
-            row = {"step": self.at.step} | prober.look(self.plain.model, weights)
+            row: dict[str, Any] = {"step": self.at.step} | prober.look(self.plain.model, weights)
             metrics.write_probe(row)
             trackers.write(row, self.at.step, "probe/")
             self._warn(self.watchdog.probe(self.at, row))
@@ -271,7 +273,8 @@ class Trainer:
         (empty elsewhere).
         """
         if self._keeps_best():
-            return self.checkpoints.load_best(self.at) if self.accelerator.is_main_process else {}
+            best = self.at.best if self.accelerator.is_main_process else None
+            return self.checkpoints.load_best(int(best["step"])) if best else {}
         return self._weights()
 
     def _weights(self) -> dict[str, Tensor]:

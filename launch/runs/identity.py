@@ -19,8 +19,8 @@ from recipes.schema import Recipe
 
 Identity = dict[str, Any]  # dotted key -> JSON value: all that the content of a part depends on
 
-MANIFEST, BEGUN = "manifest.json", "identity.json"
-NO_CONTENT = {MANIFEST, BEGUN, "checkpoints"}  # names that do not count as content, at any depth
+MANIFEST, BEGUN, CHECKPOINTS = "manifest.json", "identity.json", "checkpoints"
+NO_CONTENT = {MANIFEST, BEGUN, CHECKPOINTS}  # names that do not count as content, at any depth
 # files that hold seconds: they differ between two runs of the same recipe
 TIMED = ("metrics.jsonl",)
 PACKAGES = ("torch", "transformers", "accelerate", "datasets", "deepspeed", "peft", "pyarrow")

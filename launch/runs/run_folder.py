@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from launch.runs.identity import (
     BEGUN,
+    CHECKPOINTS,
     MANIFEST,
     TIMED,
     Identity,
@@ -186,7 +187,8 @@ class Workspace:
     def finish(
         self, part: str, identity: Identity, notes: dict[str, Any], leave_out: Sequence[str] = TIMED
     ) -> str:
-        """Declares a part complete: its manifest appears, by rename, after everything else.
+        """Declares a part complete: its manifest appears, by rename, after everything else; then
+        its checkpoints go.
 
         Args:
             notes: counts and seconds for people; versions, commit, ranks and date are added. No
@@ -206,6 +208,8 @@ class Workspace:
             "notes": notes | {"ranks": self.ranks.count} | provenance(),
         }
         _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        # a finished part is never resumed
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
         return str(manifest["content"])
 
     def done(self, part: str) -> bool:
@@ -276,7 +280,7 @@ def remove_stale_temporaries(folder: Path, *, older_than_seconds: float = 0.0) -
     """
     limit = time.time() - older_than_seconds
     for path in list(folder.rglob("*")):
-        ours = is_temporary(path.name) and "checkpoints" not in path.relative_to(folder).parts
+        ours = is_temporary(path.name) and CHECKPOINTS not in path.relative_to(folder).parts
         if ours and path.is_file() and path.stat().st_mtime <= limit:
             path.unlink(missing_ok=True)
 

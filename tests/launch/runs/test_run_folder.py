@@ -357,6 +357,15 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
     assert work.digest("generate") == unbroken.digest("generate")
 
 
+def test_a_finished_part_keeps_no_checkpoints(tmp_path: Path) -> None:
+    work = Workspace(tmp_path / "run")
+    files = {"model.safetensors": "w", "checkpoints/step-1/model.safetensors": "w"}
+    write(work.folder("distill/student"), files)
+    work.finish("distill/student", {"seed": 1}, {})
+    left = {path.name for path in work.folder("distill/student").iterdir()}
+    assert left == {"model.safetensors", "manifest.json"}
+
+
 def test_only_old_temporaries_go_and_checkpoints_stay(tmp_path: Path) -> None:
     write(
         tmp_path,
