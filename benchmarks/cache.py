@@ -28,10 +28,11 @@ from data_filters.records.traces import Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import pack
 from distill.forward import hidden_states
-from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.chunked_loss import distillation_loss
 from distill.loss.dense_loss import logits
 from distill.loss.divergences import Divergence, entropy
 from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
+from distill.loss.terms import Weights
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
 from distill.targets import compress as sketch

@@ -50,10 +50,11 @@ from benchmarks.table import (
     take_turns,
     use_threads,
 )
-from distill.loss.chunked_loss import CHUNK_BYTES, Weights, distillation_loss
+from distill.loss.chunked_loss import CHUNK_BYTES, distillation_loss
 from distill.loss.dense_loss import dense_loss
 from distill.loss.divergences import Divergence
 from distill.loss.signals import Dense, Output
+from distill.loss.terms import Weights
 
 # the same in Liger and TRL: 0 is KL(teacher || student)
 PEER_BETA = {"forward_kl": 0.0, "reverse_kl": 1.0, "jsd": 0.5}

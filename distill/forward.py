@@ -4,48 +4,65 @@ and its logits.
 Letters: B rows, T tokens, S tokens of one row without padding, D hidden width.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.masking_utils import create_masks_for_generate
 
 from distill.data.packing import Packed
 
 
-def causal(model: nn.Module) -> nn.Module:
+def causal(model: nn.Module) -> PreTrainedModel:
     """The causal LM below any adapters."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    below = getattr(model, "get_base_model", None)
+    return cast(PreTrainedModel, model if below is None else below())
 
 
-def softcap(model: nn.Module) -> float | None:
+def decoder(model: nn.Module) -> nn.Module:
+    """The layers below the output matrix."""
+    return cast(nn.Module, causal(model).model)
+
+
+def output_matrix(model: nn.Module) -> nn.Linear:
+    """The module that turns hidden states into logits."""
+    return cast(nn.Linear, causal(model).lm_head)
+
+
+def softcap(config: PretrainedConfig) -> float | None:
     """The cap of the output logits, for families that have one (Gemma)."""
-    return getattr(model.config, "final_logit_softcapping", None)
+    return getattr(config, "final_logit_softcapping", None)
 
 
-def logit_scale(model: nn.Module) -> float:
+def logit_scale(config: PretrainedConfig) -> float:
     """What a family multiplies its logits by, 1 for most (Cohere has a factor, Granite a
     divisor).
     """
-    return getattr(model.config, "logit_scale", 1.0) / getattr(model.config, "logits_scaling", 1.0)
+    return getattr(config, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)
 
 
 def hidden_states(model: nn.Module, batch: Packed) -> Tensor:
     """Last hidden states [B, T, D] of packed rows, ready for the output matrix; at padding they
     mean nothing.
     """
-    head = causal(model)
-    if head.model.config._attn_implementation in ("sdpa", "eager"):
-        hidden_BTD = head.model(
+    head, layers = causal(model), decoder(model)
+    if head.config._attn_implementation in ("sdpa", "eager"):
+        hidden_BTD = layers(
             input_ids=batch.ids_BT,
             position_ids=batch.positions_BT,
             attention_mask=attention_masks(head, batch),
             use_cache=False,
         ).last_hidden_state
     else:
-        hidden_BTD = _varlen_hidden_states(head.model, batch)
-    return hidden_BTD if logit_scale(head) == 1 else hidden_BTD * logit_scale(head)
+        hidden_BTD = _varlen_hidden_states(layers, batch)
+    scale = logit_scale(head.config)
+    return hidden_BTD if scale == 1 else hidden_BTD * scale
 
 
-def attention_masks(head: nn.Module, batch: Packed) -> Tensor | dict[str, Tensor | None] | None:
+def attention_masks(
+    head: PreTrainedModel, batch: Packed
+) -> Tensor | dict[str, Tensor | None] | None:
     """What each kind of layer may see (all before it, a window, ...), inside one sequence only:
     where positions restart, one begins.
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,7 +21,7 @@ from transformers import (
 )
 
 from recipes.errors import ModelError
-from recipes.schema import Lora, Model, Shape
+from recipes.schema import Model, Shape
 
 
 def build_config(
@@ -109,7 +108,7 @@ def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel
         # transformers has unpacked the weights to plain ones, but still calls them quantized and
         # refuses to save
     ):
-        model.hf_quantizer = None
+        model.hf_quantizer = None  # type: ignore[assignment]
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
     return model
@@ -251,78 +250,6 @@ def load_config(
         return AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
-
-
-def check_lora_targets(model: PreTrainedModel, lora: Lora) -> list[str]:
-    """The adapters' modules; a model on the meta device will do.
-
-    Raises:
-        ModelError: one does not exist, or is an embedding or output matrix: the loss reads the
-            output matrix itself, past any adapter, and where embeddings are tied they are the same
-            tensor.
-    """
-    modules = {name: (name.rpartition(".")[2], module) for name, module in model.named_modules()}
-    matrices = {
-        last
-        for last, module in modules.values()
-        if module in (model.get_input_embeddings(), model.get_output_embeddings())
-    }
-    linear = sorted(
-        {last for last, module in modules.values() if isinstance(module, nn.Linear)} - matrices
-    )
-    missing = [
-        target for target in lora.targets if target not in {last for last, _ in modules.values()}
-    ]
-    refused = [target for target in lora.targets if target in matrices]
-    if missing:
-        raise ModelError(
-            f"models.student.lora.targets: no module named {', '.join(missing)}; linear modules here: {', '.join(linear)}"
-        )
-    if refused:
-        raise ModelError(
-            f"models.student.lora.targets: {', '.join(refused)} takes no adapter, the loss reads the output matrix itself; "
-            f"linear modules here: {', '.join(linear)}"
-        )
-    return lora.targets
-
-
-def add_lora(model: PreTrainedModel, lora: Lora, *, seed: int) -> nn.Module:
-    """The model behind low-rank adapters; only they are trained.
-
-    Raises:
-        ModelError: as check_lora_targets.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    check_lora_targets(model, lora)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        config = LoraConfig(
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.targets,
-            task_type="CAUSAL_LM",
-        )
-        return get_peft_model(model, config)
-
-
-def with_adapter(model: PreTrainedModel, folder: Path | str) -> nn.Module:
-    """The model with a saved adapter on it; `unload()` takes it off again.
-
-    Raises:
-        ModelError: no adapter there, or one for another model.
-    """
-    from peft import PeftModel
-
-    if not (Path(folder) / "adapter_config.json").exists():
-        raise ModelError(
-            f"adapter {folder}: no adapter_config.json there; name a folder that a sleep or a LoRA training wrote"
-        )
-    try:
-        return PeftModel.from_pretrained(model, str(folder)).eval()
-    except (OSError, ValueError, RuntimeError) as fault:
-        raise ModelError(f"adapter {folder}: {str(fault).splitlines()[0]}") from fault
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

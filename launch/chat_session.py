@@ -7,11 +7,12 @@ from pathlib import Path
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
+from distill.adapters import with_adapter
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Engine, Sampling
 from distill.engines.tool_calls import Call
 from distill.engines.tool_loop import Limits, converse
-from distill.models import load_model, load_tokenizer, with_adapter
+from distill.models import load_model, load_tokenizer
 from recipes.schema import Model
 from recipes.vocabulary import FinishReason
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedTokenizerBase
@@ -14,7 +15,7 @@ from data_filters.records.traces import Span, Trace
 from distill.checks.tokenizers_agree import SAMPLE
 from distill.data.encode import Encoded, encode_traces, teaching
 from distill.data.packing import pack
-from distill.forward import hidden_states, logit_scale
+from distill.forward import causal, decoder, hidden_states, logit_scale
 from distill.loss.learner import Learner
 from distill.targets.live import LiveTeacher
 from distill.train.student import objective
@@ -97,7 +98,7 @@ def _samples(tokenizer: PreTrainedTokenizerBase, distill: Distill) -> Iterator[E
     return iter((plain, replace(masked, kl=masked.kl * kept, ce=masked.ce * kept)))
 
 
-def _taught(sequence: Encoded):
+def _taught(sequence: Encoded) -> np.ndarray:
     return sequence.kl + sequence.ce + sequence.flat > 0
 
 
@@ -120,9 +121,8 @@ def _check_reading(model: nn.Module, sequences: list[Encoded], *, packing: bool)
     packed row.
     """
     ids_T = torch.from_numpy(sequences[1].ids).long()
-    own_TD = model.model(input_ids=ids_T[None], use_cache=False).last_hidden_state[0] * logit_scale(
-        model
-    )
+    own_TD = decoder(model)(input_ids=ids_T[None], use_cache=False).last_hidden_state[0]
+    own_TD = own_TD * logit_scale(causal(model).config)
     alone_TD = hidden_states(model, pack(sequences[1:], len(ids_T)))[0]
     if not _close(alone_TD, own_TD):
         raise ModelError(

@@ -2,10 +2,9 @@
 fault.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property, partial
 
 import torch
 from torch import nn
@@ -16,30 +15,19 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from distill.adapters import check_lora_targets
+from distill.checks.machine import PACKAGES, Check, check_attention, machine_checks
 from distill.checks.tokenizers_agree import check_same_tokens, check_special_tokens, check_template
-from distill.models import check_lora_targets, check_pair, shared_vocabulary
-from distill.train.accelerator import check_deepspeed, launched_zero_stage
+from distill.models import check_pair, shared_vocabulary
 from recipes.errors import ModelError, TrainingError
 from recipes.schema import Distill, Model, Training
 
-Check = Callable[[], str]  # says in a few words what was found, or raises
-
-# distributions, not modules: a folder wandb/ in the working directory can be imported too
-PACKAGES = {
-    "trackio": ("trackio",),
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "wandb": ("wandb",),
-    **{
-        f"flash_attention_{n}": (name, "kernels")
-        for n, name in ((2, "flash-attn"), (3, "flash-attn-3"), (4, "flash-attn-4"))
-    },
-}
 # layer types that look at a mask
 ATTENTION = {"attention", "full_attention", "sliding_attention", "chunked_attention"}
 
 
 @dataclass(frozen=True)
-class Pair:
+class ModelPair:
     """A student and its teacher, as far as configs and tokenizers tell; what is None is not known
     and not checked.
 
@@ -61,50 +49,34 @@ class Pair:
 
     def checks(self) -> Iterator[tuple[str, Check]]:
         """Every check with its name, cheapest first."""
+        student, tokenizer = self.student, self.tokenizer
+        longest = self.distill.sequence_tokens
         yield from machine_checks(self.distill, self.spec, "distill")
-        yield "taught roles", lambda: check_roles(self.distill)
-        if self.tokenizer is not None and self.student is not None:
-            yield (
-                "student's ids",
-                lambda: check_pair(self.student, self.tokenizer, "models.student"),
-            )
-        if self.teacher_tokenizer is not None and self.tokenizer is not None:
-            if self.teacher is not None and self.student is not None:
-                yield "vocabulary", self._vocabulary
-            yield (
-                "special tokens",
-                lambda: check_special_tokens(self.teacher_tokenizer, self.tokenizer),
-            )
-        if self.tokenizer is not None:
-            yield "chat template", lambda: check_template(self.tokenizer)
-        if self.student is not None:
-            yield (
-                "lengths",
-                lambda: check_length(
-                    self.distill.sequence_tokens, self.student, "distill", "the student"
-                ),
-            )
-            yield (
-                "layers",
-                lambda: check_layers(self.skeleton, self.spec, self.distill, "models.student"),
-            )
-            yield "plain weights", lambda: check_plain(self.student, self.spec)
+        yield "taught roles", partial(check_roles, self.distill)
+        if tokenizer is not None and student is not None:
+            yield "student's ids", partial(check_pair, student, tokenizer, "models.student")
+        if self.teacher_tokenizer is not None and tokenizer is not None:
+            if self.teacher is not None and student is not None:
+                configs = (self.teacher, student)
+                both = (self.teacher_tokenizer, tokenizer)
+                yield "vocabulary", partial(_vocabulary, self.distill, configs, both)
+            agree = partial(check_special_tokens, self.teacher_tokenizer, tokenizer)
+            yield "special tokens", agree
+        if tokenizer is not None:
+            yield "chat template", partial(check_template, tokenizer)
+        if student is not None:
+            fits = partial(check_length, longest, student, "distill", "the student")
+            yield "lengths", fits
+            yield "layers", self._layers
+            yield "plain weights", partial(check_plain, student, self.spec)
         if self.teacher is not None:
-            yield (
-                "teacher's length",
-                lambda: check_length(
-                    self.distill.sequence_tokens, self.teacher, "distill", "the teacher"
-                ),
-            )
+            fits = partial(check_length, longest, self.teacher, "distill", "the teacher")
+            yield "teacher's length", fits
         if self.teacher is not None and self.teacher_spec is not None:
-            yield "teacher's layers", self._teacher_layers
-        if self.spec.lora.rank and self.student is not None:
-            yield (
-                "LoRA targets",
-                lambda: (
-                    f"{len(check_lora_targets(self.skeleton, self.spec.lora))} kinds of modules"
-                ),
-            )
+            layers = partial(_teacher_layers, self.teacher, self.teacher_spec, self.distill)
+            yield "teacher's layers", layers
+        if self.spec.lora.rank and student is not None:
+            yield "LoRA targets", self._lora_targets
 
     @property
     def complete(self) -> bool:
@@ -115,32 +87,38 @@ class Pair:
 
     @cached_property
     def skeleton(self) -> PreTrainedModel:
-        """The student without memory for weights."""
+        """The student without memory for weights; its config must be known."""
+        assert self.student is not None
         return skeleton(self.student, self.spec)
 
-    def _vocabulary(self) -> str:
-        rows = tuple(
-            int(config.get_text_config().vocab_size) for config in (self.teacher, self.student)
-        )
-        shared = shared_vocabulary(self.teacher_tokenizer, self.tokenizer, rows)
-        check_same_tokens(self.teacher_tokenizer, self.tokenizer)
-        kept = self.distill.targets.tokens
-        if self.distill.targets.kind == "top_k" and kept >= shared:
-            raise ModelError(
-                f"distill.targets.tokens {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer"
-            )
-        return f"{shared} ids shared" + (
-            f" (output matrices of {rows[0]} and {rows[1]} rows)" if rows[0] != rows[1] else ""
-        )
+    def _layers(self) -> str:
+        return check_layers(self.skeleton, self.spec, self.distill, "models.student")
 
-    def _teacher_layers(self) -> str:
-        check_attention(self.teacher_spec, "models.teacher")
-        return check_layers(
-            skeleton(self.teacher, self.teacher_spec),
-            self.teacher_spec,
-            self.distill,
-            "models.teacher",
+    def _lora_targets(self) -> str:
+        return f"{len(check_lora_targets(self.skeleton, self.spec.lora))} kinds of modules"
+
+
+def _vocabulary(
+    distill: Distill,
+    configs: tuple[PretrainedConfig, PretrainedConfig],
+    tokenizers: tuple[PreTrainedTokenizerBase, PreTrainedTokenizerBase],
+) -> str:
+    """Of teacher and student, in this order."""
+    first, second = (int(config.get_text_config().vocab_size) for config in configs)
+    shared = shared_vocabulary(*tokenizers, (first, second))
+    check_same_tokens(*tokenizers)
+    kept = distill.targets.tokens
+    if distill.targets.kind == "top_k" and kept >= shared:
+        raise ModelError(
+            f"distill.targets.tokens {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer"
         )
+    sizes = f" (output matrices of {first} and {second} rows)" if first != second else ""
+    return f"{shared} ids shared{sizes}"
+
+
+def _teacher_layers(config: PretrainedConfig, spec: Model, distill: Distill) -> str:
+    check_attention(spec, "models.teacher")
+    return check_layers(skeleton(config, spec), spec, distill, "models.teacher")
 
 
 def teacher_checks(training: Training, spec: Model) -> Iterator[tuple[str, Check]]:
@@ -148,12 +126,10 @@ def teacher_checks(training: Training, spec: Model) -> Iterator[tuple[str, Check
     yield from (
         (f"teacher: {name}", check) for name, check in machine_checks(training, spec, "teacher")
     )
-    yield (
-        "teacher: lengths",
-        lambda: _fits(
-            training.sequence_tokens, spec.shape.max_position_tokens, "teacher", "the teacher"
-        ),
-    )
+    if spec.shape is not None:
+        positions = spec.shape.max_position_tokens
+        fits = partial(_fits, training.sequence_tokens, positions, "teacher", "the teacher")
+        yield "teacher: lengths", fits
 
 
 def skeleton(config: PretrainedConfig, spec: Model | None = None) -> PreTrainedModel:
@@ -199,7 +175,7 @@ def _fits(tokens: int, most: int | None, section: str, who: str) -> str:
     return f"{tokens} tokens a row, {who} has {most or 'unlimited'} positions"
 
 
-def check_layers(model: nn.Module, spec: Model, distill: Distill, where: str) -> str:
+def check_layers(model: PreTrainedModel, spec: Model, distill: Distill, where: str) -> str:
     """Refuses architectures that the learner would read wrongly.
 
     A recurrent layer looks at no mask: what it carries would cross from one packed sequence into
@@ -278,78 +254,3 @@ def check_roles(distill: Distill) -> str:
             f"distill.role_weights {dict(distill.role_weights)} teach nothing; wanted one above 0, e.g. {{assistant: 1.0}}"
         )
     return ", ".join(f"{role} {weight:g}" for role, weight in taught.items())
-
-
-def machine_checks(training: Training, spec: Model, section: str) -> Iterator[tuple[str, Check]]:
-    """What this launch must be able to do.
-
-    Args:
-        spec: of the model that is trained.
-        section: distill or teacher.
-    """
-    yield "ZeRO", lambda: check_zero(training, section)
-    yield (
-        "attention",
-        lambda: check_attention(
-            spec, "models.teacher" if section == "teacher" else "models.student"
-        ),
-    )
-    yield "trackers", lambda: check_trackers(training, section)
-
-
-def check_zero(training: Training, section: str) -> str:
-    """Refuses Muon under ZeRO, and a sharded teacher without ZeRO-3.
-
-    Raises:
-        TrainingError: as said.
-    """
-    stage = launched_zero_stage()
-    found = "no DeepSpeed" if stage is None else f"ZeRO-{stage}"
-    if stage is not None:
-        check_deepspeed(training)
-    if isinstance(training, Distill) and training.targets.teacher == "sharded" and stage != 3:
-        raise TrainingError(
-            f"{section}.targets.teacher: sharded needs ZeRO-3, this launch has {found}; use launch/accelerate/zero3_*.yaml"
-        )
-    return f"{found}, optimizer {training.optimizer}"
-
-
-def check_trackers(training: Training, section: str) -> str:
-    """Refuses trackers that are not installed; accelerate would leave them out without a word.
-
-    Raises:
-        TrainingError: as said.
-    """
-    missing = [name for name in training.trackers if not _installed(name)]
-    if missing:
-        raise TrainingError(
-            f"{section}.trackers: {', '.join(missing)} is not installed; pip install it, or leave it out"
-        )
-    return ", ".join(training.trackers) or "none"
-
-
-def check_attention(spec: Model, where: str) -> str:
-    """Refuses a kernel that is not here.
-
-    Raises:
-        TrainingError: as said.
-    """
-    if spec.attention not in PACKAGES or (torch.cuda.is_available() and _installed(spec.attention)):
-        return spec.attention
-    why = (
-        f"no package {PACKAGES[spec.attention][0]}"
-        if torch.cuda.is_available()
-        else "no CUDA device"
-    )
-    raise TrainingError(
-        f"{where}.attention: {spec.attention} was asked for and there is {why}; install it, or set attention: sdpa"
-    )
-
-
-def _installed(name: str) -> bool:
-    for package in PACKAGES[name]:
-        try:
-            return bool(version(package))
-        except PackageNotFoundError:
-            continue
-    return False

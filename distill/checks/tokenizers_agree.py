@@ -23,10 +23,8 @@ def check_same_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedToken
     Raises:
         ModelError: as said, with the first token that differs.
     """
-    text = (
-        student.apply_chat_template([dict(message) for message in SAMPLE], tokenize=False)
-        + ODDITIES
-    )
+    sample = [dict(message) for message in SAMPLE]
+    text = str(student.apply_chat_template(sample, tokenize=False)) + ODDITIES
     theirs, ours = (
         tokenizer(text, add_special_tokens=False)["input_ids"] for tokenizer in (teacher, student)
     )

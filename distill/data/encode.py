@@ -138,7 +138,8 @@ def _weigh(
                 if start + span.end >= stop and span.action in REPLACED:
                     touched = np.append(touched, closing)
                 weights[:, touched] = teaching.of_span(span, role)
-    return Encoded(ids, *weights, trace.source, trace.tools is not None)
+    kl, ce, flat = weights
+    return Encoded(ids, kl, ce, flat, trace.source, trace.tools is not None)
 
 
 def _opening(text: str, start: int, header: str) -> int:
@@ -207,21 +208,14 @@ def _touching(offsets: np.ndarray, start: int, stop: int) -> np.ndarray:
 def _assistant_header(tokenizer: PreTrainedTokenizerBase) -> str:
     """What the template writes before an assistant's turn, e.g. "<|assistant|>"."""
     asked = [{"role": "user", "content": "?"}]
-    plain = tokenizer.apply_chat_template(asked, tokenize=False)
-    return tokenizer.apply_chat_template(
-        asked, tokenize=False, add_generation_prompt=True
-    ).removeprefix(plain)
+    begun = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+    return begun.removeprefix(str(tokenizer.apply_chat_template(asked, tokenize=False)))
 
 
 def _end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    return [
-        i
-        for i in {
-            tokenizer.eos_token_id,
-            *tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|eot_id|>", "<|end|>"]),
-        }
-        if i is not None
-    ]
+    marks = ("<|im_end|>", "<|eot_id|>", "<|end|>")
+    known = {tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, marks)}
+    return [i for i in known if isinstance(i, int)]
 
 
 def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:

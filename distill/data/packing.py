@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data_filters.records.files import replacing
 from distill.data.encode import WEIGHTS, Encoded
 from recipes.errors import ShardError
 
+BATCH_SEQUENCES = 2048  # of one record batch
 _SCHEMA = pa.schema(
     [
         ("ids", pa.list_(pa.int32())),
@@ -43,36 +46,43 @@ def write_encoded(
         counts: written, too_long, untaught, taught_tokens.
     """
     counts = dict.fromkeys(("written", "too_long", "untaught", "taught_tokens"), 0)
-    temporary = path.with_name(path.name + ".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-        rows: list[Encoded] = []
-        for sequence in tqdm(
-            sequences,
-            desc=f"{label}: encode",
-            unit=" sequences",
-            mininterval=1.0,
-            disable=not label,
-        ):
-            taught = int((sequence.kl + sequence.ce + sequence.flat > 0).sum())
-            reason = (
-                "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
-            )
-            counts[reason] += 1
-            if reason == "written":
-                counts["taught_tokens"] += taught
-                rows.append(sequence)
-            if len(rows) == 2048:
-                writer.write_batch(_to_batch(rows))
-                rows = []
-        if rows:
+    shown = tqdm(
+        sequences,
+        desc=f"{label}: encode",
+        unit=" sequences",
+        mininterval=1.0,
+        disable=not label,
+    )
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+    ):
+        for rows in _groups(_counted(shown, longest, counts), BATCH_SEQUENCES):
             writer.write_batch(_to_batch(rows))
-    temporary.replace(path)
     if not counts["written"]:
         raise ShardError(
             f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {counts['untaught']} with nothing taught)"
         )
     return counts
+
+
+def _counted(
+    sequences: Iterable[Encoded], longest: int, counts: dict[str, int]
+) -> Iterator[Encoded]:
+    """The sequences that are written; `counts` says how many, and why others are not."""
+    for sequence in sequences:
+        taught = int((sequence.kl + sequence.ce + sequence.flat > 0).sum())
+        reason = "too_long" if len(sequence.ids) > longest else "written" if taught else "untaught"
+        counts[reason] += 1
+        if reason == "written":
+            counts["taught_tokens"] += taught
+            yield sequence
+
+
+def _groups(sequences: Iterator[Encoded], size: int) -> Iterator[list[Encoded]]:
+    while group := list(islice(sequences, size)):
+        yield group
 
 
 def _to_batch(rows: Sequence[Encoded]) -> pa.RecordBatch:
@@ -148,10 +158,11 @@ class EncodedFile:
     def take(self, rows: Sequence[int] | np.ndarray) -> list[Encoded]:
         table = self._table.take(pa.array(np.asarray(rows, np.int64)))
         columns = [table[name].combine_chunks() for name in ("ids", *WEIGHTS)]
-        return [
-            Encoded(*(column[i].values.to_numpy() for column in columns), row=int(row))
-            for i, row in enumerate(rows)
-        ]
+        taken = []
+        for i, row in enumerate(rows):
+            ids, kl, ce, flat = (column[i].values.to_numpy() for column in columns)
+            taken.append(Encoded(ids, kl, ce, flat, row=int(row)))
+        return taken
 
 
 @dataclass(frozen=True, slots=True)

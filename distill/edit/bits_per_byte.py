@@ -53,5 +53,5 @@ def bits_per_byte(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, te
         if len(window) > 1:
             logits_TV = model(input_ids=window[None], use_cache=False).logits[0, :-1].float()
             nats += float(F.cross_entropy(logits_TV, window[1:], reduction="sum"))
-            told += len(tokenizer.decode(window[1:]).encode())
+            told += len(str(tokenizer.decode(window[1:])).encode())
     return nats / math.log(2) / max(1, told)

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from distill.edit.kfac import weights_digest
+from data_filters.records.files import replacing
+from distill.edit.factors import weights_digest
 from distill.edit.matrices import refuse_unlike
 from recipes.errors import ModelError
 
@@ -40,13 +41,9 @@ def save_delta(path: Path, before: nn.Module, after: nn.Module) -> dict[str, int
                 }
                 low += 1
     changed = len(tensors) - 2 * low
-    half = path.with_name(path.name + ".tmp")
-    save_file(
-        tensors,
-        str(half),
-        metadata={"memory_on": weights_digest(before), "memory_off": weights_digest(after)},
-    )
-    half.replace(path)
+    digests = {"memory_on": weights_digest(before), "memory_off": weights_digest(after)}
+    with replacing(path) as partial:
+        save_file(tensors, str(partial), metadata=digests)
     return {"changed": changed, "low_rank": low}
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from distill.edit.kfac import Factors
+from distill.edit.factors import Factors
 
 Method = Literal["kfac", "kfac_energy", "svd", "random", "pca"]
 CONTROLS = ("svd", "random", "pca")

@@ -10,44 +10,30 @@ what is drawn.
 Letters: B rows, T tokens, N taught tokens, V vocabulary, D input width, E output width.
 """
 
-import hashlib
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from transformers import PreTrainedModel
 
 from distill.data.packing import Packed
-from distill.edit.matrices import Target, refuse_unlike
-from distill.forward import causal, hidden_states, softcap
+from distill.edit.factors import Factors, Sums
+from distill.edit.labels import drawn_numbers, sampled_labels
+from distill.edit.matrices import Target
+from distill.forward import hidden_states
 from distill.loss.dense_loss import logits
-from distill.loss.signals import Output
+from distill.loss.signals import output_of
 from recipes.errors import ModelError
 
 CHUNK_TOKENS = 1024  # taught tokens whose logits exist at once
 Stream = Callable[[], Iterable[Packed]]
-Sums = tuple[Tensor, Tensor, Tensor]  # of a a^T, of g g^T, and the number of positions; float64
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Curvature of one weight, float64; `tokens` is the number of positions that both means are
-    over.
-    """
-
-    inputs_DD: Tensor
-    outputs_EE: Tensor
-    tokens: int
 
 
 def collect_factors(
@@ -97,7 +83,8 @@ def collect_sums(
             for batch in batches():
                 recorder.read(model, batch.to(model.device), seed, gold, temperature)
                 progress(len(batch.ids_BT), int((batch.segments_BT > 0).sum()))
-        found |= {name: tuple(part.cpu() for part in sums) for name, sums in recorder.sums.items()}
+        for name, (inputs_DD, outputs_EE, count) in recorder.sums.items():
+            found[name] = (inputs_DD.cpu(), outputs_EE.cpu(), count.cpu())
     return found
 
 
@@ -109,12 +96,12 @@ def finished_factors(
     Raises:
         ModelError: fewer positions than a factor has rows, or a factor that is not finite.
     """
-    return {
-        target.name: _finished(
-            target, *map(sum, zip(*(share[target.name] for share in shares), strict=True))
-        )
-        for target in targets
-    }
+    found = {}
+    for target in targets:
+        parts = zip(*(share[target.name] for share in shares), strict=True)
+        inputs_DD, outputs_EE, count = (functools.reduce(operator.add, part) for part in parts)
+        found[target.name] = _finished(target, inputs_DD, outputs_EE, count)
+    return found
 
 
 def grouped(targets: Sequence[Target], memory_gib: float) -> list[list[Target]]:
@@ -151,7 +138,10 @@ def _finished(target: Target, inputs_DD: Tensor, outputs_EE: Tensor, count: Tens
 def _zeros(target: Target, device: torch.device) -> Sums:
     rows, columns = target.shape
     shapes = ((columns, columns), (rows, rows), ())
-    return tuple(torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes)  # type: ignore[return-value]
+    inputs_DD, outputs_EE, count = (
+        torch.zeros(shape, dtype=torch.float64, device=device) for shape in shapes
+    )
+    return inputs_DD, outputs_EE, count
 
 
 class _Recorder(TorchFunctionMode):
@@ -174,7 +164,14 @@ class _Recorder(TorchFunctionMode):
         self.routed: tuple[Tensor, Tensor] | None = None
         self._last: tuple[Tensor, Tensor] | None = None
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Does what was asked for, and listens to products with a target's weight."""
         made = func(*args, **(kwargs or {}))
         if (
             func is F.linear
@@ -236,7 +233,9 @@ class _Recorder(TorchFunctionMode):
         )
         hidden_BTD.backward(grads_BTD)
 
-    def _note_routing(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _note_routing(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         given = [*args, *kwargs.values()]
         self.routed = (given[0], given[1])
 
@@ -244,6 +243,7 @@ class _Recorder(TorchFunctionMode):
         """Which of the rows of a product count: a mask, in the order of the rows."""
         if target.expert is None:
             return self.taught_BT.reshape(-1)
+        assert self.routed is not None  # experts are called with their routing
         tokens_ND, experts_Nk = self.routed
         # as transformers' eager experts take them: by place, then by token
         order = (experts_Nk.t() == target.expert).nonzero()[:, 1]
@@ -275,11 +275,10 @@ def _loss_gradient(
     """Of the summed cross-entropy at the taught positions, [N, D]; logits exist for a chunk of
     tokens at a time.
     """
-    head, taught_BT = causal(model), batch.taught()
-    output = Output(head.lm_head.weight, head.lm_head.bias, softcap(head))
+    output, taught_BT = output_of(model, None), batch.taught()
     labels_N = batch.labels_BT[taught_BT]
     drawn_N = None if gold else drawn_numbers(batch, seed)[taught_BT]
-    grads = []
+    grads: list[Tensor] = []
     for start in range(0, len(hidden_ND), CHUNK_TOKENS):
         part = slice(start, start + CHUNK_TOKENS)
         chunk_ND = hidden_ND[part].clone().requires_grad_(True)
@@ -289,112 +288,6 @@ def _loss_gradient(
             labels_N[part] if drawn_N is None else sampled_labels(logits_NV.detach(), drawn_N[part])
         )
         with torch.enable_grad():
-            F.cross_entropy(logits_NV, chosen_N, reduction="sum").backward()
-        grads.append(chunk_ND.grad)
+            loss = F.cross_entropy(logits_NV, chosen_N, reduction="sum")
+        grads += torch.autograd.grad(loss, chunk_ND)
     return torch.cat(grads)
-
-
-def sampled_labels(logits_NV: Tensor, drawn_N: Tensor) -> Tensor:
-    """A draw from each row's softmax, by the inverse of the cumulative sum at a uniform number in
-    0..1.
-    """
-    total_NV = torch.softmax(logits_NV.double(), -1).cumsum(-1)
-    return torch.searchsorted(total_NV, (drawn_N * total_NV[:, -1])[:, None], right=True)[
-        :, 0
-    ].clamp(max=logits_NV.shape[-1] - 1)
-
-
-def drawn_numbers(batch: Packed, seed: int) -> Tensor:
-    """Uniform numbers [B, T], float64, each a hash (splitmix64) of seed, sequence and position."""
-    key = np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
-    with np.errstate(over="ignore"):
-        mixed = key + batch.sources_BT.cpu().numpy().astype(np.uint64) * np.uint64(
-            0xD1342543DE82EF95
-        )
-        mixed = _mix(mixed) + batch.positions_BT.cpu().numpy().astype(np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
-        mixed = _mix(mixed)
-    return torch.from_numpy((mixed >> np.uint64(11)).astype(np.float64) / 2.0**53).to(
-        batch.ids_BT.device
-    )
-
-
-def _mix(words: np.ndarray) -> np.ndarray:
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
-
-
-# --- on disk
-# --------------------------------------------------------------------------------------------------------
-
-
-def save_factors(path: Path, factors: dict[str, Factors], *, origin: dict[str, str]) -> None:
-    """One safetensors file, float32, by rename; `origin` (model, data and label digests) goes
-    along.
-    """
-    tensors = {}
-    for name, one in factors.items():
-        tensors |= {
-            f"{name}.inputs": one.inputs_DD.float().cpu().contiguous(),
-            f"{name}.outputs": one.outputs_EE.float().cpu().contiguous(),
-        }
-    half = path.with_name(path.name + ".tmp")
-    save_file(
-        tensors,
-        str(half),
-        metadata={**origin, **{f"tokens/{name}": str(one.tokens) for name, one in factors.items()}},
-    )
-    half.replace(path)
-
-
-def save_sums(path: Path, sums: Mapping[str, Sums]) -> None:
-    """A rank's share, by rename; read_sums gives it back."""
-    half = path.with_name(path.name + ".tmp")
-    save_file(
-        {
-            f"{name}/{number}": part.contiguous()
-            for name, parts in sums.items()
-            for number, part in enumerate(parts)
-        },
-        str(half),
-    )
-    half.replace(path)
-
-
-def read_sums(path: Path) -> dict[str, Sums]:
-    tensors = load_file(str(path))
-    return {
-        name: tuple(tensors[f"{name}/{n}"] for n in range(3))
-        for name in {key.rpartition("/")[0] for key in tensors}
-    }
-
-
-def load_factors(path: Path, *, origin: dict[str, str]) -> dict[str, Factors]:
-    """What save_factors wrote, as float64.
-
-    Raises:
-        ModelError: they were collected on another model or other data.
-    """
-    with safe_open(str(path), "pt") as file:
-        about = file.metadata() or {}
-        refuse_unlike(path, about, origin, "factors")
-        names = [key.removeprefix("tokens/") for key in about if key.startswith("tokens/")]
-        parts = {
-            name: (
-                file.get_tensor(f"{name}.inputs").double(),
-                file.get_tensor(f"{name}.outputs").double(),
-            )
-            for name in names
-        }
-    return {name: Factors(*both, int(about[f"tokens/{name}"])) for name, both in parts.items()}
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Names one set of weights: their names, shapes, dtypes and bits."""
-    whole = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        whole.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()[:16]

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel
 
 from distill.edit.directions import Method, Spectrum, edited_weight
-from distill.edit.kfac import Factors
+from distill.edit.factors import Factors
 from distill.edit.matrices import Target
 from recipes.errors import TrainingError
 
@@ -245,9 +246,10 @@ class Search:
             [self._look(method, cuts)] if (method, cuts) in self.known or self.clock() < end else []
         )
 
-    def _look(self, method: str, cuts: Cuts) -> Point:
+    def _look(self, method: Method | Literal["none"], cuts: Cuts) -> Point:
         if (point := self.known.get((method, cuts))) is None:
-            with self.editor.edited(method, cuts) as kept:
+            # "none" comes without cuts, so that no method is used
+            with self.editor.edited("kfac" if method == "none" else method, cuts) as kept:
                 point = Point(method, cuts, kept, dict(self.score(self.editor.model)))
             self.known[method, cuts] = point
             with self.journal.open("a", encoding="utf-8") as file:
@@ -269,7 +271,7 @@ def read_journal(path: Path) -> list[Point]:
     return [point_of(json.loads(line)) for line in whole.splitlines()]
 
 
-def point_of(row: Mapping[str, object]) -> Point:
+def point_of(row: Mapping[str, Any]) -> Point:
     """A point as JSON gives it back."""
     cuts = tuple((int(layer), float(taken)) for layer, taken in row["cuts"])
     return Point(str(row["method"]), cuts, float(row["kept_fraction"]), dict(row["scores"]))

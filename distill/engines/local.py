@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.engines.protocol import (
@@ -14,6 +15,7 @@ from distill.engines.protocol import (
     Conversation,
     Sampling,
     TopLogprobs,
+    left_padded,
     opened_thought,
     render,
 )
@@ -120,19 +122,15 @@ class LocalEngine:
         """New ids of each prompt, its end token included, and their log-probabilities; left-padded,
         finished rows leave the cache.
         """
-        device, longest = self.model.device, max(map(len, prompts))
-        ids_BT = torch.full((len(prompts), longest), self.tokenizer.pad_token_id, device=device)
-        mask_BT = torch.zeros(
-            len(prompts), longest + sampling.max_new_tokens, dtype=torch.long, device=device
+        ids_BT, mask_BT, position_BT = left_padded(
+            prompts, self.tokenizer.pad_token_id, self.model.device
         )
-        for row, ids in enumerate(prompts):
-            ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
-            mask_BT[row, longest - len(ids) :] = 1
+        longest = ids_BT.shape[1]
+        mask_BT = F.pad(mask_BT, (0, sampling.max_new_tokens))
         written: list[list[int]] = [[] for _ in prompts]
         logprobs: list[list[float]] = [[] for _ in prompts]
         live = torch.arange(len(prompts))
         cache = DynamicCache(config=self.model.config)
-        position_BT = (mask_BT[:, :longest].cumsum(1) - 1).clamp(min=0)
         for step in range(sampling.max_new_tokens):
             logits_BV = (
                 self.model(
@@ -245,13 +243,9 @@ class LocalEngine:
         return found
 
     def _last_logits(self, rows: list[list[int]]) -> Tensor:
-        longest, device = max(map(len, rows)), self.model.device
-        ids_BT = torch.full((len(rows), longest), self.tokenizer.pad_token_id, device=device)
-        mask_BT = torch.zeros(len(rows), longest, dtype=torch.long, device=device)
-        for row, ids in enumerate(rows):
-            ids_BT[row, longest - len(ids) :] = torch.tensor(ids, device=device)
-            mask_BT[row, longest - len(ids) :] = 1
-        position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+        ids_BT, mask_BT, position_BT = left_padded(
+            rows, self.tokenizer.pad_token_id, self.model.device
+        )
         return self.model(
             input_ids=ids_BT,
             attention_mask=mask_BT,

@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
-from distill.engines.protocol import render
+from distill.engines.protocol import left_padded, render
 
 Row = tuple[list[int], int]  # ids of a conversation, number of those before the assistant's
 
@@ -56,16 +56,19 @@ def _row(trace: Trace, tokenizer: PreTrainedTokenizerBase) -> Row | None:
 @torch.inference_mode()
 def _logprobs(model: PreTrainedModel, rows: Sequence[Row], pad: int) -> list[torch.Tensor]:
     """Log-probability of each of the assistant's tokens, for each row."""
-    longest = max(len(ids) for ids, _ in rows)
-    ids_BT = torch.full((len(rows), longest), pad, device=model.device)
-    mask_BT = torch.zeros(len(rows), longest, dtype=torch.long, device=model.device)
-    for row, (ids, _) in enumerate(rows):
-        ids_BT[row, : len(ids)] = torch.tensor(ids, device=model.device)
-        mask_BT[row, : len(ids)] = 1
+    ids_BT, mask_BT, position_BT = left_padded([ids for ids, _ in rows], pad, model.device)
     logits_BTV = (
-        model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits[:, :-1].float()
+        model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=position_BT,
+            use_cache=False,
+        )
+        .logits[:, :-1]
+        .float()
     )
     logprob_BT = logits_BTV.gather(2, ids_BT[:, 1:, None])[..., 0] - logits_BTV.logsumexp(-1)
+    last = logprob_BT.shape[1]
     return [
-        logprob_BT[row, begin - 1 : len(ids) - 1].cpu() for row, (ids, begin) in enumerate(rows)
+        logprob_BT[row, last - (len(ids) - begin) :].cpu() for row, (ids, begin) in enumerate(rows)
     ]

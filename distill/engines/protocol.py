@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -135,3 +136,22 @@ def conversation(prompt: str, system: str | None) -> Conversation:
     """What a model is asked, as messages."""
     said = [{"role": "system", "content": system}] if system else []
     return [*said, {"role": "user", "content": prompt}]
+
+
+def left_padded(
+    rows: Sequence[Sequence[int]], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of token ids that end together, as a causal model reads them.
+
+    Returns:
+        ids, mask (1 at a token, 0 at padding) and positions (from 0 at each row's first token),
+        int64 [B, T].
+    """
+    longest = max(map(len, rows))
+    ids_BT = torch.full((len(rows), longest), pad_id)
+    mask_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+    for row, ids in enumerate(rows):
+        ids_BT[row, longest - len(ids) :] = torch.tensor(list(ids), dtype=torch.long)
+        mask_BT[row, longest - len(ids) :] = 1
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
+    return ids_BT.to(device), mask_BT.to(device), positions_BT.to(device)

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from distill.loss.chunked_loss import Terms, Weights
 from distill.loss.divergences import Divergence
 from distill.loss.signals import Output, Sampled, Signal, TopK
+from distill.loss.terms import Terms, Weights
 
 
 def dense_loss(
@@ -23,7 +23,7 @@ def dense_loss(
     signal: Signal | None,
     how: Divergence,
 ) -> tuple[Tensor, Terms]:
-    """As distill.losses.distillation_loss."""
+    """As distill.loss.chunked_loss.distillation_loss."""
     logits_NV = logits(student_ND, output)
     log_q_NV = torch.log_softmax(logits_NV, -1)
     ce = (-log_q_NV.gather(1, labels_N[:, None]).squeeze(1) * weights.ce_N).sum()

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from distill.data.packing import Packed
-from distill.forward import causal, hidden_states, softcap
-from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.forward import causal, hidden_states, output_matrix, softcap
+from distill.loss.chunked_loss import distillation_loss
 from distill.loss.dense_loss import dense_loss, logits
 from distill.loss.divergences import Divergence, entropy
 from distill.loss.signals import Dense, Output, Sampled, Signal
+from distill.loss.terms import Weights
 
 WATCHED_TOKENS = 64  # of a micro-batch: enough to see a collapse, too few to cost anything
 
@@ -88,12 +89,12 @@ class Learner(nn.Module):
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.model, self.objective = model, objective
-        self._head_class = type(causal(model).lm_head)
-        causal(model).lm_head.__class__ = LossHead
+        self._head_class = type(output_matrix(model))
+        output_matrix(model).__class__ = LossHead
 
     def release(self) -> None:
         """Gives the model its plain output matrix back."""
-        causal(self.model).lm_head.__class__ = self._head_class
+        output_matrix(self.model).__class__ = self._head_class
 
     def __enter__(self) -> Self:
         return self
@@ -111,10 +112,9 @@ class Learner(nn.Module):
         taught_BT = batch.taught()
         hidden_ND = hidden_states(self.model, batch)[taught_BT]
         weights = Weights(batch.kl_BT[taught_BT], batch.ce_BT[taught_BT], batch.flat_BT[taught_BT])
-        head = causal(self.model)
-        return head.lm_head(
-            hidden_ND, batch.labels_BT[taught_BT], weights, signal, self.objective, softcap(head)
-        )
+        labels_N, cap = batch.labels_BT[taught_BT], softcap(causal(self.model).config)
+        head = output_matrix(self.model)
+        return head(hidden_ND, labels_N, weights, signal, self.objective, cap)
 
 
 @torch.no_grad()

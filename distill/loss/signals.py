@@ -7,7 +7,9 @@ student's.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from distill.forward import causal, output_matrix, softcap
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +77,10 @@ class Sampled:
 Signal = Dense | TopK | Sampled
 
 TINY_TAIL = 1e-9  # a tail of no probability would be minus infinity
+
+
+def output_of(model: nn.Module, vocab_size: int | None) -> Output:
+    """The output matrix of a causal LM, cut to the ids that teacher and student share."""
+    head = output_matrix(model)
+    output = Output(head.weight, head.bias, softcap(causal(model).config))
+    return output if vocab_size is None else output.first(vocab_size)

@@ -15,11 +15,17 @@ from distill.loss.divergences import Divergence
 
 TILE = 4096  # vocabulary ids at once
 NUM_WARPS = 8
+KERNEL_KINDS = ("forward_kl", "reverse_kl", "jsd")  # divergences that the kernel knows
 
 
 @functools.cache
 def has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
+
+
+def serves(kind: str) -> bool:
+    """Whether the kernel can be used for this divergence."""
+    return has_triton() and kind in KERNEL_KINDS
 
 
 def dense_block_(

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distill.data.packing import EncodedFile, Packed
 from distill.loss.signals import Dense, Output, Sampled, Signal, TopK
-from distill.targets import compress as sketch
+from distill.targets import compress
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill
 
@@ -182,18 +182,17 @@ class CachedTargets:
             bytes_NB = torch.empty(rows_NB.shape, dtype=torch.uint8).copy_(
                 torch.from_numpy(rows_NB.copy())
             )
-            return Dense(
-                self._spread(bytes_NB.view(getattr(torch, self.about["dtype"])), asked_N, 0.0),
-                self.output,
-            )
+            assert self.output is not None  # read when the cache was opened
+            hidden_NE = bytes_NB.view(getattr(torch, self.about["dtype"]))
+            return Dense(self._spread(hidden_NE, asked_N, 0.0), self.output)
         if self.kind == "top_k":
-            ids_NK, logprobs_NK = map(torch.from_numpy, sketch.unpack_top_k(rows_NB, self.kept))
+            ids_NK, logprobs_NK = map(torch.from_numpy, compress.unpack_top_k(rows_NB, self.kept))
             even = -float(np.log(self.kept + 1))
             ids_NK = self._spread(ids_NK, asked_N, 0)
             ids_NK[~asked_N] = torch.arange(self.kept, device=self.device)
             return TopK(ids_NK, self._spread(logprobs_NK, asked_N, even))
         ids_NK, probs_NK, entropy_N = map(
-            torch.from_numpy, sketch.unpack_sampled(rows_NB, self.kept)
+            torch.from_numpy, compress.unpack_sampled(rows_NB, self.kept)
         )
         return Sampled(
             self._spread(ids_NK, asked_N, 0),

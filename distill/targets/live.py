@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from distill.data.packing import Packed
-from distill.forward import causal, hidden_states, softcap
-from distill.loss.signals import Dense, Output, Signal
+from distill.forward import hidden_states, output_matrix
+from distill.loss.signals import Dense, Signal, output_of
 
 
 class TargetSource(Protocol):
@@ -85,7 +85,7 @@ class ShardedTeacher:
             hidden_NE = hidden_states(self.model, batch)[batch.taught()]
         # gathered afterwards: where the embeddings are the same tensor, reading them would let go
         # of it again
-        with deepspeed.zero.GatheredParameters(list(causal(self.model).lm_head.parameters())):
+        with deepspeed.zero.GatheredParameters(list(output_matrix(self.model).parameters())):
             yield Dense(hidden_NE, output_of(self.model, self.vocab_size))
 
     def close(self) -> None:
@@ -108,10 +108,3 @@ def loading_sharded() -> Iterator[dict[str, Any]]:
         yield config
     finally:
         del held
-
-
-def output_of(model: nn.Module, vocab_size: int | None) -> Output:
-    """The output matrix of a causal LM, cut to the ids that teacher and student share."""
-    head = causal(model)
-    output = Output(head.lm_head.weight, head.lm_head.bias, softcap(head))
-    return output if vocab_size is None else output.first(vocab_size)

@@ -6,31 +6,28 @@ Letters: N taught tokens, K kept tokens, T tokens of a sequence, E the teacher's
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import PretrainedConfig
 
+from data_filters.records.files import replacing
 from distill.data.encode import Encoded
 from distill.data.packing import EncodedFile, Packed, pack
 from distill.engines.protocol import Engine, TopLogprobs
-from distill.forward import logit_scale, softcap
 from distill.loss.dense_loss import logits
-from distill.loss.signals import Dense, Output, TopK
-from distill.targets import compress as sketch
+from distill.loss.signals import Dense, TopK
+from distill.targets import compress
 from distill.targets.cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
-from distill.targets.live import LiveTeacher, output_of
+from distill.targets.live import LiveTeacher
+from distill.targets.teacher_facts import TeacherFacts
 from recipes.errors import ModelError
 
-OUTPUT_NAMES = ("lm_head.weight", "lm_head.bias", "embed_tokens.weight")
 _SCHEMA = pa.schema([("targets", pa.large_binary())])
 SCORED_AT_ONCE = 256  # sequences whose log-probabilities are held
 LOGITS_BYTES = 2**27  # of float64 probabilities at once
@@ -44,72 +41,30 @@ class GivesHidden(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teacher:
-    """What a cache must know of a teacher beside its targets."""
+class CacheWriter(Protocol):
+    """Writes the targets of one teacher, shard by shard."""
 
-    dtype: torch.dtype  # of its hidden states
-    width: int
-    softcap: float | None
-    logit_scale: float
-    output: Callable[[], Output]  # read only where hidden states are kept
+    def write(
+        self,
+        folder: Path,
+        number: int,
+        sequences: Sequence[Encoded],
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written
+        before.
 
-
-def teacher_at_hand(model: nn.Module) -> Teacher:
-    """Of a loaded model, whose hidden states are scaled as they are read."""
-    dtype, width = next(model.parameters()).dtype, model.config.hidden_size
-    return Teacher(
-        dtype=dtype,
-        width=width,
-        softcap=softcap(model),
-        logit_scale=1.0,
-        output=lambda: output_of(model, None),
-    )
-
-
-def teacher_elsewhere(
-    config: PretrainedConfig, dtype: torch.dtype, folder: Callable[[], Path]
-) -> Teacher:
-    """Of a model that is spoken with.
-
-    Args:
-        folder: where its files lie, asked only for its output matrix.
-
-    Raises:
-        ModelError: no safetensors there with an output matrix.
-    """
-    known = SimpleNamespace(config=config.get_text_config())
-    cap = softcap(known)
-    return Teacher(
-        dtype=dtype,
-        width=known.config.hidden_size,
-        softcap=cap,
-        logit_scale=logit_scale(known),
-        output=lambda: Output(*_output_tensors(folder(), dtype), cap),
-    )
+        Args:
+            folder: of the cache.
+            number: of the shard.
+            sequences: of the encoded file, in its order.
+            progress: called with (sequences, taught tokens).
+        """
+        ...
 
 
-def _output_tensors(folder: Path, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """Output matrix, or the embeddings that stand in for it, and bias."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
-            for name in file.keys():  # noqa: SIM118 - no mapping
-                last = next(
-                    (end for end in OUTPUT_NAMES if name == end or name.endswith(f".{end}")), None
-                )
-                if last:
-                    found[last] = file.get_tensor(name).to(dtype)
-    weight, bias, embeddings = map(found.get, OUTPUT_NAMES)
-    if weight is None and embeddings is None:
-        raise ModelError(
-            f"{folder}: no safetensors with lm_head or embed_tokens, the hidden states of this teacher cannot be used"
-        )
-    return embeddings if weight is None else weight, bias
-
-
-class Scribe:
-    """Writes the targets of one teacher.
+class LocalCacheWriter:
+    """Writes the targets of a loaded model.
 
     Args:
         teacher: the model, on its device.
@@ -144,13 +99,7 @@ class Scribe:
         sequences: Sequence[Encoded],
         progress: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        """One shard, whole or not at all; the same shard gives the same bytes, whatever was written
-        before.
-
-        Args:
-            sequences: of the encoded file, in its order.
-            progress: called with (sequences, taught tokens).
-        """
+        """As CacheWriter.write."""
         generator = torch.Generator(self.device).manual_seed(self.seed * 1_000_003 + number)
         found: dict[int, bytes] = {}
         packed = pack(sequences, self.row_tokens)
@@ -191,27 +140,16 @@ class Scribe:
                 / self.origin.temperature
             )
             if self.origin.kind == "top_k":
-                parts.append(sketch.pack_top_k(sketch.top_k(logits_nV, self.origin.tokens)))
+                parts.append(compress.pack_top_k(compress.top_k(logits_nV, self.origin.tokens)))
             else:
                 parts.append(
-                    sketch.pack_sampled(sketch.sketch(logits_nV, self.origin.tokens, generator))
+                    compress.pack_sampled(compress.sketch(logits_nV, self.origin.tokens, generator))
                 )
         return np.concatenate(parts)
 
 
-class ServedScribe:
-    """Writes the targets of a teacher that is spoken with, by prefill: its likeliest tokens, or its
-    hidden states.
-
-    Args:
-        engine: gives as many log-probabilities a token as the cache keeps (top_k), or hidden states
-            (hidden).
-        origin: of kind top_k at temperature 1, or hidden: nobody hands out whole distributions.
-        teacher: what is known of it without its weights.
-    """
-
-    def __init__(self, engine: Engine | GivesHidden, origin: Origin, teacher: Teacher) -> None:
-        self.engine, self.origin, self.teacher = engine, origin, teacher
+class _ServedCacheWriter:
+    """Writes the targets of a teacher that is spoken with, by prefill."""
 
     def write(
         self,
@@ -220,56 +158,78 @@ class ServedScribe:
         sequences: Sequence[Encoded],
         progress: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
-        """As Scribe.write."""
+        """As CacheWriter.write."""
         values = []
         for start in range(0, len(sequences), SCORED_AT_ONCE):
             some = sequences[start : start + SCORED_AT_ONCE]
-            rows = [sequence.ids.tolist() for sequence in some]
-            if self.origin.kind == "hidden":
-                values += [
-                    self._hidden(one, found)
-                    for one, found in zip(some, self.engine.hidden_states(rows), strict=True)
-                ]
-            else:
-                scored = self.engine.score(rows, self.origin.tokens)
-                values += [
-                    self._likeliest(one, found) for one, found in zip(some, scored, strict=True)
-                ]
+            values += self._values(some, [sequence.ids.tolist() for sequence in some])
             progress(len(some), sum(int((sequence.kl[1:] > 0).sum()) for sequence in some))
         _write_shard(shard_path(folder, number), values)
 
+    def _values(self, sequences: Sequence[Encoded], rows: list[list[int]]) -> list[bytes]:
+        raise NotImplementedError
+
+
+class TopKCacheWriter(_ServedCacheWriter):
+    """Writes a served teacher's likeliest tokens; nobody hands out whole distributions.
+
+    Args:
+        engine: gives as many log-probabilities a token as the cache keeps.
+        origin: of kind top_k, at temperature 1.
+    """
+
+    def __init__(self, engine: Engine, origin: Origin) -> None:
+        self.engine, self.origin = engine, origin
+
+    def _values(self, sequences: Sequence[Encoded], rows: list[list[int]]) -> list[bytes]:
+        scored = self.engine.score(rows, self.origin.tokens)
+        return [self._likeliest(*both) for both in zip(sequences, scored, strict=True)]
+
     def _likeliest(self, sequence: Encoded, found: TopLogprobs) -> bytes:
-        if found.ids_TK.shape != (len(sequence.ids) - 1, self.origin.tokens):
-            shapes = f"{tuple(found.ids_TK.shape)}, wanted {len(sequence.ids) - 1} x {self.origin.tokens}"
+        expected = (len(sequence.ids) - 1, self.origin.tokens)
+        if found.ids_TK.shape != expected:
             raise ModelError(
-                f"the teacher gave log-probabilities of shape {shapes}; lower distill.targets.tokens"
+                f"the teacher gave log-probabilities of shape {tuple(found.ids_TK.shape)}, "
+                f"expected {expected}; lower distill.targets.tokens"
             )
         taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
-        return sketch.pack_top_k(
-            TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])
-        ).tobytes()
+        kept = TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])
+        return compress.pack_top_k(kept).tobytes()
+
+
+class HiddenCacheWriter(_ServedCacheWriter):
+    """Writes a served teacher's hidden states.
+
+    Args:
+        source: gives them.
+        teacher: what is known of it without its weights.
+    """
+
+    def __init__(self, source: GivesHidden, teacher: TeacherFacts) -> None:
+        self.source, self.teacher = source, teacher
+
+    def _values(self, sequences: Sequence[Encoded], rows: list[list[int]]) -> list[bytes]:
+        found = self.source.hidden_states(rows)
+        return [self._hidden(*both) for both in zip(sequences, found, strict=True)]
 
     def _hidden(self, sequence: Encoded, hidden_TD: Tensor) -> bytes:
-        taught_N = torch.from_numpy(sequence.kl[1:] > 0)
-        return (
-            (hidden_TD[:-1][taught_N] * self.teacher.logit_scale)
-            .to(self.teacher.dtype)
-            .contiguous()
-            .view(torch.uint8)
-            .numpy()
-            .tobytes()
-        )
+        taught_ND = hidden_TD[:-1][torch.from_numpy(sequence.kl[1:] > 0)]
+        scaled_ND = (taught_ND * self.teacher.logit_scale).to(self.teacher.dtype)
+        return scaled_ND.contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _write_shard(path: Path, values: Sequence[bytes]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_batch(pa.record_batch([pa.array(values, pa.large_binary())], schema=_SCHEMA))
-    temporary.replace(path)
+    batch = pa.record_batch([pa.array(values, pa.large_binary())], schema=_SCHEMA)
+    with (
+        replacing(path) as partial,
+        pa.OSFile(str(partial), "wb") as sink,
+        pa.ipc.new_file(sink, _SCHEMA) as writer,
+    ):
+        writer.write_batch(batch)
 
 
 def finish_cache(
-    folder: Path, origin: Origin, teacher: Teacher, data: EncodedFile, shard_sequences: int
+    folder: Path, origin: Origin, teacher: TeacherFacts, data: EncodedFile, shard_sequences: int
 ) -> dict[str, Any]:
     """Says what a finished cache is; a cache of hidden states gets the output matrix that makes
     them distributions.
@@ -290,7 +250,9 @@ def finish_cache(
         data.divergence_tokens(),
         sum(path.stat().st_size for path in folder.glob("targets-*.arrow")),
     )
-    each = sketch.bytes_per_token(origin.kind, origin.tokens, teacher.width, teacher.dtype.itemsize)
+    each = compress.bytes_per_token(
+        origin.kind, origin.tokens, teacher.width, teacher.dtype.itemsize
+    )
     about = asdict(origin) | {
         "bytes_per_token": each,
         "hidden_size": teacher.width,

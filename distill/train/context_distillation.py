@@ -4,23 +4,31 @@ adapter that can be taken off.
 Teacher and student are one model in memory, without and with the adapter. The core never changes:
 adding and removing what was learned is loading and unloading the adapter.
 
+Letters: N taught tokens, T tokens of a row, V vocabulary, E hidden width.
+
 Source: context distillation, arXiv 2112.00861 (section 2.2), arXiv 2209.15189.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.adapters import add_lora
+from distill.data.encode import Encoded
+from distill.data.packing import Packed, pack
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Sampling, render, written
-from distill.models import add_lora
+from distill.forward import hidden_states
+from distill.loss.learner import Learner, Objective
+from distill.loss.signals import Dense, output_of
+from distill.train.optimizer import train_steps
 from recipes.errors import ModelError
 from recipes.schema.sleep import Sleep
 from recipes.vocabulary import FinishReason
@@ -38,7 +46,7 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AnswerPair:
     """The same answer behind both prompts, in token ids."""
 
     teacher: list[int]
@@ -78,29 +86,24 @@ def sleep(
         raise ModelError(
             f"{folder}: none of {len(lessons)} documents was answered within {limit}; raise it, or ask other questions"
         )
-    learner = add_lora(model, config.lora, seed=seed).train()
-    optimizer = torch.optim.AdamW(
-        [p for p in learner.parameters() if p.requires_grad],
-        lr=config.learning_rate,
-        weight_decay=0.0,
-    )
-    rng, losses = random.Random(f"sleep/{seed}"), []
+    adapted = add_lora(model, config.lora, seed=seed).train()
     rehearsed = round(config.rehearsal * config.batch_sequences) if kept else 0
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * min((step + 1) / WARMUP, 1 - step / config.steps)
-        batch = rng.choices(taught, k=config.batch_sequences - rehearsed) + rng.choices(
-            kept or taught, k=rehearsed
+    rng = random.Random(f"sleep/{seed}")
+
+    def batches() -> Iterator[tuple[Packed, Dense]]:
+        for _ in range(config.steps):
+            pairs = rng.choices(taught, k=config.batch_sequences - rehearsed)
+            yield paired_batch(adapted, pairs + rng.choices(kept or taught, k=rehearsed))
+
+    def learning_rate(step: int) -> float:
+        return config.learning_rate * min((step + 1) / WARMUP, 1 - step / config.steps)
+
+    with Learner(adapted, Objective()) as learner:
+        losses = train_steps(
+            learner, batches(), learning_rate, done=lambda step, loss, _: progress(step, loss)
         )
-        loss = divergence(learner, batch, tokenizer.pad_token_id)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()))
-        progress(step + 1, losses[-1])
-    learner.save_pretrained(folder / "adapter", safe_serialization=True)
-    learner.unload()
+    adapted.save_pretrained(str(folder / "adapter"), safe_serialization=True)
+    adapted.unload()
     return {
         "documents": len(lessons),
         "rehearsed": len(kept),
@@ -109,41 +112,35 @@ def sleep(
     }
 
 
-def divergence(learner: PeftModel, batch: Sequence[Pair], pad: int) -> Tensor:
-    """KL(model with the document || adapter without), nats, mean over the tokens of the answers."""
-    with torch.no_grad(), learner.disable_adapter():
-        teacher_NV = _answer_logprobs(learner, [pair.teacher for pair in batch], batch, pad)
-    student_NV = _answer_logprobs(learner, [pair.student for pair in batch], batch, pad)
-    return torch.nn.functional.kl_div(
-        student_NV, teacher_NV, log_target=True, reduction="batchmean"
-    )
-
-
-def _answer_logprobs(
-    model: PeftModel, rows: Sequence[list[int]], batch: Sequence[Pair], pad: int
-) -> Tensor:
-    """Log-probabilities [N, V] with which each token of the answers is predicted; only these logits
-    are kept.
+def paired_batch(model: PeftModel, pairs: Sequence[AnswerPair]) -> tuple[Packed, Dense]:
+    """Rows without the document, and what the model without its adapter says with it, at the same
+    tokens of the answers; only hidden states are held, never logits.
     """
-    longest = max(map(len, rows))
-    ids_BT = torch.full((len(rows), longest), pad)
-    mask_BT = torch.zeros(len(rows), longest, dtype=torch.long)
-    for row, ids in enumerate(rows):
-        ids_BT[row, longest - len(ids) :] = torch.tensor(ids)
-        mask_BT[row, longest - len(ids) :] = 1
-    most, device = max(pair.answer_tokens for pair in batch), next(model.parameters()).device
-    position_BT = (mask_BT.cumsum(1) - 1).clamp(min=0)
-    logits_BTV = model(
-        input_ids=ids_BT.to(device),
-        attention_mask=mask_BT.to(device),
-        position_ids=position_BT.to(device),
-        use_cache=False,
-        logits_to_keep=most + 1,
-    ).logits
-    rows_of_answers = [
-        logits_BTV[row, most - pair.answer_tokens : most] for row, pair in enumerate(batch)
-    ]
-    return torch.log_softmax(torch.cat(rows_of_answers).float(), -1)
+    device = next(model.parameters()).device
+    shown, bare = (
+        _packed([getattr(pair, who) for pair in pairs], pairs).to(device)
+        for who in ("teacher", "student")
+    )
+    with torch.no_grad(), model.disable_adapter():
+        hidden_NE = hidden_states(model, shown)[shown.taught()]
+    # both are in the order of their rows: the teacher's are put into the student's
+    order_N, places_N = (
+        packed.sources_BT[packed.taught()].argsort(stable=True) for packed in (shown, bare)
+    )
+    sorted_NE = torch.empty_like(hidden_NE)
+    sorted_NE[places_N] = hidden_NE[order_N]
+    return bare, Dense(sorted_NE, output_of(model, None))
+
+
+def _packed(rows: Sequence[list[int]], pairs: Sequence[AnswerPair]) -> Packed:
+    """Rows that teach the answers at their ends, by the divergence alone."""
+    sequences = []
+    for number, (ids, pair) in enumerate(zip(rows, pairs, strict=True)):
+        taught = np.zeros(len(ids), np.float32)
+        taught[len(ids) - pair.answer_tokens :] = 1
+        none = np.zeros_like(taught)
+        sequences.append(Encoded(np.array(ids, np.int32), taught, none, none, row=number))
+    return pack(sequences, max(map(len, rows)))
 
 
 def _pairs(
@@ -151,7 +148,7 @@ def _pairs(
     tokenizer: PreTrainedTokenizerBase,
     lessons: Sequence[Lesson],
     config: Sleep,
-) -> list[Pair]:
+) -> list[AnswerPair]:
     """What the model answers with the document in front of it, behind both prompts."""
     pairs = []
     for tools in dict.fromkeys(lesson.tools for lesson in lessons):
@@ -172,7 +169,7 @@ def _pair(
     bare: Conversation,
     answer: str,
     tools: str | None,
-) -> Pair:
+) -> AnswerPair:
     """The answer's tokens are those behind the bare prompt."""
     begun, whole = (
         tokenizer.encode(text, add_special_tokens=False)
@@ -186,7 +183,7 @@ def _pair(
     )
     tail = whole[common:]
     before = tokenizer.encode(render(tokenizer, shown, tools=tools), add_special_tokens=False)
-    return Pair(before + tail, whole[:common] + tail, len(tail))
+    return AnswerPair(before + tail, whole[:common] + tail, len(tail))
 
 
 def _ask(text: str) -> Conversation:

@@ -1,4 +1,5 @@
-"""The optimizer of a run: AdamW, or Muon on matrices with AdamW on the rest.
+"""The optimizer of a run: AdamW, or Muon on matrices with AdamW on the rest; and a plain loop for
+short trainings.
 
 torch.optim.Muon takes 2-D parameters only and the experts of a mixture are 3-D stacks, hence our
 own.
@@ -10,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.data.packing import Packed
+from distill.loss.learner import Learner
+from distill.loss.signals import Signal
 from recipes.schema import Training
 
+CLIP_NORM = 1.0  # of train_steps
 NEWTON_SCHULZ = ((3.4445, -4.7750, 2.0315),) * 5
 
 
@@ -52,9 +57,11 @@ class MuonAdamW(torch.optim.AdamW):
         state = self.state[parameter]
         if not state:
             state["step"], state["momentum"] = torch.zeros(()), torch.zeros_like(parameter)
+        grad = parameter.grad
+        assert grad is not None  # its caller leaves out those without one
         state["step"] += 1
-        state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(state["momentum"], momentum)
+        state["momentum"].lerp_(grad, 1 - momentum)
+        return grad.lerp(state["momentum"], momentum)
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> dict[torch.Size, list[Tensor]]:
@@ -129,3 +136,41 @@ def decay_fraction(step: int, steps: int, *, stable: float, final: float) -> flo
         if progress < stable
         else final + (1 - final) * (1 - (progress - stable) / max(1e-9, 1 - stable))
     )
+
+
+def train_steps(
+    learner: Learner,
+    batches: Iterable[tuple[Packed, Signal | None]],
+    learning_rate: Callable[[int], float],
+    *,
+    autocast: torch.dtype | None = None,
+    done: Callable[[int, float, Packed], None] = lambda *_: None,
+) -> list[float]:
+    """Plain AdamW steps on one device, for trainings too short to be resumed or split over ranks.
+
+    Args:
+        learner: on its device; its trainable parameters are updated in place.
+        batches: packed rows with the teacher's signal, one for each step.
+        learning_rate: at a step, counted from 0.
+        autocast: dtype of the forward pass; None: as the weights are.
+        done: called with the step (from 1), its loss and its batch.
+
+    Returns:
+        the loss of each step, nats, mean over the weights of its batch.
+    """
+    device = next(learner.parameters()).device
+    trained = [parameter for parameter in learner.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate(0), weight_decay=0.0)
+    losses = []
+    for step, (packed, signal) in enumerate(batches):
+        optimizer.param_groups[0]["lr"] = learning_rate(step)
+        with torch.autocast(device.type, autocast, enabled=autocast is not None):
+            loss, _ = learner(packed.to(device), signal)
+        weight = sum(packed.total_weights().values())
+        (loss / weight).backward()
+        torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(float(loss.detach()) / weight)
+        done(step + 1, losses[-1], packed)
+    return losses

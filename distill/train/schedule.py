@@ -90,7 +90,8 @@ class Schedule:
 
     def _missed(self, at: Progress) -> str | None:
         phase, final = self.phases[at.phase], at.phase == len(self.phases) - 1
-        if final or self.replay is not None or at.smooth < phase.until_loss:
+        learned = at.smooth is not None and at.smooth < phase.until_loss
+        if final or self.replay is not None or learned:
             return None
         numbers = f"its loss is {at.smooth:.3f}, not under until_loss {phase.until_loss:g}; it may not be learned: raise max_steps"
         return f"curriculum phase {at.phase + 1} {phase.families} ended by max_steps {phase.max_steps}: {numbers}"

@@ -4,24 +4,28 @@ span actions only.
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
+from distill.adapters import add_lora
 from distill.data.encode import encode_traces, teaching
 from distill.data.packing import EncodedFile, write_encoded
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
-from distill.models import add_lora, build_model, check_pair, load_model, load_tokenizer, save_model
+from distill.models import build_model, check_pair, load_model, load_tokenizer, save_model
 from distill.train.loop import OpenSource, Trainer
 from distill.train.probe import Look, Prober
 from recipes.schema import Distill, Model
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+
 
 def make_base(
     spec: Model, teacher_tokenizer: PreTrainedTokenizerBase | None, folder: Path, *, seed: int
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The student before training, saved: every arm starts from these weights.
 
     A student with a shape takes the teacher's tokenizer; one with a path brings its own.
@@ -93,7 +97,7 @@ def train_arm(
     is_main: bool,
     look: Look | None,
     run: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Trains one arm into `folder`, a transformers model folder (adapters, if any, are merged and
     also kept apart).
 
@@ -120,15 +124,17 @@ def train_arm(
     weights_by_name = trainer.weights()
     trainer.close()
     if is_main:
-        whole = _trainable(spec, base, seed)
-        whole.load_state_dict(weights_by_name)
-        if spec.lora.rank:
-            whole.save_pretrained(folder / "adapter", safe_serialization=True)
-            whole = whole.merge_and_unload()
+        trained = _trainable(spec, base, seed)
+        trained.load_state_dict(weights_by_name)
+        if isinstance(trained, PreTrainedModel):
+            whole = trained
+        else:
+            trained.save_pretrained(str(folder / "adapter"), safe_serialization=True)
+            whole = trained.merge_and_unload()
         save_model(whole, load_tokenizer(spec, base), folder)
     return notes
 
 
-def _trainable(spec: Model, base: Path, seed: int) -> nn.Module:
+def _trainable(spec: Model, base: Path, seed: int) -> "PreTrainedModel | PeftModel":
     model = load_model(spec, base)
     return add_lora(model, spec.lora, seed=seed) if spec.lora.rank else model

@@ -130,13 +130,10 @@ def train_teacher(
     """
     data, counts = folder / "encoded.arrow", {}
     if is_main and not data.exists():
-        tokenizer = own_tokenizer(config, world, seed=seed)
-        tokenizer.save_pretrained(folder)
-        encoded = encode_traces(
-            conversations(config, world, seed=seed, count=config.count),
-            tokenizer,
-            Teaching(kl=0.0, ce=1.0),
-        )
+        own = own_tokenizer(config, world, seed=seed)
+        own.save_pretrained(folder)
+        taught = conversations(config, world, seed=seed, count=config.count)
+        encoded = encode_traces(taught, own, Teaching(kl=0.0, ce=1.0))
         counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
     wait(data)
     tokenizer = load_tokenizer(spec, folder)

@@ -3,8 +3,7 @@ was not learned.
 """
 
 import math
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from distill.train.schedule import Progress
@@ -12,7 +11,6 @@ from recipes.errors import TrainingError
 from recipes.schema import Guards
 
 DECAY = 0.99  # of the running means: about 100 steps
-REPEAT = 4  # words of an n-gram that counts as repeated
 
 
 class Watchdog:
@@ -88,7 +86,7 @@ class Watchdog:
             or beyond <= self.guards.repetition
         ):
             return []
-        numbers = f"{row['repetition']:.0%} of the {REPEAT}-grams in its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
+        numbers = f"{row['repetition']:.0%} of its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
         return self._act(
             [
                 f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"
@@ -113,20 +111,3 @@ class Watchdog:
     def _kept(self) -> str:
         found = self.last_checkpoint()
         return f"last good checkpoint: {found.name if found else 'none'}"
-
-
-def repetition(texts: Sequence[str]) -> float:
-    """Share of repeated word 4-grams within each text, or of its compressible bytes where it has no
-    words; the mean, 0..1.
-    """
-    return sum(map(_repetition, texts)) / max(1, len(texts))
-
-
-def _repetition(text: str) -> float:
-    words = text.split()
-    grams = [tuple(words[i : i + REPEAT]) for i in range(len(words) - REPEAT + 1)]
-    by_words = 1 - len(set(grams)) / len(grams) if grams else 0.0
-    data = text.encode()
-    # "dhdhdhdh" is one word
-    squeezed = 1 - len(zlib.compress(data, 9)) / len(data) if len(data) >= 100 else 0.0
-    return max(by_words, squeezed - 0.6)  # ordinary prose of a page loses up to 60 %

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from data_filters.records.traces import Trace
 from distill.data.encode import Encoded, Teaching, encode_traces
-from distill.data.packing import pack
+from distill.data.packing import Packed, pack
 from distill.engines.protocol import conversation
 from distill.loss.learner import Learner, Objective
+from distill.train.optimizer import train_steps
 
-CLIP_NORM = 1.0
 LOOKS = (0.25, 0.5, 1.0)  # shares of the steps after which the facts are asked
 Lesson = tuple[str, str]  # what is asked, and what shall be answered
 
@@ -36,9 +36,9 @@ def relearn(
     """Trains a model in place on the answers to some questions, all weights, by AdamW with a rate
     that falls to 0.
 
-    It is a plain loop of its own, not distill.loop: contenders are shared out over ranks, and a
-    collective would wait for ever. Small steps would be lost in bfloat16, so the weights are
-    float32 meanwhile. Same seed, same steps.
+    One process does it alone: contenders are shared out over ranks, and a collective would wait for
+    ever. Small steps would be lost in bfloat16, so the weights are float32 meanwhile. Same seed,
+    same steps.
 
     Args:
         model: on its device; comes back in its own dtype and in evaluation mode. There is no
@@ -58,25 +58,29 @@ def relearn(
     """
     encoded = list(encode_traces(_traces(lessons, system), tokenizer, Teaching(kl=0.0, ce=1.0)))
     dtype, device = model.dtype, model.device
-    learner = Learner(model.eval().float(), Objective())
-    optimizer = torch.optim.AdamW(learner.parameters(), lr=learning_rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    losses, looks = [], {math.ceil(share * steps) for share in LOOKS}
-    for step, batch in enumerate(_batches(encoded, steps, batch_sequences, seed), 1):
-        packed = pack(batch, max(len(s.ids) for s in batch), packing=False)
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss, _ = learner(packed.to(device), None)
-        (loss / float(packed.ce_BT.sum())).backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), CLIP_NORM)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(float(loss.detach()) / float(packed.ce_BT.sum()))
-        progress(len(batch), int((packed.segments_BT > 0).sum()))
+    autocast = None if dtype == torch.float32 else dtype
+    looks = {math.ceil(share * steps) for share in LOOKS}
+
+    def done(step: int, loss: float, packed: Packed) -> None:
+        real_BT = packed.segments_BT > 0
+        progress(int((packed.positions_BT[real_BT] == 0).sum()), int(real_BT.sum()))
         if step in looks:
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            with torch.autocast(device.type, autocast, enabled=autocast is not None):
                 look(step)
-    model.to(dtype)
+
+    batches = (
+        (pack(batch, max(len(s.ids) for s in batch), packing=False), None)
+        for batch in _batches(encoded, steps, batch_sequences, seed)
+    )
+    with Learner(model.eval().float(), Objective()) as learner:
+        losses = train_steps(
+            learner,
+            batches,
+            lambda step: learning_rate * (1 - step / steps),
+            autocast=autocast,
+            done=done,
+        )
+    model.to(dtype)  # type: ignore[arg-type]  # a wrapper of transformers hides its signature
     return {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
 
 

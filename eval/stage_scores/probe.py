@@ -5,9 +5,9 @@ teacher.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_filters.text.repetition import repetition
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
-from distill.train.watchdog import repetition
 from eval.ask.ask import ask
 from eval.suites.names import PROBED
 from eval.suites.questions import Question
@@ -59,11 +59,8 @@ def look(
         system=system,
         progress=lambda *_: None,
     )
-    found: dict[str, Any] = {
-        "repetition": round(
-            repetition([row["text"] for row in rows if row["mode"] == AnswerMode.FREE]), 4
-        )
-    }
+    free = [repetition(row["text"]) for row in rows if row["mode"] == AnswerMode.FREE]
+    found: dict[str, Any] = {"repetition": round(sum(free) / max(1, len(free)), 4)}
     for suite in PROBED:
         rates = [_rate(rows, suite, mode) for mode in (AnswerMode.FREE, AnswerMode.NOTE)]
         known = [rate for rate in rates if rate is not None]

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from distill.checks.preflight import Pair
+from distill.checks.preflight import ModelPair
 from distill.models import load_config, load_tokenizer
 from launch.inputs.teacher import TeacherAccess
 
@@ -18,7 +18,7 @@ def load_pair(
     attempt: Attempt = lambda _, load: load(),
     *,
     built: bool = True,
-) -> Pair:
+) -> ModelPair:
     """The pair; a teacher that is still to be trained has no tokenizer yet.
 
     Args:
@@ -45,4 +45,4 @@ def load_pair(
     if taught:
         teacher = attempt("the teacher's config", lambda: load_config(spec, folder, teachers))
     known = teachers if taught else None
-    return Pair(distill, models.student, student, students, teacher, known, spec)
+    return ModelPair(distill, models.student, student, students, teacher, known, spec)

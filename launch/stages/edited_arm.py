@@ -16,16 +16,15 @@ from distill.checks.preflight import skeleton
 from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import Packed, pack
 from distill.edit.bits_per_byte import bits_per_byte, halves, read_text
-from distill.edit.kfac import (
+from distill.edit.factors import (
     Sums,
-    collect_sums,
-    finished_factors,
     load_factors,
     read_sums,
     save_factors,
     save_sums,
     weights_digest,
 )
+from distill.edit.kfac import collect_sums, finished_factors
 from distill.edit.matrices import Target, find_targets
 from distill.edit.search import Editor
 from distill.engines.local import LocalEngine

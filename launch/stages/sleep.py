@@ -12,8 +12,9 @@ from data_filters.lookup.knowledge_base import rows_of
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
+from distill.adapters import with_adapter
 from distill.engines.local import LocalEngine
-from distill.models import load_model, load_tokenizer, with_adapter
+from distill.models import load_model, load_tokenizer
 from distill.problems.splits import digest_of
 from distill.train.context_distillation import Lesson, sleep
 from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of

@@ -14,13 +14,13 @@ from distill.data.packing import EncodedFile
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.targets.teacher_facts import TeacherFacts, teacher_at_hand, teacher_elsewhere
 from distill.targets.write_cache import (
-    Scribe,
-    ServedScribe,
-    Teacher,
+    CacheWriter,
+    HiddenCacheWriter,
+    LocalCacheWriter,
+    TopKCacheWriter,
     finish_cache,
-    teacher_at_hand,
-    teacher_elsewhere,
 )
 from distill.train.loop import OpenSource
 from distill.train.student import encode_arm
@@ -125,30 +125,30 @@ class Targets:
             return {}
         origin, total = self._origin(data), min(len(todo) * size, len(data))
         with ExitStack() as stack:
-            scribe, teacher = self._scribe(origin, stack)
+            writer, teacher = self._cache_writer(origin, stack)
             with Bar(f"{arm}: targets", total, "sequences", is_main) as bar:
                 for number in todo:
                     rows = range(number * size, min((number + 1) * size, len(data)))
-                    scribe.write(folder, number, data.take(rows), bar.tokens)
+                    writer.write(folder, number, data.take(rows), bar.tokens)
             if not is_main:
                 return {}
             for number in numbers:
                 self.work.wait_for(shard_path(folder, number))
             return counts | finish_cache(folder, origin, teacher, data, size)
 
-    def _scribe(self, origin: Origin, stack: ExitStack) -> tuple[Scribe | ServedScribe, Teacher]:
+    def _cache_writer(self, origin: Origin, stack: ExitStack) -> tuple[CacheWriter, TeacherFacts]:
         """What writes a cache, and what the cache must know of the teacher."""
         spec, access = self.recipe.models.teacher, self.inputs.teacher
         if spec.engine == "transformers":
             model = access.open()
-            scribe = Scribe(
+            writer = LocalCacheWriter(
                 model,
                 origin,
                 seed=self.recipe.seed,
                 row_tokens=self.config.sequence_tokens,
                 micro_batch_rows=self.config.micro_batch_rows,
             )
-            return scribe, teacher_at_hand(model)
+            return writer, teacher_at_hand(model)
         teacher = teacher_elsewhere(
             load_config(spec, access.folder),
             getattr(torch, spec.dtype),
@@ -156,9 +156,9 @@ class Targets:
         )
         if origin.kind == "hidden":
             hidden = stack.enter_context(access.hidden_states())
-            return ServedScribe(hidden, origin, teacher), teacher
+            return HiddenCacheWriter(hidden, teacher), teacher
         speaking = access.speaking(1, max_new_tokens=1, top_k=origin.tokens)
-        return ServedScribe(stack.enter_context(speaking), origin, teacher), teacher
+        return TopKCacheWriter(stack.enter_context(speaking), origin), teacher
 
     # --- the teacher's signal
 

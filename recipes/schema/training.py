@@ -30,7 +30,7 @@ class Guards:
     # (teacher - student) / teacher entropy at taught tokens, running mean, up to 1; above: silent
     # collapse
     entropy_gap: float = 0.6
-    # share of repeated 4-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
+    # share of repeated 6-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
     repetition: float = 0.3
     # none of them looks earlier: an untrained student is far off in every way
     first_step: int = 200

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_filters.passes.select import select, solve_rate_of
-from data_filters.passes.shape import degenerate
 from data_filters.records.traces import Trace
+from data_filters.text.repetition import degenerate
 from recipes.errors import RecipeError
 from recipes.schema import Filter
 

@@ -13,15 +13,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CONFIG_MAPPING, PreTrainedTokenizerFast
 
 from distill.checks.first_step import check_first_step
+from distill.checks.machine import check_attention, check_trackers, check_zero
 from distill.checks.preflight import (
-    Pair,
-    check_attention,
+    ModelPair,
     check_layers,
     check_length,
     check_plain,
     check_roles,
-    check_trackers,
-    check_zero,
     skeleton,
     teacher_checks,
 )
@@ -52,7 +50,7 @@ def pair(
         teacher_rows or len(tokenizer),
     )
     spec = spec or Model(shape=TINY)
-    return Pair(
+    return ModelPair(
         distill or Distill(**QUIET),
         spec,
         student,
@@ -182,7 +180,7 @@ def test_one_vocabulary_cut_in_two_ways_is_refused(tokenizer):
 
 
 def test_what_is_not_known_is_not_checked(tokenizer):
-    alone = Pair(Distill(**QUIET), Model(shape=TINY), build_config(TINY, None))
+    alone = ModelPair(Distill(**QUIET), Model(shape=TINY), build_config(TINY, None))
     assert faults(alone) == [] and not alone.complete
     assert {"vocabulary", "special tokens", "chat template"}.isdisjoint(
         name for name, _ in alone.checks()

@@ -22,8 +22,8 @@ from distill.data.encode import Encoded, Teaching, encode_traces
 from distill.data.packing import EncodedFile, pack, write_encoded
 from distill.forward import hidden_states, logit_scale
 from distill.loss.dense_loss import logits
+from distill.loss.signals import output_of
 from distill.models import build_model
-from distill.targets.live import output_of
 from recipes.errors import ModelError, ShardError
 from tests.distill.conftest import TINY_MOE
 
@@ -344,7 +344,7 @@ def test_every_kind_of_layer_sees_what_its_model_lets_it_see(family, packing):
     for number, sequence in enumerate(rows):
         own = model.model(torch.from_numpy(sequence.ids).long()[None]).last_hidden_state[
             0
-        ] * logit_scale(model)
+        ] * logit_scale(model.config)
         here = (packed.sources_BT == number) & (packed.segments_BT > 0)
         worst = max(worst, float((together[here] - own).abs().max() / own.abs().max()))
     if family == "qwen3_next" and packing:

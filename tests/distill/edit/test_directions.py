@@ -15,7 +15,8 @@ from distill.edit.directions import (
     kept_count,
     kept_pairs,
 )
-from distill.edit.kfac import Factors, collect_factors
+from distill.edit.factors import Factors
+from distill.edit.kfac import collect_factors
 from distill.edit.matrices import find_targets
 from recipes.errors import ModelError
 from tests.distill.edit.test_kfac import MLP, batches, dense, stream

@@ -10,19 +10,9 @@ from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3Moe
 
 from distill.data.encode import Encoded
 from distill.data.packing import pack
-from distill.edit.kfac import (
-    collect_factors,
-    collect_sums,
-    drawn_numbers,
-    finished_factors,
-    grouped,
-    load_factors,
-    read_sums,
-    sampled_labels,
-    save_factors,
-    save_sums,
-    weights_digest,
-)
+from distill.edit.factors import load_factors, read_sums, save_factors, save_sums, weights_digest
+from distill.edit.kfac import collect_factors, collect_sums, finished_factors, grouped
+from distill.edit.labels import drawn_numbers, sampled_labels
 from distill.edit.matrices import find_targets
 from recipes.errors import ModelError
 

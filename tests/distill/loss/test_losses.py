@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.chunked_loss import distillation_loss
 from distill.loss.dense_loss import dense_loss, logits
 from distill.loss.divergences import Divergence
 from distill.loss.signals import Dense, Output, Sampled, TopK
+from distill.loss.terms import Weights
 
 N, V, D, E = 37, 101, 16, 24
 KINDS = [

@@ -9,10 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 import torch
 
-from distill.loss.chunked_loss import Weights, distillation_loss
+from distill.loss.chunked_loss import distillation_loss
 from distill.loss.dense_loss import dense_loss, logits
 from distill.loss.divergences import Divergence
 from distill.loss.signals import Dense, Output
+from distill.loss.terms import Weights
 from distill.loss.triton_block import TILE, dense_block_, has_triton
 
 n, V = 6, 101

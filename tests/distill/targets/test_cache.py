@@ -20,12 +20,12 @@ from distill.models import build_model
 from distill.targets import compress as sketch
 from distill.targets.cache import CACHE, CachedTargets, origin_of, shard_path
 from distill.targets.live import LiveTeacher
+from distill.targets.teacher_facts import teacher_at_hand, teacher_elsewhere
 from distill.targets.write_cache import (
-    Scribe,
-    ServedScribe,
+    HiddenCacheWriter,
+    LocalCacheWriter,
+    TopKCacheWriter,
     finish_cache,
-    teacher_at_hand,
-    teacher_elsewhere,
 )
 from recipes.errors import ModelError, ShardError
 from recipes.schema import Distill, Targets
@@ -164,10 +164,10 @@ def write(folder, kind, data, tokenizer, *, shard=10, skip=()):
     config = Distill(targets=Targets(kind=kind, tokens=6, shard_sequences=shard), temperature=1.5)
     teacher = build_model(TINY_MOE, tokenizer, seed=4)
     origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
-    scribe = Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=3)
+    writer = LocalCacheWriter(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=3)
     for number in range(-(-len(data) // shard)):
         if number not in skip:
-            scribe.write(
+            writer.write(
                 folder,
                 number,
                 data.take(range(number * shard, min(len(data), (number + 1) * shard))),
@@ -319,16 +319,14 @@ def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(
         teacher_elsewhere(model.config, torch.float32, lambda: tmp_path / "teacher"),
     )
     sequences, found = data.take(range(len(data))), []
-    for name, scribe, teacher in (
-        ("at_hand", Scribe(model, origin, seed=1, row_tokens=96, micro_batch_rows=8), here),
-        (
-            "spoken",
-            ServedScribe(Hidden(model, tokenizer, batch_sequences=8), origin, elsewhere),
-            elsewhere,
-        ),
-    ):
+    local = LocalCacheWriter(model, origin, seed=1, row_tokens=96, micro_batch_rows=8)
+    engine = Hidden(model, tokenizer, batch_sequences=8)
+    served = (
+        TopKCacheWriter(engine, origin) if kind == "top_k" else HiddenCacheWriter(engine, elsewhere)
+    )
+    for name, writer, teacher in (("at_hand", local, here), ("spoken", served, elsewhere)):
         (tmp_path / name).mkdir()
-        scribe.write(tmp_path / name, 0, sequences)
+        writer.write(tmp_path / name, 0, sequences)
         finish_cache(tmp_path / name, origin, teacher, data, 4096)
         found.append(CachedTargets(tmp_path / name, origin, CPU).signal(pack(sequences, 96)))
     if kind == "top_k":

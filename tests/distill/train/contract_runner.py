@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from distill.adapters import add_lora
 from distill.data.packing import EncodedFile
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
-from distill.models import add_lora, build_model, load_model
+from distill.models import build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
 from distill.train.loop import Trainer

@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
+from distill.adapters import add_lora
 from distill.data.packing import EncodedFile
 from distill.loss.learner import Objective
-from distill.models import add_lora, build_model, load_model
+from distill.models import build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher
 from distill.train.loop import Trainer

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from distill.adapters import with_adapter
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Sampling
-from distill.models import build_model, load_model, load_tokenizer, save_model, with_adapter
-from distill.train.context_distillation import Lesson, Pair, divergence, sleep
+from distill.loss.learner import Learner, Objective
+from distill.models import build_model, load_model, load_tokenizer, save_model
+from distill.train.context_distillation import AnswerPair, Lesson, paired_batch, sleep
 from recipes.errors import ModelError, RecipeError
 from recipes.schema import Lora, Model
 from recipes.schema.sleep import Sleep
@@ -110,7 +112,7 @@ def test_the_divergence_is_the_textbook_one(tokenizer):
     """Against a plain computation, a row at a time, with different prompt and answer lengths in one
     batch.
     """
-    from distill.models import add_lora
+    from distill.adapters import add_lora
 
     torch.manual_seed(0)
     learner = add_lora(build_model(TINY, tokenizer, seed=4), Lora(rank=4), seed=1)
@@ -118,8 +120,8 @@ def test_the_divergence_is_the_textbook_one(tokenizer):
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)
     batch = [
-        Pair([7, 8, 9, 10, 11, 12], [7, 11, 12], 2),
-        Pair([7, 8, 9, 20, 21, 22, 23], [30, 31, 20, 21, 22, 23], 4),
+        AnswerPair([7, 8, 9, 10, 11, 12], [7, 11, 12], 2),
+        AnswerPair([7, 8, 9, 20, 21, 22, 23], [30, 31, 20, 21, 22, 23], 4),
     ]
     total, tokens = 0.0, 0
     with torch.no_grad():
@@ -141,9 +143,11 @@ def test_the_divergence_is_the_textbook_one(tokenizer):
                 total + float((teacher.exp() * (teacher - student)).sum()),
                 tokens + pair.answer_tokens,
             )
-    assert float(divergence(learner, batch, tokenizer.pad_token_id)) == pytest.approx(
-        total / tokens, rel=1e-4
-    )
+    packed, signal = paired_batch(learner, batch)
+    with Learner(learner, Objective()) as measured:
+        loss, sums = measured(packed, signal)
+    assert float(loss.detach()) == pytest.approx(total, rel=1e-4)
+    assert int(packed.taught().sum()) == tokens == int(sums.watched_tokens)
 
 
 def test_faults_are_one_line(tmp_path):

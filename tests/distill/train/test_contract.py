@@ -22,7 +22,8 @@ from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, write_encoded
 from distill.models import build_model
 from distill.targets.cache import Origin, origin_of
-from distill.targets.write_cache import Scribe, finish_cache, teacher_at_hand
+from distill.targets.teacher_facts import teacher_at_hand
+from distill.targets.write_cache import LocalCacheWriter, finish_cache
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY, TINY_MOE
 
@@ -132,7 +133,7 @@ def root(tmp_path_factory, world, tokenizer):
             config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data
         )
         (root / kind).mkdir()
-        Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
+        LocalCacheWriter(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
             root / kind, 0, data.take(range(len(data)))
         )
         finish_cache(root / kind, origin, teacher_at_hand(teacher), data, 4096)
@@ -254,7 +255,7 @@ def update_apart(folder, whole):
 def start_weights(whole):
     from transformers import AutoTokenizer
 
-    from distill.models import add_lora
+    from distill.adapters import add_lora
     from recipes.schema import Lora
 
     tokenizer = AutoTokenizer.from_pretrained(whole.parents[1] / "tokenizer")

@@ -17,7 +17,8 @@ from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, write_encoded
 from distill.models import build_model
 from distill.targets.cache import origin_of
-from distill.targets.write_cache import Scribe, finish_cache, teacher_at_hand
+from distill.targets.teacher_facts import teacher_at_hand
+from distill.targets.write_cache import LocalCacheWriter, finish_cache
 from distill.train.metrics import TIMED
 from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE
@@ -55,7 +56,7 @@ def root(tmp_path_factory, world, tokenizer):
         data=data,
     )
     (root / "sampled").mkdir()
-    Scribe(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
+    LocalCacheWriter(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=8).write(
         root / "sampled", 0, data.take(range(len(data)))
     )
     finish_cache(root / "sampled", origin, teacher_at_hand(teacher), data, 4096)

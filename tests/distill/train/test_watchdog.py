@@ -4,7 +4,7 @@ import pytest
 
 from distill.train.probe import Prober
 from distill.train.schedule import Progress
-from distill.train.watchdog import Watchdog, repetition
+from distill.train.watchdog import Watchdog
 from recipes.errors import TrainingError
 from recipes.schema import Guards, Probe
 
@@ -86,26 +86,9 @@ def test_without_a_teacher_only_the_numbers_are_watched():
 def test_degenerate_text_is_seen_in_a_probe():
     watchdog = Watchdog(Guards(first_step=0, repetition=0.3), "x")
     assert watchdog.probe(Progress(step=5), {"repetition": 0.9, "teacher_repetition": 0.1}) == [
-        "degenerate text at step 5: 90% of the 4-grams in its answers repeat, the teacher's 10% (limit 30% more)"
+        "degenerate text at step 5: 90% of its answers repeat, the teacher's 10% (limit 30% more)"
     ]
     assert not watchdog.probe(Progress(step=5), {"repetition": 0.35, "teacher_repetition": 0.1})
-
-
-@pytest.mark.parametrize(
-    ("text", "low", "high"),
-    [
-        ("dh" * 200, 0.3, 1.0),
-        ("so it is so it is so it is so it is so it is so it is", 0.6, 1.0),
-        (
-            "Mara has four pens and buys three more, so she has seven pens. Then she gives two away and five are left.",
-            0.0,
-            0.05,
-        ),
-        ("", 0.0, 0.0),
-    ],
-)
-def test_repetition_of_texts_by_hand(text, low, high):
-    assert low <= repetition([text]) <= high
 
 
 def prober(keep="best"):
