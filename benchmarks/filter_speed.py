@@ -184,17 +184,16 @@ def _texts(traces: Sequence[Trace]) -> list[str]:
 
 def stream(size: int) -> dict[str, Any]:
     """So many bytes of text through the whole filter stage, in this process."""
-    from data_filters.passes.filters import Stack as Filters
+    from data_filters.filters.settings import FilterSettings
     from data_filters.sift import sift
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "traces.jsonl"
         written, words = _write(source, size)
-        scrubber = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
         forget_peak()
         report: dict[str, Any] = {}
         seconds = _cpu_seconds(
-            lambda: report.update(sift(source, Path(folder) / "filter", Filters(scrubber=scrubber)))
+            lambda: report.update(sift(source, Path(folder) / "filter", FilterSettings()))
         )
     return {
         "text_bytes": written,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import clock, print_json, print_table
-from data_filters.dedup.decontamination import Contact
+from data_filters.dedup.decontamination import HeldOutIndex
 from data_filters.dedup.duplicates import fingerprint
-from data_filters.passes.filters import Stack
-from data_filters.passes.shape import misshapen
+from data_filters.filters.settings import FilterSettings
+from data_filters.filters.shape import misshapen
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.sift import sift
@@ -34,19 +34,19 @@ def main() -> None:
     inputs = Inputs(load_recipe(args.run / "recipe.yaml", args.overrides), work)
     traces, world = args.traces or inputs.traces.written, inputs.need_world()
     references = {trace.id: trace.gold for trace in iter_traces(traces)}
-    contact = Contact(
+    contact = HeldOutIndex(
         held_out_prompts(inputs.recipe, inputs.world), inputs.recipe.filter.overlap_words
     )
     rows = []
-    for name, stack in stacks(Filter(inputs).stack()):
+    for name, settings in variants(Filter(inputs).settings()):
         if args.only and name not in args.only:
             continue
         with tempfile.TemporaryDirectory() as folder:
             report: dict[str, Any] = {}
             seconds = clock(
-                lambda out=Path(folder), to=report, one=stack: to.update(sift(traces, out, one))
+                lambda out=Path(folder), to=report, one=settings: to.update(sift(traces, out, one))
             )
-            found = judge(iter_traces(Path(folder) / "kept"), references, contact, stack)
+            found = judge(iter_traces(Path(folder) / "kept"), references, contact, settings)
             score = score_filter(iter_traces(Path(folder) / "kept"), world)
         left = {
             f"{kind} left": round(score[kind] * (1 - score[f"{share}_recall"]))
@@ -67,23 +67,31 @@ def main() -> None:
     print_json({"rows": rows})
 
 
-def stacks(whole: Stack) -> Iterator[tuple[str, Stack]]:
-    """(what is off, the stack without it)."""
+def variants(whole: FilterSettings) -> Iterator[tuple[str, FilterSettings]]:
+    """(what is off, the settings without it)."""
+    config = whole.config
+
+    def without(**changes: Any) -> FilterSettings:
+        return replace(whole, config=replace(config, **changes))
+
     yield "nothing", whole
     for name in ("shape", "verify"):
         yield name, replace(whole, skip=(name,))
     for name in ("duplicates", "near_duplicates"):
-        yield name, replace(whole, **{name: False})
-    yield "both duplicates", replace(whole, duplicates=False, near_duplicates=False)
-    yield "overlap", replace(whole, contact=None)
-    yield "scrub", replace(whole, scrubber=replace(whole.scrubber, untold=Action.KEEP))
-    for name in whole.scrubber.detectors:
-        others = tuple(one for one in whole.scrubber.detectors if one != name)
-        yield f"detector {name}", replace(whole, scrubber=replace(whole.scrubber, detectors=others))
+        yield name, without(**{name: False})
+    yield "both duplicates", without(duplicates=False, near_duplicates=False)
+    yield "overlap", without(overlap=False)
+    yield "scrub", without(untold=Action.KEEP)
+    for name in config.detectors:
+        others = [one for one in config.detectors if one != name]
+        yield f"detector {name}", without(detectors=others)
 
 
 def judge(
-    kept: Iterator[Trace], references: dict[str, str | None], contact: Contact, stack: Stack
+    kept: Iterator[Trace],
+    references: dict[str, str | None],
+    contact: HeldOutIndex,
+    settings: FilterSettings,
 ) -> dict[str, int]:
     """What reached kept that should not have: wrong answers, bad shapes, repetitions, held-out
     problems.
@@ -96,7 +104,7 @@ def judge(
             trace.messages[-1]["content"],
         )
         found["wrong"] += verify(own, references[trace.id])[0] == Verdict.WRONG
-        found["misshapen"] += misshapen(trace, stack.longest_characters) is not None
+        found["misshapen"] += misshapen(trace, settings.config.longest_characters) is not None
         key = fingerprint(
             replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}])
         )

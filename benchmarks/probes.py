@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import clock, print_json, print_table
-from data_filters.passes.probe_answers import SPOKEN, asked_path
+from data_filters.passes.probe_answers import SPOKEN, probe_answers_path
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.report.unit_summary import interval
@@ -34,7 +34,9 @@ def main() -> None:
         seconds = clock(lambda: Filter(inputs).ask(Path(folder)))
         said = [
             row
-            for path in sorted(Path(folder).glob(asked_path(Path(), 0).name.replace("00000", "*")))
+            for path in sorted(
+                Path(folder).glob(probe_answers_path(Path(), 0).name.replace("00000", "*"))
+            )
             for row in read_shard(path)
         ]
     traces = {trace.id: trace for trace in iter_traces(inputs.traces.written)}

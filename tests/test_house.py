@@ -17,7 +17,7 @@ STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports poi
 # do not import each other
 ROOMS = {
     "recipes": "errors metrics vocabulary yaml_locations | gates | schema | load reference",
-    "data_filters": "text records | detect verify dedup | ground | scrub | lookup report | passes | sift",
+    "data_filters": "text records | detect verify dedup | ground | scrub | lookup report filters | passes | sift",
     "distill": "engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
     "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit | chat memory pipeline doctor | ladder run",

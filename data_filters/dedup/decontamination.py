@@ -9,7 +9,7 @@ _WORD = re.compile(r"\w+|[-+*/=<>]")  # "3 + 5" and "3 - 5" are different proble
 _SHORTEST_LINE = 4  # words; a shorter line ("Answer:") is no problem
 
 
-class Contact:
+class HeldOutIndex:
     """An index of held-out texts, as hashes of runs of words.
 
     Case, spaces and punctuation do not matter. Texts shorter than a run are compared whole, with
@@ -31,11 +31,11 @@ class Contact:
                 self._whole.add(hash(tuple(parts)))
             self._runs.update(hash(tuple(run)) for run in _runs(parts, words))
 
-    def __reduce__(self) -> tuple[type["Contact"], tuple[tuple[str, ...], int]]:
-        return Contact, (self.texts, self.words)
+    def __reduce__(self) -> tuple[type["HeldOutIndex"], tuple[tuple[str, ...], int]]:
+        return HeldOutIndex, (self.texts, self.words)
 
     def __repr__(self) -> str:
-        return f"Contact({self.texts!r}, {self.words})"
+        return f"HeldOutIndex({self.texts!r}, {self.words})"
 
     def match(self, text: str) -> str | None:
         """The passage of the text that stands in a held-out text, words joined by spaces; None

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from data_filters.dedup.minhash import hash64
-from data_filters.records.files import replacing
+from data_filters.records.files import reading, replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
 from recipes.vocabulary import Grounding, Kind
@@ -58,7 +58,7 @@ def fact_keys(facts: Iterable[Fact]) -> list[int]:
     return sorted({hash64(f"{subject.lower()}\x1f{value.lower()}") for subject, value, _ in facts})
 
 
-class Ledger:
+class ExposureLedger:
     """Counts of a unit: how many traces stated a fact, and how many still do as they go out."""
 
     def __init__(self) -> None:
@@ -77,12 +77,12 @@ class Ledger:
             )
 
 
-def merge_ledgers(paths: Sequence[Path], folder: Path, epochs: float) -> dict[str, Any]:
+def merge_exposure(paths: Sequence[Path], folder: Path, epochs: float) -> dict[str, Any]:
     """Writes the whole ledger to folder/part-*.parquet; gives its summary. Memory does not grow
     with the number of facts.
 
     Args:
-        paths: what `Ledger.save` wrote.
+        paths: what `ExposureLedger.save` wrote.
         folder: also takes intermediate files.
         epochs: how often a training will see each trace.
     """
@@ -111,8 +111,10 @@ def _summed(paths: Sequence[Path]) -> Iterator[list[Any]]:
 
 
 def _read(path: Path) -> Iterator[list[Any]]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+    with reading(path), path.open(encoding="utf-8") as lines:
+        for line in lines:
+            subject, value, relation, stated, left = json.loads(line)
+            yield [str(subject), str(value), str(relation), int(stated), int(left)]
 
 
 class _Summary:

@@ -30,7 +30,7 @@ _SHARD_ROWS = 100_000
 Fact = tuple[str, str, str]
 
 
-class Ledger:
+class KnowledgeLedger:
     """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and
     are merged at the end.
 

@@ -1,1 +1,1 @@
-"""The passes of the filter stage over numbered units: examine, select, write."""
+"""The passes of the filter stage over numbered units: examine, merge, write."""

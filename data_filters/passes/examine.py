@@ -1,198 +1,139 @@
-"""Pass 1 of the filter stage: what can be said of a trace by itself."""
+"""Pass 1 of the filter stage: what can be said of the traces of a unit by themselves."""
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from data_filters.dedup.decontamination import Contact
-from data_filters.dedup.duplicates import KINDS, Keys, fingerprint, question_keys
-from data_filters.dedup.exposure import fact_keys, facts_of
+from data_filters.dedup.duplicates import Keys
 from data_filters.dedup.minhash import hash64
-from data_filters.passes.filters import Stack
-from data_filters.passes.probe_answers import Said, read_asked
-from data_filters.passes.runner import load_job
-from data_filters.passes.scratch import Workplace
-from data_filters.passes.select import select
-from data_filters.passes.shape import misshapen
-from data_filters.records.files import replacing
-from data_filters.records.traces import SPAN_NAMES, Span, Trace, from_row, span_of, to_row
+from data_filters.dedup.skeletons import Skeleton, skeleton
+from data_filters.filters.attempts import compare_attempts
+from data_filters.filters.examined import Examined, Reason
+from data_filters.filters.order import REPEATS, Known, first_reason
+from data_filters.filters.settings import FilterContext
+from data_filters.passes.scratch import Scratch
+from data_filters.records.files import reading, replacing
+from data_filters.records.traces import Trace, from_row, span_of_values, span_values, to_row
 from data_filters.records.units import Refused, read_unit
 from data_filters.scrub.scrub import is_acted_on
-from data_filters.text.curriculum import Curriculum
-from data_filters.text.stem import stem
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import final_answer, verify
-from recipes.vocabulary import Action, Grounding, Verdict
-
-Fault = tuple[str, str]  # filter, reason
-_VALUES = attrgetter(*SPAN_NAMES)
+from recipes.vocabulary import Verdict
 
 
-@dataclass(slots=True)
-class Looked:
-    """A trace after the first pass: with its verdict and without its reference, which only the
-    damage meter sees again.
-    """
+class Judged(NamedTuple):
+    """A trace after pass 1, and its reference answer, which only the damage meter sees again."""
 
-    trace: Trace
-    gold: str | None
-    fault: Fault | None = None
-    late: Fault | None = None  # counts only where no merge finds an earlier reason
-    spans: Sequence[Span] = ()
+    one: Examined
+    reference: str | None
 
     def line(self) -> str:
         """For a file of JSON lines; what another data set put into a message is kept as text."""
-        spans = [_VALUES(span) for span in self.spans]
-        return (
-            json.dumps([to_row(self.trace), self.gold, self.fault, self.late, spans], default=str)
-            + "\n"
-        )
+        one = self.one
+        spans = [span_values(span) for span in one.spans]
+        known = [to_row(one.trace), self.reference, one.reason, one.question.words, spans]
+        return json.dumps(known, default=str) + "\n"
 
     @classmethod
-    def of_line(cls, line: str) -> "Looked":
-        row, gold, fault, late, spans = json.loads(line)
-        found = [span_of(dict(zip(SPAN_NAMES, values, strict=True))) for values in spans]
-        return cls(from_row(row), gold, _fault(fault), _fault(late), found)
+    def of_line(cls, line: str) -> "Judged":
+        """What `line` gave, as far as pass 3 needs it."""
+        row, reference, reason, words, spans = json.loads(line)
+        one = Examined(
+            from_row(row),
+            question=Skeleton(tuple(words), ()),
+            reason=reason and Reason(*reason),
+            spans=[span_of_values(values) for values in spans],
+        )
+        return cls(one, reference)
 
 
 @uncollected()
-def look(folder: Path, number: int) -> int:
-    """Writes what the first pass found of a unit, and its keys; gives the number of traces."""
-    job = load_job(folder)
-    work = Workplace(job.out, "")
-    asked = read_asked(job.asked, number)
-    seen = examine(read_unit(job.units[number]), job.stack, asked)
-    _keys(seen, job.stack).save(work.keys(number))
-    with replacing(work.looked(number)) as partial, partial.open("w", encoding="ascii") as lines:
-        lines.writelines(one.line() for one in seen)
-    return len(seen)
+def examine_unit(folder: Path, number: int) -> int:
+    """Writes what pass 1 finds of a unit, and its keys; gives the number of traces."""
+    scratch = Scratch(folder)
+    job = scratch.job()
+    found = examine(read_unit(job.units[number]), job.context)
+    unit_keys([one for one, _ in found], job.context).save(scratch.keys(number))
+    with (
+        replacing(scratch.examined(number)) as partial,
+        partial.open("w", encoding="ascii") as lines,
+    ):
+        lines.writelines(judged.line() for judged in found)
+    return len(found)
 
 
-def looked(path: Path) -> Iterator[Looked]:
-    """What `look` wrote, in its order."""
-    with path.open(encoding="ascii") as lines:
-        yield from map(Looked.of_line, lines)
+def read_examined(path: Path) -> Iterator[Judged]:
+    """What `examine_unit` wrote, in its order.
+
+    Raises:
+        ShardError: the file is not as it was written.
+    """
+    with reading(path), path.open(encoding="ascii") as lines:
+        yield from map(Judged.of_line, lines)
 
 
-def _fault(said: Sequence[Any] | None) -> Fault | None:
-    return None if said is None else (said[0], said[1])
-
-
-def examine(records: Iterable[Trace | Refused], stack: Stack, asked: Said) -> list[Looked]:
-    """Shape, verdict, choice among attempts; then, for what is still there, contact, probes and
-    spans.
+def examine(records: Iterable[Trace | Refused], context: FilterContext) -> list[Judged]:
+    """Shape, verdict and the choice among attempts; then, for what still stands, what it states.
 
     Args:
-        asked: by trace id, what each probe says: True: recall, False: thought, None: it could not
-            be asked.
+        records: of one unit; attempts at one problem follow one another.
+        context: the filters.
     """
-    references: dict[int, str | None] = {}
-    seen: list[Looked] = []
-    for trace, fault in select(
-        _judged(records, stack, references), stack.solve_rate, stack.shortest
-    ):
-        skipped = fault is not None and fault[0] in stack.skip and _speaks(trace)
-        seen.append(Looked(trace, references.pop(id(trace), None), None if skipped else fault))
-    standing = [one for one in seen if one.fault is None]
-    for one, spans in zip(
-        standing, stack.scrubber.spans_of([one.trace for one in standing]), strict=True
-    ):
+    found: list[Judged] = []
+    judged = (_judge(record, context) for record in records)
+    for _, group in itertools.groupby(judged, key=_problem):
+        attempts = list(group)
+        compare_attempts([one for one, _ in attempts])
+        for one, _ in attempts:
+            one.reason = first_reason(one, context, Known.ATTEMPTS)
+        found += attempts
+    standing = [one for one, _ in found if one.reason is None]
+    spans = context.scrubber.spans_of([one.trace for one in standing])
+    for one, stated in zip(standing, spans, strict=True):
         # what was scrubbed before keeps the teacher's own words
-        one.spans = one.trace.spans if is_acted_on(one.trace) else spans
-        one.late = _contact(one.trace, stack.contact) or _recalled(
-            asked.get(one.trace.id, {}), stack
-        )
-    return seen
+        one.spans = one.trace.spans if is_acted_on(one.trace) else stated
+    return found
 
 
-def _judged(
-    records: Iterable[Trace | Refused], stack: Stack, references: dict[int, str | None]
-) -> Iterator[tuple[Trace, Fault | None]]:
-    for record in records:
-        if isinstance(record, Refused):
-            yield record.stub(), ("read", record.reason)
-            continue
-        trace, fault = verified(record, stack)
-        references[id(trace)] = record.gold
-        yield trace, fault
+def _problem(judged: Judged) -> tuple[str, str]:
+    return judged.one.trace.source, judged.one.trace.problem_id
 
 
-def verified(trace: Trace, stack: Stack) -> tuple[Trace, Fault | None]:
-    """The trace with its verdict and without its reference; a verdict that its author's verifier
-    gave stands.
-    """
-    shape = misshapen(trace, stack.longest_characters)
-    if shape is not None:
-        return replace(trace, gold=None), ("shape", shape)
-    last = next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
+def _judge(record: Trace | Refused, context: FilterContext) -> Judged:
+    """The record with its verdict and without its reference."""
+    if isinstance(record, Refused):
+        one, reference = Examined(record.stub(), unreadable=record.reason), None
+    else:
+        one, reference = Examined(replace(record, gold=None)), record.gold
+    one.reason = first_reason(one, context, Known.TEXT)
+    if one.reason is None:
+        one.question = skeleton(one.trace.asked(), context.knows)
+        one.trace = _with_verdict(one.trace, reference)
+        one.reason = first_reason(one, context, Known.VERDICT)
+    return Judged(one, reference)
+
+
+def _with_verdict(trace: Trace, reference: str | None) -> Trace:
+    """The trace with its verdict; one that its author's verifier gave stands."""
+    last = trace.last_reply() or ""
     # what was scrubbed no longer says what was judged
-    judged_before = trace.verdict != Verdict.UNKNOWN or is_acted_on(trace)
-    verdict, answer = (
-        (trace.verdict, trace.answer or final_answer(last))
-        if judged_before
-        else verify(last, trace.gold)
-    )
-    judged = replace(trace, gold=None, verdict=verdict, answer=answer)
-    if verdict == Verdict.WRONG:
-        reason = "no final answer" if answer is None else "the answer differs from the reference"
-        return replace(judged, gold=trace.gold), ("verify", reason)
-    if verdict == Verdict.UNKNOWN and not stack.keep_unknown:
-        return judged, ("verify", "no reference and keep_unknown is false")
-    return judged, None
+    if trace.verdict != Verdict.UNKNOWN or is_acted_on(trace):
+        return replace(trace, answer=trace.answer or final_answer(last))
+    verdict, answer = verify(last, reference)
+    return replace(trace, verdict=verdict, answer=answer)
 
 
-def _speaks(trace: Trace) -> bool:
-    return any(message["role"] == "assistant" for message in trace.messages)
-
-
-def _contact(trace: Trace, contact: Contact | None) -> Fault | None:
-    """The passage that a user's message shares with the held-out texts."""
-    if contact is None:
-        return None
-    asked = (m["content"] for m in trace.messages if m["role"] == "user")
-    passage = next(
-        (passage for text in asked if (passage := contact.match(text)) is not None), None
-    )
-    return passage and ("overlap", f"stands in a held-out problem: {passage}")
-
-
-def _recalled(said: Mapping[str, bool | None], stack: Stack) -> Fault | None:
-    names = [name for name, action in stack.probes.items() if action == "drop" and said.get(name)]
-    return ("probes", f"recall, says {names[0]}") if names else None
-
-
-def _keys(seen: Sequence[Looked], stack: Stack) -> Keys:
-    """Keys of every trace that is still there; of kinds that nobody asks for there are none."""
-    found: dict[str, list[tuple[int, np.ndarray]]] = {kind: [] for kind in KINDS}
-    curriculum = stack.scrubber.curriculum
-    for row, one in enumerate(seen):
-        if one.fault is not None:
-            continue
-        found["same"].append((row, np.array([fingerprint(one.trace)], np.uint64)))
-        if stack.near_duplicates or stack.per_skeleton:
-            near, alike = question_keys(one.trace, lambda word: knows(curriculum, word))
-            found["near"].append((row, near))
-            if stack.per_skeleton:
-                found["skeleton"].append((row, alike))
-        if stack.exposure_cap:
-            stays = [
-                s
-                for s in one.spans
-                if s.grounding == Grounding.GIVEN or stack.scrubber.action(s) == Action.KEEP
-            ]
-            left = facts_of(stays)
-            found["fact"].append((row, np.array(fact_keys(left), np.uint64)))
-    ids = [one.trace.id for one in seen]
-    return Keys.gather(
-        ids, [hash64(f"{one.trace.source}\x1f{one.trace.problem_id}") for one in seen], found
-    )
-
-
-def knows(curriculum: Curriculum, word: str) -> bool:
-    """Whether a capitalised word is an ordinary one."""
-    return curriculum.knows(stem(word))
+def unit_keys(examined: list[Examined], context: FilterContext) -> Keys:
+    """Keys of every trace that still stands, for the filters of repetitions that are on."""
+    wanted = [repeats for repeats in REPEATS if repeats.most(context.config)]
+    standing = [(row, one) for row, one in enumerate(examined) if one.reason is None]
+    found = {
+        repeats.name: [(row, repeats.keys(one, context)) for row, one in standing]
+        for repeats in wanted
+    }
+    traces = [one.trace for one in examined]
+    owners = [hash64(f"{trace.source}\x1f{trace.problem_id}") for trace in traces]
+    return Keys.gather([trace.id for trace in traces], owners, found)

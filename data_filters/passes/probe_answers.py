@@ -15,7 +15,7 @@ from recipes.vocabulary import FinishReason, Verdict
 
 PROBES = ("closed_book", "premise", "rename", "surprise")
 SPOKEN = PROBES[:3]
-ASKED_SCHEMA = pa.schema(
+PROBE_ANSWERS_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
         *((name, pa.bool_()) for name in PROBES),
@@ -23,7 +23,7 @@ ASKED_SCHEMA = pa.schema(
         *((f"{name}_said", pa.string()) for name in SPOKEN),
     ]
 )
-Said = dict[str, dict[str, bool | None]]
+ProbeAnswers = dict[str, dict[str, bool | None]]  # by trace id, by probe
 # conversations, what is begun for each -> texts
 Speak = Callable[[Sequence[list[dict[str, str]]], Sequence[str]], Sequence[str]]
 # largest gap of a word, teacher minus reference, nats
@@ -70,14 +70,15 @@ def ask_about(
     if measure is not None:
         for row, gap in zip(rows, measure(asked), strict=True):
             row |= {"surprise_nats": gap, "surprise": None if gap is None else gap >= surprise_nats}
-    write_shard(path, rows, ASKED_SCHEMA)
+    write_shard(path, rows, PROBE_ANSWERS_SCHEMA)
 
 
-def asked_path(folder: Path, number: int) -> Path:
+def probe_answers_path(folder: Path, number: int) -> Path:
+    """Where the answers about the traces of a unit stand."""
     return folder / f"asked-{number:05d}.parquet"
 
 
-def read_asked(folder: Path | None, number: int) -> Said:
+def read_probe_answers(folder: Path | None, number: int) -> ProbeAnswers:
     """By trace id, what each probe says of it: True: recall, False: thought, None: it could not be
     asked.
 
@@ -88,5 +89,5 @@ def read_asked(folder: Path | None, number: int) -> Said:
         return {}
     return {
         row["id"]: {name: row[name] for name in PROBES}
-        for row in read_shard(asked_path(folder, number))
+        for row in read_shard(probe_answers_path(folder, number))
     }

@@ -1,4 +1,4 @@
-"""One kind of pass: a pure function over numbered units, in this process or in several, going on
+"""One kind of pass: a function over numbered units, in this process or in several, which goes on
 where it was stopped.
 
 The function writes one file a unit, by rename, and nothing else: units may be done in any order and
@@ -6,17 +6,13 @@ any number of times. Another engine can call the same functions with (folder, nu
 file alone.
 """
 
-import importlib
-import pickle
+import pkgutil
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
-from data_filters.records.files import replacing
 from data_filters.verify.worker_pool import WorkerPool
 from recipes import errors
 from recipes.errors import PipelineError, ShardError
@@ -24,23 +20,7 @@ from recipes.errors import PipelineError, ShardError
 WEEK_SECONDS = 7 * 86_400.0
 MEMORY_GIB = 64.0  # of address space, not of memory
 Step = Callable[[Path, int], int]  # (working folder, unit) -> traces done
-JOB = "job.pickle"
-
-
-def save_job(folder: Path, job: Any) -> None:
-    """What every unit's call needs, read once by each process."""
-    with replacing(folder / JOB) as partial:
-        partial.write_bytes(pickle.dumps(job))
-
-
-def load_job(folder: Path) -> Any:
-    path = folder / JOB
-    return _load(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=1)
-def _load(path: Path, _: int) -> Any:
-    return pickle.loads(path.read_bytes())
+Outcome = tuple[int, str, str]  # traces done, class and text of the fault; empty: none
 
 
 def run_pass(
@@ -49,6 +29,9 @@ def run_pass(
     """Calls `step` for every unit of `todo`.
 
     Args:
+        step: a function of a module.
+        folder: the working folder.
+        todo: numbers of units.
         processes: 1: in this one.
         progress: called with the traces of each unit that is done.
 
@@ -79,8 +62,9 @@ def run_pass(
 
 
 def _elsewhere(free: "SimpleQueue[WorkerPool]", step: Step, folder: Path, number: int) -> int:
+    """What a step gave in another process. Plain values travel both ways, never objects."""
     worker = free.get()
-    arguments = (step.__module__, step.__qualname__, str(folder), number)
+    arguments = (f"{step.__module__}:{step.__qualname__}", str(folder), number)
     try:
         done = worker.run([(f"{__name__}.attempt", arguments)])[0]
     finally:
@@ -90,18 +74,23 @@ def _elsewhere(free: "SimpleQueue[WorkerPool]", step: Step, folder: Path, number
             f"{folder}: the process that worked at unit {number} ended ({done.fault}); "
             "free memory or lower filter.processes"
         )
-    traces, kind, message = done.value
+    traces, kind, text = done.value
     if kind:
-        raise getattr(errors, kind, RuntimeError)(message)
+        fault = getattr(errors, kind, RuntimeError)
+        raise (fault if issubclass(fault, PipelineError) else RuntimeError)(text)
     return int(traces)
 
 
-def attempt(module: str, name: str, folder: str, number: int) -> tuple[int, str, str]:
-    """(traces, "", ""), or (0, class of recipes.errors, its message), or (0, "RuntimeError", a
-    traceback): what a step gave or raised, as text that travels between processes.
+def attempt(step: str, folder: str, number: int) -> Outcome:
+    """What a step gave, or what it raised, in a form that travels between processes.
+
+    Args:
+        step: "module:function".
+        folder: the working folder.
+        number: of the unit.
     """
     try:
-        return getattr(importlib.import_module(module), name)(Path(folder), number), "", ""
+        return pkgutil.resolve_name(step)(Path(folder), number), "", ""
     except PipelineError as fault:
         return 0, type(fault).__name__, str(fault)
     except Exception:

@@ -1,121 +1,150 @@
-"""Pass 3 of the filter stage: what becomes of each trace, now that all were looked at."""
+"""Pass 3 of the filter stage: what becomes of each trace, now that all were examined."""
 
-import pickle
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from data_filters.dedup.exposure import Ledger, facts_of
-from data_filters.dedup.skeletons import skeleton
+from data_filters.dedup.exposure import ExposureLedger, Fact, facts_of
+from data_filters.filters.examined import Examined, Reason
+from data_filters.filters.order import BEFORE_VERDICT, Known, first_reason
+from data_filters.filters.settings import FilterContext
 from data_filters.passes.canaries import plant
-from data_filters.passes.examine import Fault, Looked, knows, looked
-from data_filters.passes.filters import ORDER, Stack
-from data_filters.passes.runner import load_job
-from data_filters.passes.scratch import Workplace
-from data_filters.records.files import replacing
+from data_filters.passes.examine import Judged, read_examined
+from data_filters.passes.scratch import Scratch
+from data_filters.records.files import reading, replacing
 from data_filters.records.shards import write_shard
-from data_filters.records.traces import DROPPED_SCHEMA, SCHEMA, Span, Trace, to_row
-from data_filters.report.unit_summary import Sketch
+from data_filters.records.traces import (
+    DROPPED_SCHEMA,
+    SCHEMA,
+    Span,
+    Trace,
+    span_of_values,
+    span_values,
+    to_row,
+)
+from data_filters.report.unit_summary import UnitSummary
 from data_filters.scrub.scrub import is_acted_on
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import verify
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
-Strike = tuple[str, str]  # filter, id of the first of its kind
-_SAID = {
-    "duplicates": "said before, word for word: {}",
-    "near_duplicates": "asks nearly the same of the same values: {}",
-    "skeleton": "one too many that ask nearly the same: {}",
-    "exposure": "states a fact that is seen often enough: {}",
-}
+Facts = list[tuple[str, list[Span]]]  # trace id, spans that were taken out of it
 
 
 @uncollected()
-def settle(folder: Path, number: int) -> int:
-    """Writes kept, dropped, the ledger and the sketch of a unit; gives the number of traces."""
-    job = load_job(folder)
-    work = Workplace(job.out, "")
-    strikes = work.struck_rows(number)
-    sketch, ledger, facts = Sketch(), Ledger(), []
-    kept, dropped = [], []
-    for row, one in enumerate(looked(work.looked(number))):
-        fault = fate(one, strikes.get(row))
-        trace, fault = _out(one, fault, job.stack, sketch, ledger)
-        if fault and (fault[0] == "read" or not job.stack.report_only):
-            dropped.append(to_row(trace, dropped_by=fault[0], reason=fault[1]))
-        else:
-            kept.append(to_row(trace))
-        if not fault or fault[0] == "scrub":
-            taken = [
-                span
-                for span in one.spans
-                if span.grounding == Grounding.UNGROUNDED
-                and job.stack.scrubber.action(span) != Action.KEEP
-            ]
-            facts += [(trace.id, taken)] if taken else []
-    sketch.before.close()
-    sketch.after.close()
-    write_shard(job.out / "kept" / f"part-{number:05d}.parquet", kept, SCHEMA)
-    write_shard(job.out / "dropped" / f"part-{number:05d}.parquet", dropped, DROPPED_SCHEMA)
-    ledger.save(work.ledger(number))
-    with replacing(work.settled(number)) as partial:
-        partial.write_bytes(pickle.dumps((sketch, facts)))
-    return len(kept) + len(dropped)
+def write_unit(folder: Path, number: int) -> int:
+    """Writes kept, dropped, the exposures and the summary of a unit; gives the number of traces."""
+    scratch = Scratch(folder)
+    job = scratch.job()
+    unit = _Unit(job.context)
+    repeats, recall = scratch.repeats(number), job.probe_answers(number)
+    for row, judged in enumerate(read_examined(scratch.examined(number))):
+        one = judged.one
+        one.repeats = dict([repeats[row]]) if row in repeats else {}
+        one.recall = recall.get(one.trace.id, {})
+        unit.add(judged)
+    part = f"part-{number:05d}.parquet"
+    write_shard(job.out / "kept" / part, unit.kept, SCHEMA)
+    write_shard(job.out / "dropped" / part, unit.dropped, DROPPED_SCHEMA)
+    unit.exposure.save(scratch.exposure(number))
+    unit.save_summary(scratch.summary(number))
+    return len(unit.kept) + len(unit.dropped)
 
 
-def fate(one: Looked, strike: Strike | None) -> Fault | None:
-    """The first filter, in their order, that drops the trace, and why."""
-    if one.fault:
-        return one.fault
-    found = [one.late] if one.late else []
-    if strike:
-        found.append((strike[0], _SAID[strike[0]].format(strike[1])))
-    return min(found, key=lambda fault: ORDER.index(fault[0]), default=None)
+def read_summary(path: Path) -> tuple[UnitSummary, Facts]:
+    """What `write_unit` counted in a unit, and the facts that it took out.
 
-
-def _out(
-    one: Looked, fault: Fault | None, stack: Stack, sketch: Sketch, ledger: Ledger
-) -> tuple[Trace, Fault | None]:
-    """The trace as it goes out; everything about it is counted on the way."""
-    trace, spans = one.trace, list(one.spans)
-    if fault and fault[0] in ("read", "shape"):
-        sketch.tally.add(trace, fault, ())
-        return trace, fault
-    words = skeleton(
-        "\n".join(m["content"] for m in trace.messages if m["role"] == "user"),
-        lambda w: knows(stack.scrubber.curriculum, w),
-    ).words
-    sketch.before.add(_said(trace), words)
-    if fault:
-        sketch.tally.add(trace, fault, ())
-        return trace, fault
-    reference = one.gold if one.gold is not None else trace.answer
-    done = trace if is_acted_on(trace) else stack.scrubber.act(trace, spans)
-    undone = False
-    # an answer that nobody judged is no reference: an edit of it breaks nothing that is known to be
-    # right
-    if trace.verdict == Verdict.CORRECT:
-        done, undone = stack.scrubber.verified(
-            replace(trace, spans=spans), done, lambda text: verify(text, reference)[0]
-        )
-    untold = stack.scrubber.drops(spans)
-    if untold is not None:
-        fault = ("scrub", f"states what nobody gave: {untold.original}")
-    sketch.tally.add(done, fault, spans)
-    sketch.add_damage(trace, done, reference, undone)
-    _count_facts(spans, done, fault, ledger)
-    if not fault:
-        sketch.after.add(_said(done), words)
-        if sketch.tally.kept <= stack.canaries:
-            sketch.canaries.update(plant(trace, stack.scrubber.spans))
-    return (replace(trace, spans=spans) if stack.report_only else done), fault
-
-
-def _count_facts(spans: Sequence[Span], done: Trace, fault: Fault | None, ledger: Ledger) -> None:
-    """A fact is left where its trace goes out with it: given ones in a text that stays, and those
-    that nobody acted on.
+    Raises:
+        ShardError: the file is not as it was written.
     """
-    stated = facts_of(spans)
+    with reading(path):
+        summary, facts = json.loads(path.read_text(encoding="ascii"))
+        spans = [(str(name), [span_of_values(values) for values in taken]) for name, taken in facts]
+        return UnitSummary.from_json(summary), spans
+
+
+class _Unit:
+    """The rows of a unit as they go out, and what is counted on the way."""
+
+    def __init__(self, context: FilterContext) -> None:
+        self.context = context
+        self.report_only = context.config.mode == "report_only"
+        self.summary, self.exposure = UnitSummary(), ExposureLedger()
+        self.kept: list[dict[str, Any]] = []
+        self.dropped: list[dict[str, Any]] = []
+        self.facts: Facts = []
+
+    def add(self, judged: Judged) -> None:
+        """Takes one trace to where it belongs."""
+        one = judged.one
+        reason = first_reason(one, self.context, Known.CORPUS)
+        if reason and reason.by != "scrub":
+            trace = one.trace
+            self._count_dropped(one, reason)
+            if reason.by == "verify" and trace.verdict == Verdict.WRONG:
+                trace = replace(trace, gold=judged.reference)  # for whoever reads dropped/
+        else:
+            trace = self._scrubbed(judged, reason)
+            self._take_facts(one)
+        if reason and (reason.by == "read" or not self.report_only):
+            self.dropped.append(to_row(trace, dropped_by=reason.by, reason=reason.text))
+        else:
+            self.kept.append(to_row(trace))
+
+    def save_summary(self, path: Path) -> None:
+        """Writes what was counted."""
+        self.summary.close()
+        facts = [(name, [span_values(span) for span in taken]) for name, taken in self.facts]
+        with replacing(path) as partial:
+            partial.write_text(json.dumps([self.summary.to_json(), facts]), encoding="ascii")
+
+    def _count_dropped(self, one: Examined, reason: Reason) -> None:
+        if reason.by not in BEFORE_VERDICT:
+            self.summary.before.add(one.trace.replies(), one.question.words)
+        self.summary.tally.add(one.trace, reason, ())
+
+    def _scrubbed(self, judged: Judged, reason: Reason | None) -> Trace:
+        """The trace as it goes out; everything about it is counted on the way."""
+        one, summary, scrubber = judged.one, self.summary, self.context.scrubber
+        trace, spans = one.trace, list(one.spans)
+        summary.before.add(trace.replies(), one.question.words)
+        reference = judged.reference if judged.reference is not None else trace.answer
+        done = trace if is_acted_on(trace) else scrubber.act(trace, spans)
+        undone = False
+        # an answer that nobody judged is no reference: an edit of it breaks nothing that is known
+        # to be right
+        if trace.verdict == Verdict.CORRECT:
+            done, undone = scrubber.verified(
+                replace(trace, spans=spans), done, lambda text: verify(text, reference)[0]
+            )
+        summary.tally.add(done, reason, spans)
+        summary.add_damage(trace, done, reference, undone)
+        stated, left = _facts(spans, done)
+        self.exposure.add(stated, () if reason else left)
+        if not reason:
+            summary.after.add(done.replies(), one.question.words)
+            if summary.tally.kept <= self.context.config.canaries:
+                summary.canaries.update(plant(trace, scrubber.spans))
+        return replace(trace, spans=spans) if self.report_only else done
+
+    def _take_facts(self, one: Examined) -> None:
+        taken = [
+            span
+            for span in one.spans
+            if span.grounding == Grounding.UNGROUNDED
+            and self.context.scrubber.action(span) != Action.KEEP
+        ]
+        if taken:
+            self.facts.append((one.trace.id, taken))
+
+
+def _facts(spans: Sequence[Span], done: Trace) -> tuple[dict[Fact, bool], dict[Fact, bool]]:
+    """(facts that a trace stated, facts that are left in it as it goes out).
+
+    A fact is left where the prompt gave it and its text stays, or where nobody acted on it.
+    """
     acted = {
         span.message: span.action
         for span in done.spans
@@ -123,11 +152,7 @@ def _count_facts(spans: Sequence[Span], done: Trace, fault: Fault | None, ledger
     }
     declined = {span.message for span in done.spans if span.action == Action.ABSTAIN}
     standing = (span for span in spans if span.message not in declined)
-    left = facts_of(
+    left = (
         span for span in standing if span.grounding == Grounding.GIVEN or span.message not in acted
     )
-    ledger.add(stated, () if fault else left)
-
-
-def _said(trace: Trace) -> str:
-    return "\n".join(m["content"] for m in trace.messages if m["role"] == "assistant")
+    return facts_of(spans), facts_of(left)

@@ -1,11 +1,16 @@
 """Files written whole or not at all, and what a fault of theirs says."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 from recipes.errors import ShardError
+
+_UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+_UNREADABLE += (BadZipFile, zlib.error)
 
 
 @contextmanager
@@ -28,6 +33,21 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says in one line that a file which an earlier step left behind is not what it left.
+
+    Raises:
+        ShardError: the block cannot read or understand the file.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise ShardError(
+            f"{path}: not as it was written ({short(error)}); delete {path.parent} and run again"
+        ) from error
 
 
 def short(error: BaseException) -> str:

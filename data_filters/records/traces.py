@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
@@ -62,6 +63,20 @@ class Trace:
         """All that the assistant was given: the text of every non-assistant message, one a line."""
         return "\n".join(m["content"] for m in self.messages if m["role"] != "assistant")
 
+    def asked(self) -> str:
+        """The text of all messages of the user, one a line."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "user")
+
+    def replies(self) -> str:
+        """The text of all messages of the assistant, one a line."""
+        return "\n".join(m["content"] for m in self.messages if m["role"] == "assistant")
+
+    def last_reply(self) -> str | None:
+        """The text of the assistant's last message; None: it has none."""
+        return next(
+            (m["content"] for m in reversed(self.messages) if m["role"] == "assistant"), None
+        )
+
 
 _SPAN = pa.struct(
     [
@@ -73,7 +88,8 @@ _SPAN = pa.struct(
         *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
     ]
 )
-SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
+_SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))
+span_values = attrgetter(*_SPAN_NAMES)  # of a span, in the order of its fields
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -121,7 +137,7 @@ def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
     row = {name: getattr(trace, name) for name in _NAMES}
     row["usage"] = {name: row.pop(name) for name in _USAGE}
     row["messages"] = [{"tool_calls": None, **m} for m in trace.messages]
-    row["spans"] = [{name: getattr(s, name) for name in SPAN_NAMES} for s in trace.spans]
+    row["spans"] = [{name: getattr(s, name) for name in _SPAN_NAMES} for s in trace.spans]
     return row | extra
 
 
@@ -131,6 +147,11 @@ def span_of(row: Mapping[str, Any]) -> Span:
     return Span(
         **{name: words[name](value) if name in words else value for name, value in row.items()}
     )
+
+
+def span_of_values(values: Sequence[Any]) -> Span:
+    """The span that `span_values` took apart."""
+    return span_of(dict(zip(_SPAN_NAMES, values, strict=True)))
 
 
 def from_row(row: dict[str, Any]) -> Trace:

@@ -7,7 +7,8 @@ Counting distinct elements in a data stream): exact below k, within about 3 % ab
 import math
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from data_filters.dedup.minhash import hash64
 
@@ -26,6 +27,7 @@ class Distinct:
         self._limit = 1 << 64
 
     def add(self, number: int) -> None:
+        """Takes 64 bits of a thing."""
         self.total += 1
         if number < self._limit:
             self.least.add(number)
@@ -33,9 +35,21 @@ class Distinct:
                 self._shrink()
 
     def merge(self, other: "Distinct") -> None:
+        """Adds what another one saw."""
         self.total += other.total
         self.least |= other.least
         self._shrink()
+
+    def to_json(self) -> list[Any]:
+        """Everything, as values that JSON can hold."""
+        return [self.total, sorted(self.least)]
+
+    @classmethod
+    def from_json(cls, said: Sequence[Any]) -> "Distinct":
+        """What `to_json` gave."""
+        found = cls()
+        found.total, found.least = said[0], set(said[1])
+        return found
 
     def _shrink(self) -> None:
         if len(self.least) > SMALLEST:
@@ -43,6 +57,7 @@ class Distinct:
             self._limit = max(self.least)
 
     def count(self) -> float:
+        """Exact below SMALLEST things, an estimate above."""
         self._shrink()
         return (
             float(len(self.least))
@@ -88,6 +103,7 @@ class Diversity:
         self._forget()
 
     def merge(self, other: "Diversity") -> None:
+        """Adds what another unit counted."""
         for size, seen in self.grams.items():
             seen.merge(other.grams[size])
         self.skeletons.merge(other.skeletons)
@@ -95,6 +111,25 @@ class Diversity:
             counts.update(other.named[name])
         self.bytes = [mine + theirs for mine, theirs in zip(self.bytes, other.bytes, strict=True)]
         self._forget()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that a closed summary holds, as values that JSON can hold."""
+        return {
+            "grams": [[size, seen.to_json()] for size, seen in self.grams.items()],
+            "skeletons": self.skeletons.to_json(),
+            "named": {name: dict(counts) for name, counts in self.named.items()},
+            "bytes": self.bytes,
+        }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "Diversity":
+        """What `to_json` gave."""
+        found = cls()
+        found.grams = {size: Distinct.from_json(seen) for size, seen in said["grams"]}
+        found.skeletons = Distinct.from_json(said["skeletons"])
+        found.named = {name: Counter(counts) for name, counts in said["named"].items()}
+        found.bytes = said["bytes"]
+        return found
 
     def _forget(self) -> None:
         """Rare names go, so that the summary stays small; the common ones are exact unless they

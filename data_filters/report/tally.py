@@ -1,7 +1,7 @@
 """What the filters did, in numbers and in samples: the filter stage's report."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_filters.records.traces import Span, Trace
@@ -86,6 +86,39 @@ class Tally:
                     "text": text[:_SAMPLE_CHARACTERS],
                 }
             )
+
+    def merge(self, other: "Tally") -> None:
+        """Adds what another unit counted."""
+        self.kept += other.kept
+        self.spans.update(other.spans)
+        self.words = [mine + theirs for mine, theirs in zip(self.words, other.words, strict=True)]
+        for mine, theirs in ((self.dropped, other.dropped), (self.families, other.families)):
+            for name, counts in theirs.items():
+                mine[name].update(counts)
+        for label, samples in other.samples.items():
+            self.samples[label] = [*self.samples[label], *samples][:_SAMPLES]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as values that JSON can hold."""
+        return {
+            "kept": self.kept,
+            "dropped": {by: dict(reasons) for by, reasons in self.dropped.items()},
+            "families": {name: dict(counts) for name, counts in self.families.items()},
+            "spans": [[*key, count] for key, count in self.spans.items()],
+            "samples": dict(self.samples),
+            "words": self.words,
+        }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "Tally":
+        """What `to_json` gave."""
+        found = cls()
+        found.kept, found.words = said["kept"], said["words"]
+        found.spans = Counter({(kind, who, did): n for kind, who, did, n in said["spans"]})
+        found.samples.update(said["samples"])
+        for mine, theirs in ((found.dropped, said["dropped"]), (found.families, said["families"])):
+            mine.update({name: Counter(counts) for name, counts in theirs.items()})
+        return found
 
     def harshest(self) -> tuple[str, int]:
         """The filter that dropped most, and how many."""

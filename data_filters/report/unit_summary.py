@@ -3,6 +3,7 @@ units.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from data_filters.records.traces import Trace
@@ -12,10 +13,8 @@ from data_filters.report.wilson import wilson
 from data_filters.verify.answers import verify
 from recipes.vocabulary import Action, Verdict
 
-SAMPLES = 5
 
-
-class Sketch:
+class UnitSummary:
     """Counts of one unit, or of all."""
 
     def __init__(self) -> None:
@@ -30,10 +29,7 @@ class Sketch:
         """
         if before.verdict != Verdict.CORRECT:
             return
-        old, new = (
-            next(m["content"] for m in reversed(trace.messages) if m["role"] == "assistant")
-            for trace in (before, after)
-        )
+        old, new = before.last_reply(), after.last_reply()
         broken = (
             old != new
             and verify(old, reference)[0] == Verdict.CORRECT
@@ -50,14 +46,42 @@ class Sketch:
             }
         )
 
-    def merge(self, other: "Sketch") -> None:
-        self.tally = merged(self.tally, other.tally)
+    def merge(self, other: "UnitSummary") -> None:
+        """Adds what another unit counted; units are merged in their order."""
+        self.tally.merge(other.tally)
         self.before.merge(other.before)
         self.after.merge(other.after)
         self.canaries.update(other.canaries)
         self.damage.update(other.damage)
 
+    def close(self) -> None:
+        """Ends the counting of a unit; call it before the summary travels."""
+        self.before.close()
+        self.after.close()
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as values that JSON can hold."""
+        return {
+            "tally": self.tally.to_json(),
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
+            "canaries": [[*key, count] for key, count in self.canaries.items()],
+            "damage": dict(self.damage),
+        }
+
+    @classmethod
+    def from_json(cls, said: Mapping[str, Any]) -> "UnitSummary":
+        """What `to_json` gave."""
+        found = cls()
+        found.tally = Tally.from_json(said["tally"])
+        found.before = Diversity.from_json(said["before"])
+        found.after = Diversity.from_json(said["after"])
+        found.canaries = Counter({(kind, fate): n for kind, fate, n in said["canaries"]})
+        found.damage = Counter(said["damage"])
+        return found
+
     def report(self) -> dict[str, Any]:
+        """The stage's report as far as units count it, ready for JSON."""
         found = {
             name: self.damage[name]
             for name in ("right before", "edited", "edits undone", "declined", "no longer right")
@@ -90,27 +114,3 @@ def interval(hits: int, total: int) -> dict[str, float]:
         "high": round(high, 4),
         "n": total,
     }
-
-
-def merged(mine: Any, theirs: Any) -> Any:
-    """Two summaries of one shape as one: numbers, and lists of them, add up; tables merge by key;
-    lists of samples are joined and cut.
-    """
-    if isinstance(mine, Counter):
-        return mine + theirs
-    if isinstance(mine, dict):
-        for key, value in theirs.items():
-            mine[key] = merged(mine[key], value) if key in mine else value
-        return mine
-    if isinstance(mine, int | float):
-        return mine + theirs
-    if isinstance(mine, list):
-        numbers = all(isinstance(one, int | float) for one in [*mine, *theirs])
-        return (
-            [a + b for a, b in zip(mine, theirs, strict=True)]
-            if numbers and mine
-            else [*mine, *theirs][:SAMPLES]
-        )
-    for name in vars(mine):
-        setattr(mine, name, merged(getattr(mine, name), getattr(theirs, name)))
-    return mine

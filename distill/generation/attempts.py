@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_filters.passes.shape import degenerate
+from data_filters.filters.shape import degenerate
 from data_filters.records.tool_calls import offered
 from data_filters.records.traces import Span, Trace, trace_id
 from distill.engines.protocol import Completion, Conversation, conversation

@@ -3,10 +3,8 @@
 from functools import cached_property
 from pathlib import Path
 
-from data_filters.detect.gazetteer import load_gazetteer
-from data_filters.detect.ner import spacy_detector
+from data_filters.filters.settings import make_scrubber
 from data_filters.scrub.scrub import Scrubber
-from data_filters.text.curriculum import load_curriculum
 from launch.inputs.digests import digest_source
 from launch.runs.run_folder import Workspace
 from recipes.schema import Recipe
@@ -21,19 +19,7 @@ class Traces:
     @cached_property
     def scrubber(self) -> Scrubber:
         """Finds and treats facts as the section filter says."""
-        config = self.recipe.filter
-        return Scrubber(
-            detectors=tuple(config.detectors),
-            curriculum=load_curriculum(config.curriculum_file),
-            small_numbers=config.small_numbers,
-            untold=config.untold,
-            by_kind=dict(config.untold_kinds),
-            abstain_text=config.abstain_text,
-            gazetteer=load_gazetteer(tuple(config.gazetteer)),
-            models=(spacy_detector(config.ner_model),) if config.ner else (),
-            keep_commonness=config.keep_commonness,
-            seed=self.recipe.seed,
-        )
+        return make_scrubber(self.recipe.filter, self.recipe.seed)
 
     @property
     def written(self) -> str | Path:

@@ -5,15 +5,13 @@ the outcome.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
-from data_filters.dedup.decontamination import Contact
+from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.lookup.augment import mix
-from data_filters.passes.examine import knows
-from data_filters.passes.filters import Stack
-from data_filters.passes.probe_answers import Measure, ask_about, asked_path
+from data_filters.passes.probe_answers import Measure, ask_about, probe_answers_path
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
@@ -85,12 +83,16 @@ class Filter:
         """
         units = self._units(folder)
         numbers = range(len(units))
-        todo = [n for n in self.inputs.teacher.share(numbers) if not asked_path(folder, n).exists()]
+        todo = [
+            n
+            for n in self.inputs.teacher.share(numbers)
+            if not probe_answers_path(folder, n).exists()
+        ]
         if todo:
             self._ask_units(folder, units, todo)
         if self.work.ranks.is_main:
             for number in numbers:
-                self.work.wait_for(asked_path(folder, number))
+                self.work.wait_for(probe_answers_path(folder, number))
         return {"units": len(units)}
 
     def _units(self, folder: Path) -> list[Unit]:
@@ -120,7 +122,7 @@ class Filter:
         ]
 
     def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
-        config, curriculum = self.config.probes, self.traces.scrubber.curriculum
+        config, knows = self.config.probes, FilterContext(self.settings()).knows
         sampling = Sampling(max_new_tokens=config.max_new_tokens)
         measure = self._measure() if config.surprise != "off" else None
         with (
@@ -138,8 +140,8 @@ class Filter:
 
             for number in todo:
                 traces = [trace for trace in read_unit(units[number]) if isinstance(trace, Trace)]
-                how = (speak, lambda word: knows(curriculum, word), measure, config.surprise_nats)
-                ask_about(traces, asked_path(folder, number), self.probes, *how)
+                how = (speak, knows, measure, config.surprise_nats)
+                ask_about(traces, probe_answers_path(folder, number), self.probes, *how)
 
     def _measure(self) -> Measure:
         """The teacher beside a model that knows no facts; both in this process."""
@@ -155,32 +157,10 @@ class Filter:
             teacher.eval(), reference, tokenizer, traces, config.batch_sequences
         )
 
-    def stack(self) -> Stack:
-        """The filters as the recipe's mode wants them."""
-        config, strict = self.config, self.config.mode == "strict"
-        contact = Contact(self.held_out, config.overlap_words) if config.overlap else None
-        probes = {
-            name: "drop" if strict else getattr(config.probes, name)
-            for name in config.probes.asked()
-        }
-        scrubber = (
-            replace(self.traces.scrubber, untold=Action.DROP) if strict else self.traces.scrubber
-        )
-        return Stack(
-            scrubber=scrubber,
-            keep_unknown=config.keep_unknown and not strict,
-            solve_rate=tuple(config.solve_rate),
-            shortest=config.shortest,
-            longest_characters=config.longest_characters,
-            duplicates=config.duplicates,
-            near_duplicates=config.near_duplicates,
-            per_skeleton=config.per_skeleton,
-            contact=contact,
-            probes=probes,
-            exposure_cap=config.exposure_cap,
-            epochs=config.epochs,
-            canaries=config.canaries,
-            report_only=config.mode == "report_only",
+    def settings(self) -> FilterSettings:
+        """What the filters are told."""
+        return FilterSettings(
+            config=self.config, seed=self.recipe.seed, held_out=tuple(self.held_out)
         )
 
     def identity(self) -> Identity:
@@ -205,12 +185,12 @@ class Filter:
             report = sift(
                 self.traces.written,
                 folder,
-                self.stack(),
+                self.settings(),
                 processes=processes,
                 shard_rows=UNIT_TRACES,
-                asked=asked,
-                progress=reading.items,
-                settled=writing.items,
+                probe_answers=asked,
+                examined=reading.items,
+                written=writing.items,
             )
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
         if faults:

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.dedup.decontamination import Contact
-from data_filters.dedup.knowledge import Ledger
-from data_filters.detect.candidates import Found
-from data_filters.detect.detect import load_curriculum
-from data_filters.passes.filters import Stack
+from data_filters.dedup.decontamination import HeldOutIndex
+from data_filters.dedup.knowledge import KnowledgeLedger
+from data_filters.filters.settings import FilterSettings
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
-from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from recipes.errors import ShardError
+from recipes.schema.filter import Filter
 
-SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
-STACK = Stack(scrubber=SCRUBBER, near_duplicates=False)
+
+def told(**config: object) -> FilterSettings:
+    return FilterSettings(config=Filter(**{"near_duplicates": False} | config))
+
+
+SETTINGS = told()
 
 
 def trace(number: int, question: str, text: str, gold: str | None = None, **more: object) -> Trace:
@@ -61,8 +63,8 @@ def source(tmp_path: Path) -> Path:
 
 def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Path) -> None:
     steps: list[int] = []
-    stack = replace(STACK, contact=Contact(["sort 3, 1, 2"], 13))
-    report = sift(source, tmp_path / "f", stack, shard_rows=2, progress=steps.append)
+    settings = replace(SETTINGS, held_out=("sort 3, 1, 2",))
+    report = sift(source, tmp_path / "f", settings, shard_rows=2, examined=steps.append)
     kept = list(iter_traces(tmp_path / "f/kept"))
     dropped = {
         row["id"]: (row["dropped_by"], row["reason"])
@@ -109,37 +111,16 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
 def test_what_was_filtered_before_is_kept_as_it_is(
     source: Path, tmp_path: Path, untold: str
 ) -> None:
-    stack = replace(STACK, scrubber=replace(SCRUBBER, untold=untold), duplicates=False)
-    sift(source, tmp_path / "first", stack)
-    sift(tmp_path / "first" / "kept", tmp_path / "second", stack)
+    settings = told(untold=untold, duplicates=False)
+    sift(source, tmp_path / "first", settings)
+    sift(tmp_path / "first" / "kept", tmp_path / "second", settings)
     first, second = (list(iter_traces(tmp_path / name / "kept")) for name in ("first", "second"))
     assert any(span.action == untold for one in first for span in one.spans)
     assert second == first, "and the teacher's own words are still there, for other arms"
 
 
-def found_by_another(texts):
-    return [
-        [Found(text.index("Oslo"), text.index("Oslo") + 4, "place", "another")]
-        if "Oslo" in text
-        else []
-        for text in texts
-    ]
-
-
-def test_a_detector_of_ones_own_goes_along_to_the_passes(source: Path, tmp_path: Path) -> None:
-    stack = replace(
-        STACK, scrubber=replace(SCRUBBER, detectors=(), models=(found_by_another,), untold="mask")
-    )
-    sift(source, tmp_path / "f", stack)
-    spans = {
-        one.id: [span.detector for span in one.spans if span.action == "mask"]
-        for one in iter_traces(tmp_path / "f/kept")
-    }
-    assert spans["t0"] == ["another"] and spans["t1"] == [], "told in the prompt"
-
-
 def test_facts_taken_out_become_knowledge(source: Path, tmp_path: Path) -> None:
-    sift(source, tmp_path / "f", STACK)
+    sift(source, tmp_path / "f", SETTINGS)
     assert [row for path in list_shards(tmp_path / "f/knowledge") for row in read_shard(path)] == [
         {
             "subject": "Mara",
@@ -172,8 +153,8 @@ def test_filters_never_see_the_reference(tmp_path: Path) -> None:
     """Two references that lead to the same verdict lead to the same bytes."""
     right = [t for t in TRACES if t.id != "t2"]
     other = {"Oslo": "OSLO", "8": "8.0", "1 2 3": "1, 2, 3", "9": "77"}
-    sift(right, tmp_path / "one", STACK)
-    sift([replace(t, gold=other.get(t.gold or "")) for t in right], tmp_path / "two", STACK)
+    sift(right, tmp_path / "one", SETTINGS)
+    sift([replace(t, gold=other.get(t.gold or "")) for t in right], tmp_path / "two", SETTINGS)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
 
 
@@ -186,22 +167,18 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_bytes_are_fixed_and_leftovers_are_removed(source: Path, tmp_path: Path) -> None:
-    sift(source, tmp_path / "a", STACK, shard_rows=2)
+    sift(source, tmp_path / "a", SETTINGS, shard_rows=2)
     (tmp_path / "b/kept").mkdir(parents=True)
     (tmp_path / "b/kept/part-00009.parquet").write_bytes(b"half")
     (tmp_path / "b/report.json").write_text("old")
-    sift(source, tmp_path / "b", STACK, shard_rows=2)
+    sift(source, tmp_path / "b", SETTINGS, shard_rows=2)
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
 
 
 def test_untold_drop_and_keep(source: Path, tmp_path: Path) -> None:
-    report = sift(
-        source, tmp_path / "drop", replace(STACK, scrubber=replace(SCRUBBER, untold="drop"))
-    )
+    report = sift(source, tmp_path / "drop", told(untold="drop"))
     assert report["dropped"]["scrub"] == {"states what nobody gave": 4} and report["facts"] == 3
-    report = sift(
-        source, tmp_path / "keep", replace(STACK, scrubber=replace(SCRUBBER, untold="keep"))
-    )
+    report = sift(source, tmp_path / "keep", told(untold="keep"))
     assert report["facts"] == 0 and report["untold"] == 4
     assert all(
         t.messages[1]["content"] != "I do not know." for t in iter_traces(tmp_path / "keep/kept")
@@ -214,7 +191,7 @@ def test_a_verdict_made_elsewhere_stands(tmp_path: Path) -> None:
         replace(TRACES[3], gold=None, verdict="wrong"),
         TRACES[0],
     ]
-    report = sift(traces, tmp_path / "f", replace(STACK, keep_unknown=False))
+    report = sift(traces, tmp_path / "f", told(keep_unknown=False))
     assert [(t.id, t.verdict) for t in iter_traces(tmp_path / "f/kept")] == [("t8", "correct")]
     assert report["dropped"]["verify"] == {
         "the answer differs from the reference": 1,
@@ -227,23 +204,23 @@ def test_nothing_kept_names_the_filter_and_the_setting(tmp_path: Path) -> None:
         ShardError,
         match=r"none of 2 traces was kept, verify dropped 2 of them \(the answer differs from the reference\); .*filter/dropped",
     ):
-        sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", STACK)
+        sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", SETTINGS)
     with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.untold"):
-        sift([TRACES[0]], tmp_path / "f", replace(STACK, scrubber=replace(SCRUBBER, untold="drop")))
+        sift([TRACES[0]], tmp_path / "f", told(untold="drop"))
     with pytest.raises(ShardError, match="found no trace"):
-        sift([], tmp_path / "f", STACK)
+        sift([], tmp_path / "f", SETTINGS)
     with pytest.raises(ShardError, match="shape dropped 1"):
-        sift([replace(TRACES[0], messages=TRACES[0].messages[:1])], tmp_path / "f", STACK)
+        sift([replace(TRACES[0], messages=TRACES[0].messages[:1])], tmp_path / "f", SETTINGS)
 
 
 def test_contact_compares_runs_and_short_texts_whole() -> None:
-    contact = Contact(["Sort 3 1.", "What is 3 + 5?", "one two three four five"], words=4)
+    contact = HeldOutIndex(["Sort 3 1.", "What is 3 + 5?", "one two three four five"], words=4)
     assert contact.match("sort: 3, 1") == "sort 3 1"
     assert contact.match("Sort 3 1 2") is None
     assert contact.match("Now, ONE two; three four!") == "one two three four"
     assert contact.match("one two three") is None
     assert contact.match("What is 3 - 5?") is None
-    assert contact.match("") is None and Contact(["", "?"], 4).match("!") is None
+    assert contact.match("") is None and HeldOutIndex(["", "?"], 4).match("!") is None
 
 
 def test_knowledge_is_the_same_when_it_is_spilled(tmp_path: Path) -> None:
@@ -260,7 +237,7 @@ def test_knowledge_is_the_same_when_it_is_spilled(tmp_path: Path) -> None:
         )
 
     for name, size in (("whole", 100), ("spilled", 2)):
-        ledger = Ledger(tmp_path / name, in_memory=size)
+        ledger = KnowledgeLedger(tmp_path / name, in_memory=size)
         for number, (subject, value) in enumerate(
             [("Ida", "Rome"), ("Mara", "Oslo"), ("Ida", "Rome"), ("Bo", "Oslo"), ("Ida", "Rome")]
         ):

@@ -9,20 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_filters.dedup.duplicates import KINDS, Keys, beyond, fingerprint, names_of, question_keys
-from data_filters.dedup.exposure import Ledger, facts_of, merge_ledgers
+from data_filters.dedup.duplicates import (
+    Keys,
+    alike_keys,
+    find_repeats,
+    fingerprint,
+    ids_of,
+    near_keys,
+)
+from data_filters.dedup.exposure import ExposureLedger, facts_of, merge_exposure
 from data_filters.dedup.minhash import BANDS, ROWS, SHINGLE_WORDS, band_keys
 from data_filters.dedup.skeletons import fill, skeleton
 from data_filters.detect.detect import load_curriculum
-from data_filters.passes.filters import Stack
+from data_filters.filters.settings import FilterSettings
 from data_filters.records.shards import iter_traces, list_shards, read_shard
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from data_filters.text.stem import stem
+from recipes.schema.filter import Filter
 
 CURRICULUM = load_curriculum()
-STACK = Stack(scrubber=Scrubber(detectors=("numbers", "names", "answer"), curriculum=CURRICULUM))
+
+
+def settings(**config: object) -> FilterSettings:
+    return FilterSettings(config=Filter(**config))
 
 
 def knows(word: str) -> bool:
@@ -102,21 +112,19 @@ def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(
         trace("copper", "What kind of word is copper?", "metal."),
         trace("shout", "WHAT kind of word is copper??", "metal."),
     ]
-    report = sift(traces, tmp_path / "near", STACK)
+    report = sift(traces, tmp_path / "near", settings())
     rows = [row for path in list_shards(tmp_path / "near/dropped") for row in read_shard(path)]
     assert [(row["id"], row["reason"]) for row in rows] == [
         ("near", "asks nearly the same of the same values: a"),
         ("shout", "asks nearly the same of the same values: copper"),
     ]
     assert report["dropped"]["near_duplicates"] == {"asks nearly the same of the same values": 2}
-    report = sift(traces, tmp_path / "cap", replace(STACK, near_duplicates=False, per_skeleton=2))
+    report = sift(traces, tmp_path / "cap", settings(near_duplicates=False, per_skeleton=2))
     assert [t.id for t in iter_traces(tmp_path / "cap/kept")] == ["a", "near", "tin", "copper"]
 
 
 def keys(numbers: list[int], owners: list[int]) -> Keys:
-    found = {kind: [] for kind in KINDS} | {
-        "same": [(row, np.array([n], np.uint64)) for row, n in enumerate(numbers)]
-    }
+    found = {"same": [(row, np.array([n], np.uint64)) for row, n in enumerate(numbers)]}
     return Keys.gather([f"id{n}" for n in range(len(numbers))], owners, found)
 
 
@@ -129,16 +137,14 @@ def test_merging_in_parts_finds_what_a_list_finds(tmp_path: Path, at_once: int) 
     for path, numbers, owner in zip(paths, units, owners, strict=True):
         keys(numbers, owner).save(path)
     for most in (1, 3):
-        struck = [np.zeros(30, bool) for _ in paths]
-        struck[0][0] = True  # counts no more
-        places, firsts = beyond(paths, "same", most, struck, at_once=at_once)
+        dropped = [np.zeros(30, bool) for _ in paths]
+        dropped[0][0] = True  # counts no more
+        places, firsts = find_repeats(paths, "same", most, dropped, at_once=at_once)
         found = {
             (place >> 32, place & 0xFFFFFFFF): first
             for place, first in zip(places.tolist(), firsts.tolist(), strict=True)
         }
-        assert names_of(paths, firsts).tolist() == [
-            f"id{first & 0xFFFFFFFF}" for first in firsts.tolist()
-        ]
+        assert ids_of(paths, firsts) == [f"id{first & 0xFFFFFFFF}" for first in firsts.tolist()]
         first_of: dict[int, int] = {}
         seen: Counter[int] = Counter()
         for unit, numbers in enumerate(units):
@@ -148,7 +154,7 @@ def test_merging_in_parts_finds_what_a_list_finds(tmp_path: Path, at_once: int) 
                 first = first_of.setdefault(number, unit << 32 | row)
                 assert found.get((unit, row)) == (first if seen[number] >= most else None)
                 seen[number] += 1
-        assert all(struck[unit][row] for unit, row in found)
+        assert all(dropped[unit][row] for unit, row in found)
 
 
 def test_fingerprints_tell_roles_and_texts_apart() -> None:
@@ -158,9 +164,10 @@ def test_fingerprints_tell_roles_and_texts_apart() -> None:
         == fingerprint(replace(one, id="b"))
         != fingerprint(trace("a", "What?So.", ""))
     )
-    near, alike = question_keys(one, knows)
-    other, same = question_keys(replace(one, answer="else"), knows)
-    assert (alike == same).all() and not (near == other).any()
+    asked = skeleton(one.asked(), knows)
+    assert not (near_keys(asked, "") == near_keys(asked, "else")).any()
+    assert (near_keys(asked, "Else") == near_keys(asked, "else")).all()
+    assert not len(alike_keys(skeleton("", knows))) and not len(near_keys(skeleton("", knows), ""))
 
 
 # --- exposures
@@ -200,14 +207,14 @@ def test_ledgers_merge_to_exact_counts_whatever_their_number(tmp_path: Path) -> 
     rng, paths = random.Random(2), []
     whole: Counter[tuple[str, str, str]] = Counter()
     for number in range(130):  # more than are merged at once
-        ledger = Ledger()
+        ledger = ExposureLedger()
         for _ in range(6):
             one = (f"s{rng.randrange(9)}", f"v{rng.randrange(2)}", rng.choice(("Where?", "Who?")))
             whole[one] += 1
             ledger.add([one, one], [one] if one[1] == "v0" else [])
         paths.append(tmp_path / f"{number}.jsonl")
         ledger.save(paths[-1])
-    summary = merge_ledgers(paths, tmp_path / "out", epochs=2.0)
+    summary = merge_exposure(paths, tmp_path / "out", epochs=2.0)
     rows = [row for path in list_shards(tmp_path / "out") for row in read_shard(path)]
     assert {(r["subject"], r["value"], r["relation"]): r["stated"] for r in rows} == whole
     assert all(
@@ -241,7 +248,7 @@ def test_the_cap_counts_a_fact_over_wordings_and_epochs(tmp_path: Path) -> None:
             "<think> Ida Rome.</think> Rome.",
         )
     )
-    report = sift(traces, tmp_path, replace(STACK, exposure_cap=8, epochs=2.0))
+    report = sift(traces, tmp_path, settings(exposure_cap=8, epochs=2.0))
     assert [t.id for t in iter_traces(tmp_path / "kept")] == ["t0", "t1", "t2", "t3", "other"]
     assert report["dropped"] == {"exposure": {"states a fact that is seen often enough": 2}}
     assert report["exposure"]["highest"][0] == {"subject": "Mara", "value": "Oslo", "seen": 8.0}

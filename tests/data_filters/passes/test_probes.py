@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from data_filters.detect.detect import load_curriculum
-from data_filters.passes.filters import Stack
-from data_filters.passes.probe_answers import ask_about, asked_path, read_asked
+from data_filters.filters.settings import FilterSettings
+from data_filters.passes.probe_answers import ask_about, probe_answers_path, read_probe_answers
 from data_filters.passes.probes import NO_THOUGHT, closed_book, premise, renames
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
-from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from data_filters.text.stem import stem
+from recipes.schema.filter import Filter, Probes
 
 CURRICULUM = load_curriculum()
 HOMES = {"Mara": "Oslo", "Ida": "Rome", "Bo": "Kyiv", "Tovin": "Elm"}
@@ -76,14 +76,14 @@ def test_the_probes_tell_the_two_apart(tmp_path: Path, mind: object, recall: boo
     traces = homes()
     ask_about(
         traces,
-        asked_path(tmp_path, 0),
+        probe_answers_path(tmp_path, 0),
         ("closed_book", "premise", "rename"),
         mind,
         knows,
         None,
         3.0,
     )
-    said = read_asked(tmp_path, 0)
+    said = read_probe_answers(tmp_path, 0)
     for one in traces[:4]:
         assert said[one.id] == {
             "closed_book": recall,
@@ -94,11 +94,9 @@ def test_the_probes_tell_the_two_apart(tmp_path: Path, mind: object, recall: boo
     assert all(said[one.id]["premise"] is None for one in traces[4:]), (
         "nothing can be taken away from a bare question"
     )
-    stack = Stack(
-        scrubber=Scrubber(detectors=(), curriculum=CURRICULUM),
-        probes={"premise": "drop", "closed_book": "report"},
-    )
-    report = sift(traces, tmp_path / "out", stack, asked=tmp_path)
+    probes = Probes(premise="drop", closed_book="report")
+    settings = FilterSettings(config=Filter(detectors=[], probes=probes))
+    report = sift(traces, tmp_path / "out", settings, probe_answers=tmp_path)
     assert report["dropped"] == ({"probes": {"recall, says premise": 4}} if recall else {})
     assert len(list(iter_traces(tmp_path / "out/kept"))) == 8 - 4 * recall
 
@@ -142,14 +140,14 @@ def test_units_that_were_cut_off_or_wrong_are_not_asked_about(tmp_path: Path) ->
     ]
     ask_about(
         traces,
-        asked_path(tmp_path, 3),
+        probe_answers_path(tmp_path, 3),
         ("premise",),
         reader,
         knows,
         lambda found: [4.0 for _ in found],
         3.0,
     )
-    rows = read_shard(asked_path(tmp_path, 3))
+    rows = read_shard(probe_answers_path(tmp_path, 3))
     assert [(row["id"], row["premise"], row["closed_book"], row["surprise"]) for row in rows] == [
         ("told Mara", False, None, True)
     ]

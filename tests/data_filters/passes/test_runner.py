@@ -16,27 +16,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_filters.detect.detect import load_curriculum
-from data_filters.passes.filters import Stack, canonical
+from data_filters.filters.settings import FilterSettings
 from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, VERSION_KEY, Span, Trace, to_row
 from data_filters.records.units import UNIT_BYTES, Refused, cut, read_unit
-from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 from data_filters.text.tokens import uncollected
 from recipes.errors import ShardError
+from recipes.schema.filter import Filter
 
 ROOT = Path(__file__).parents[3]
-STACK = Stack(
-    scrubber=Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
-)
+SETTINGS = FilterSettings()
 NAMES = ("Mara", "Ida", "Bo", "Tovin", "Ragna")
 RUN = """
 import sys
 from pathlib import Path
-from tests.data_filters.passes.test_runner import STACK
+from tests.data_filters.passes.test_runner import SETTINGS
 from data_filters.sift import sift
-sift(Path(sys.argv[1]), Path(sys.argv[2]), STACK, processes=int(sys.argv[3]), shard_rows=50)
+sift(Path(sys.argv[1]), Path(sys.argv[2]), SETTINGS, processes=int(sys.argv[3]), shard_rows=50)
 """
 
 
@@ -77,7 +74,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def unbroken(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("out")
-    report = sift(source, out, STACK, shard_rows=50)
+    report = sift(source, out, SETTINGS, shard_rows=50)
     assert (
         report["read"] == 400
         and report["dropped"]["duplicates"]
@@ -87,7 +84,7 @@ def unbroken(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def test_processes_change_no_byte(source: Path, unbroken: dict[str, bytes], tmp_path: Path) -> None:
-    sift(source, tmp_path, STACK, processes=3, shard_rows=50)
+    sift(source, tmp_path, SETTINGS, processes=3, shard_rows=50)
     assert bytes_of(tmp_path) == unbroken
 
 
@@ -100,8 +97,8 @@ def test_killed_at_any_moment_the_bytes_are_the_same(
     """
     killed = 0
     for sign in (
-        "work/looked-00002.jsonl",
-        "work/struck",
+        "work/examined-00002.jsonl",
+        "work/merged",
         "kept/part-00003.parquet",
         "knowledge",
         "report.json",
@@ -118,7 +115,7 @@ def test_killed_at_any_moment_the_bytes_are_the_same(
         if run.returncode == 0:
             break
     assert killed >= 2
-    sift(source, tmp_path, STACK, processes=processes, shard_rows=50)
+    sift(source, tmp_path, SETTINGS, processes=processes, shard_rows=50)
     assert bytes_of(tmp_path) == unbroken
 
 
@@ -136,28 +133,26 @@ def test_a_resumed_run_does_not_do_whole_units_again(
             raise Stop
 
     with pytest.raises(Stop):
-        sift(source, tmp_path, STACK, shard_rows=50, progress=stop)
+        sift(source, tmp_path, SETTINGS, shard_rows=50, examined=stop)
     again: list[int] = []
-    sift(source, tmp_path, STACK, shard_rows=50, progress=again.append)
+    sift(source, tmp_path, SETTINGS, shard_rows=50, examined=again.append)
     assert sum(done) == 250 and sum(again) == 150
     assert bytes_of(tmp_path) == unbroken
 
 
 def test_other_settings_or_other_traces_start_anew(source: Path, tmp_path: Path) -> None:
-    other = replace(STACK, duplicates=False)
-    assert (
-        len(
-            {
-                STACK.digest(),
-                other.digest(),
-                replace(STACK, scrubber=replace(STACK.scrubber, small_numbers=3)).digest(),
-            }
-        )
-        == 3
-    )
-    assert canonical({"b", "a"}) == canonical({"a", "b"}) and "0x" not in canonical(STACK)
+    words = tmp_path / "words.txt"
+    words.write_text("[logic]\nif then\n")
+    other = FilterSettings(config=Filter(duplicates=False))
+    lists = FilterSettings(config=Filter(curriculum_file=str(words)))
+    before = lists.digest()
+    words.write_text("[logic]\nif then else\n")
+    same = FilterSettings(config=Filter(processes=4, traces="elsewhere"))
+    different = (SETTINGS, other, replace(SETTINGS, seed=1), replace(SETTINGS, held_out=("x",)))
+    assert len({before, lists.digest(), *(one.digest() for one in different)}) == 6
+    assert same.digest() == SETTINGS.digest()
     with pytest.raises(RuntimeError):
-        sift(source, tmp_path, STACK, shard_rows=50, progress=_raise)
+        sift(source, tmp_path, SETTINGS, shard_rows=50, examined=_raise)
     assert "duplicates" not in sift(source, tmp_path, other, shard_rows=50)["dropped"]
 
 
@@ -176,7 +171,7 @@ def test_a_fault_in_a_process_keeps_its_words(source: Path, tmp_path: Path) -> N
         data = bytearray(last.read_bytes())
         data[100:400] = bytes(300)  # the footer is whole: it shows only when the rows are read
         last.write_bytes(data)
-        sift(broken, tmp_path / "out", STACK, processes=2, shard_rows=50)
+        sift(broken, tmp_path / "out", SETTINGS, processes=2, shard_rows=50)
 
 
 # --- bad input
@@ -221,7 +216,7 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
         json.dumps({"messages": talk, "gold": "Rome"}).encode(),
     ]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n\n")
-    report = sift(tmp_path / "in.jsonl", tmp_path / "out", STACK, shard_rows=4)
+    report = sift(tmp_path / "in.jsonl", tmp_path / "out", SETTINGS, shard_rows=4)
     assert [name for name, _ in reasons(tmp_path / "out")] == ["read"] * 4 + ["shape"] * 4 + [
         "read"
     ] * 2 + ["verify"]
@@ -279,10 +274,10 @@ def test_parquet_of_another_version_and_with_bad_text(tmp_path: Path) -> None:
 def test_a_broken_file_stops_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps(to_row(trace(1))) + '\n{"messages": [\n')
     with pytest.raises(ShardError, match=r"in.jsonl:2: no readable JSON lines"):
-        sift(tmp_path / "in.jsonl", tmp_path / "out", STACK)
+        sift(tmp_path / "in.jsonl", tmp_path / "out", SETTINGS)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(ShardError, match=r"x.parquet: no readable Parquet .*delete this file"):
-        sift(tmp_path / "x.parquet", tmp_path / "out", STACK)
+        sift(tmp_path / "x.parquet", tmp_path / "out", SETTINGS)
 
 
 def test_units_hold_all_rows_once_and_no_more_than_a_process_can(tmp_path: Path) -> None:
@@ -308,7 +303,9 @@ def test_units_hold_all_rows_once_and_no_more_than_a_process_can(tmp_path: Path)
 
 
 def test_report_only_changes_nothing_and_says_all(source: Path, tmp_path: Path) -> None:
-    report = sift(source, tmp_path, replace(STACK, report_only=True), shard_rows=50)
+    report = sift(
+        source, tmp_path, FilterSettings(config=Filter(mode="report_only")), shard_rows=50
+    )
     kept = list(iter_traces(tmp_path / "kept"))
     assert [(t.id, t.messages) for t in kept] == [(f"t{n}", trace(n).messages) for n in range(400)]
     assert all(span.action == "keep" for t in kept for span in t.spans) and not reasons(tmp_path)

@@ -1,5 +1,6 @@
 """What the filter stage tells people: canaries, diversity, damage, and the page."""
 
+import json
 import random
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -10,13 +11,14 @@ import pytest
 
 from data_filters.dedup.minhash import hash64
 from data_filters.detect.detect import load_curriculum
+from data_filters.filters.examined import Reason
+from data_filters.filters.settings import FilterSettings
+from data_filters.filters.shape import misshapen
 from data_filters.passes.canaries import plant
-from data_filters.passes.filters import Stack
-from data_filters.passes.shape import misshapen
 from data_filters.records.traces import Trace
 from data_filters.report.diversity import SMALLEST, Distinct, Diversity
 from data_filters.report.page import to_html
-from data_filters.report.unit_summary import Sketch, interval, merged
+from data_filters.report.unit_summary import UnitSummary, interval
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
 
@@ -83,7 +85,7 @@ def test_damage_is_counted_by_the_reference(tmp_path: Path) -> None:
     recalled = trace(
         2, "<think> Mara 34. 34 + 5 = 39.</think> 39.", "How old is Mara in 5 years?", gold="39"
     )
-    report = sift([right, recalled], tmp_path, Stack(scrubber=SCRUBBER))
+    report = sift([right, recalled], tmp_path, FilterSettings())
     assert report["damage"] == {
         "right before": 2,
         "edited": 1,
@@ -95,25 +97,27 @@ def test_damage_is_counted_by_the_reference(tmp_path: Path) -> None:
 
 
 def test_summaries_merge_as_if_they_had_been_one() -> None:
-    def told(numbers: range) -> Sketch:
-        sketch = Sketch()
+    def told(numbers: range) -> UnitSummary:
+        summary = UnitSummary()
         for n in numbers:
-            fault = ("verify", f"bad: {n}") if n % 3 else None
-            sketch.tally.add(trace(n), fault, SCRUBBER.spans(trace(n)))
-            sketch.before.add(f"text {n}", ["q"])
-            sketch.canaries["place", "found" if n % 2 else "missed"] += 1
-        return sketch
+            fault = Reason("verify", f"bad: {n}") if n % 3 else None
+            summary.tally.add(trace(n), fault, SCRUBBER.spans(trace(n)))
+            summary.before.add(f"text {n}", ["q"])
+            summary.canaries["place", "found" if n % 2 else "missed"] += 1
+        return summary
 
-    parts, whole = Sketch(), told(range(40))
+    parts, whole = UnitSummary(), told(range(40))
     for start in range(0, 40, 10):
-        parts.merge(told(range(start, start + 10)))
-    whole.before.close()
+        part = told(range(start, start + 10))
+        part.close()
+        said = json.dumps(part.to_json())  # as it travels from a process
+        parts.merge(UnitSummary.from_json(json.loads(said)))
+    whole.close()
     found, wanted = parts.report(), whole.report()
     assert {k: v for k, v in found.items() if k != "diversity"} == {
         k: v for k, v in wanted.items() if k != "diversity"
     }
     assert found["diversity"]["before"]["distinct_2"] == wanted["diversity"]["before"]["distinct_2"]
-    assert merged({"a": [1, 2]}, {"a": [3, 4], "b": [5]}) == {"a": [4, 6], "b": [5]}
     assert interval(0, 0) == {"n": 0} and interval(5, 10) == {
         "value": 0.5,
         "low": 0.2366,
@@ -135,7 +139,7 @@ def test_the_page_is_whole_and_harmless(tmp_path: Path) -> None:
             5, "<think> Mara Oslo.</think> Oslo.", "The home of Mara is Oslo. Where does Mara live?"
         )
     ]
-    report = sift(traces, tmp_path, Stack(scrubber=SCRUBBER))
+    report = sift(traces, tmp_path, FilterSettings())
     page = (tmp_path / "report.html").read_text()
     assert (
         page == to_html(report)

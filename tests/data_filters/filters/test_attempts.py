@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.passes.select import select, solve_rate_of
+from data_filters.filters.attempts import compare_attempts, not_selected, solve_rate_of
+from data_filters.filters.examined import Examined, Reason
+from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.records.traces import Trace
 from data_filters.text.repetition import degenerate
 from recipes.errors import RecipeError
@@ -28,12 +30,17 @@ def tried(problem, *outcomes):
     ]
 
 
-def kept(traces, rate=(0.0, 1.0), shortest=0, fault=lambda trace: None):
-    return [
-        trace.id
-        for trace, why in select(((t, fault(t)) for t in traces), rate, shortest)
-        if why is None
-    ]
+def selected(traces, rate=(0.0, 1.0), shortest=0, reason=lambda trace: None):
+    """(trace, why it is not taught) of the attempts at one problem."""
+    found = [Examined(trace, reason=reason(trace)) for trace in traces]
+    compare_attempts(found)
+    config = Filter(solve_rate=list(rate), shortest=shortest)
+    context = FilterContext(FilterSettings(config=config))
+    return [(one.trace, one.reason or not_selected(one, context)) for one in found]
+
+
+def kept(*problems, **how):
+    return [one.id for traces in problems for one, why in selected(traces, **how) if why is None]
 
 
 HALF = tried("half", ("correct", 9), ("wrong", 5), ("correct", 7), ("length", 99))
@@ -43,15 +50,15 @@ OPEN = tried("open", ("unknown", 3))
 
 def test_problems_are_chosen_by_how_often_they_are_solved():
     assert [solve_rate_of(traces) for traces in (HALF, EASY, OPEN)] == [0.5, 1.0, None]
-    assert kept([*HALF, *EASY, *OPEN], rate=(0.2, 0.9)) == [t.id for t in (*HALF, *OPEN)]
-    ((_, (by, reason)),) = list(select([(EASY[0], None)], (0.2, 0.9), 0))
-    assert (by, reason) == ("select", "solve rate outside 0.2..0.9: 1.00")
+    assert kept(HALF, EASY, OPEN, rate=(0.2, 0.9)) == [t.id for t in (*HALF, *OPEN)]
+    ((_, reason),) = selected(EASY[:1], (0.2, 0.9))
+    assert reason == "solve rate outside 0.2..0.9: 1.00"
 
 
 def test_the_shortest_right_ones_stay_and_the_unjudged_are_not_compared():
-    wrong = lambda trace: ("verify", "wrong") if trace.verdict == "wrong" else None
-    assert kept(HALF, shortest=1, fault=wrong) == ["half/2", "half/3"]
-    assert kept([*EASY, *OPEN], shortest=1) == ["easy/1", "open/0"]
+    wrong = lambda trace: Reason("verify", "wrong") if trace.verdict == "wrong" else None
+    assert kept(HALF, shortest=1, reason=wrong) == ["half/2", "half/3"]
+    assert kept(EASY, OPEN, shortest=1) == ["easy/1", "open/0"]
     assert kept(EASY, shortest=2) == ["easy/0", "easy/1"]
 
 
@@ -64,7 +71,7 @@ def test_the_shortest_right_ones_stay_and_the_unjudged_are_not_compared():
 )
 def test_nothing_is_lost_and_order_stays(outcomes, shortest):
     traces = tried("p", *outcomes)
-    found = list(select(((trace, None) for trace in traces), (0.0, 1.0), shortest))
+    found = selected(traces, shortest=shortest)
     assert [trace for trace, _ in found] == traces
     right = [trace for trace, why in found if why is None and trace.verdict == "correct"]
     assert len(right) == min(shortest or 8, sum(trace.verdict == "correct" for trace in traces))

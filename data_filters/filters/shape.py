@@ -1,14 +1,24 @@
-"""Whether a trace has the shape of one: an assistant who said something, to the end, in characters
-that are text.
-"""
+"""Drops what is no finished conversation: unreadable, cut off, empty, control characters, degenerate."""
 
 import re
 
+from data_filters.filters.examined import Examined
+from data_filters.filters.settings import FilterContext
 from data_filters.records.traces import Trace
 from data_filters.text.repetition import degenerate
 from recipes.vocabulary import FinishReason
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")  # all but tab and line ends
+
+
+def unreadable(one: Examined, context: FilterContext) -> str | None:
+    """Why the record is no trace."""
+    return one.unreadable or None
+
+
+def bad_shape(one: Examined, context: FilterContext) -> str | None:
+    """Why the conversation is not worth a look: cut off, refused, empty, too long, degenerate."""
+    return misshapen(one.trace, context.config.longest_characters)
 
 
 def misshapen(trace: Trace, longest_characters: int) -> str | None:
@@ -20,7 +30,7 @@ def misshapen(trace: Trace, longest_characters: int) -> str | None:
     size = sum(len(m["content"]) for m in trace.messages)
     if size > longest_characters:
         return f"too long: {size:,} characters, filter.longest_characters is {longest_characters:,}"
-    last = next((m["content"] for m in reversed(trace.messages) if m["role"] == "assistant"), None)
+    last = trace.last_reply()
     if last is None:
         return "no assistant message"
     if trace.finish_reason == FinishReason.REFUSED:
