@@ -6,7 +6,6 @@ It can be edited: an entry taken out or changed is one line, and no weight of an
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 import bm25s
 import numpy as np
 
-from data_filters.records.shards import list_shards, read_shard
+from data_filters.records.rows import rows_of
 from recipes.errors import ShardError
 
 _WORD = re.compile(r"\w+")
@@ -35,12 +34,12 @@ class KnowledgeBase:
 
     @classmethod
     def read(cls, path: str | Path) -> "KnowledgeBase":
-        """From a folder of Parquet shards, a .parquet or a .jsonl file.
+        """From a folder of Parquet shards, a .parquet or a .jsonl file, or whatever `rows_of` takes.
 
         Raises:
             ShardError: nothing readable there, or rows that are neither texts nor facts.
         """
-        return cls(passages_of(rows_of(Path(path)), str(path)))
+        return cls(passages_of((row for _, row in rows_of(path)), str(path)))
 
     @cached_property
     def digest(self) -> str:
@@ -111,32 +110,6 @@ def passages_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
 
 def _words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
-
-
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a folder of Parquet shards, a .parquet or a .jsonl file."""
-    if path.suffix in (".jsonl", ".ndjson"):
-        yield from _lines(path)
-        return
-    for shard in list_shards(path) if path.is_dir() else [path]:
-        yield from read_shard(shard)
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ShardError(
-                            f"{path}:{number}: found {type(row).__name__}, wanted an object with text"
-                        )
-                    yield row
-    except (OSError, ValueError) as fault:
-        raise ShardError(
-            f"{path}: cannot be read as JSON lines ({fault}); mend the file or name another"
-        ) from fault
 
 
 def first_of(results: Sequence[str], relation: str) -> str | None:

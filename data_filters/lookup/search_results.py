@@ -36,7 +36,7 @@ def shared_words(text: str, question: str) -> int:
     return len(set(text.split()) & set(question.split()))
 
 
-class Snippets:
+class SearchResults:
     """Draws results from the facts that were taken out.
 
     Args:

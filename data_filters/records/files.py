@@ -44,6 +44,8 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except ShardError:
+        raise
     except _UNREADABLE as error:
         raise ShardError(
             f"{path}: not as it was written ({short(error)}); delete {path.parent} and run again"

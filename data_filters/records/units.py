@@ -8,16 +8,27 @@ lie; everything else is copied once, in pieces.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_filters.records.adopt import fault_of, trace_of
 from data_filters.records.files import replacing, short
-from data_filters.records.shards import list_shards, raw_rows, trace_of
+from data_filters.records.rows import (
+    Record,
+    Row,
+    is_lines,
+    is_list,
+    is_parquet,
+    line_records,
+    list_shards,
+    opened,
+    parquet_records,
+    records_of,
+)
 from data_filters.records.traces import VERSION, VERSION_KEY, Trace, to_row
 from recipes.errors import ShardError
 
@@ -63,28 +74,27 @@ def cut(source: str | Path | Iterable[Trace], staging: Path, rows: int) -> list[
     """The units of a source, in its order.
 
     Args:
-        source: what `iter_traces` takes, or traces.
+        source: what `rows_of` takes, or traces.
         staging: receives copies of what cannot be cut where it lies: hub data sets, huge row
-            groups, traces in memory.
+            groups, lists, gzipped files, traces in memory.
         rows: traces in a unit, at most about WIDE times as many.
 
     Raises:
         ShardError: no such source, or a file of it is broken; the message names it.
     """
     if not isinstance(source, str | Path):
-        return _copied((to_row(trace) for trace in source), staging, rows)
-    path = Path(source)
-    files = list_shards(path) if path.is_dir() else [path]
-    if path.suffix in (".jsonl", ".json") and path.is_file():
+        made = (Record("", to_row(trace)) for trace in source)
+        return _copied(made, staging, rows)
+    path = Path(source).expanduser()
+    if _is_plain_lines(path):
         return _cut_lines(path, rows)
-    if all(file.suffix == ".parquet" and file.is_file() for file in files):
-        found = [_cut_parquet(file, rows) for file in files]
-        if all(units is not None for units in found):
-            return [unit for units in found if units is not None for unit in units]
-        return _copied(
-            (row for file in files for _, row in _parquet_rows(str(file))), staging, rows
-        )
-    return _copied((row for _, row in raw_rows(source)), staging, rows)
+    files = list_shards(path) if path.is_dir() else [path]
+    if not all(is_parquet(file) and file.is_file() for file in files):
+        return _copied(records_of(source), staging, rows)
+    found = [_cut_parquet(file, rows) for file in files]
+    if any(units is None for units in found):
+        return _copied((row for file in files for row in _versioned(file)), staging, rows)
+    return [unit for units in found for unit in units or ()]
 
 
 def read_unit(unit: Unit) -> Iterator[Trace | Refused]:
@@ -93,62 +103,48 @@ def read_unit(unit: Unit) -> Iterator[Trace | Refused]:
     Raises:
         ShardError: the file is broken; the message names it.
     """
-    lines = unit.path.endswith((".jsonl", ".json"))
-    rows = (
-        _lines(unit) if lines else _parquet_rows(unit.path, range(unit.first, unit.last), unit.row)
+    path = Path(unit.path)
+    records = (
+        line_records(path, unit.first, unit.last, unit.row)
+        if is_lines(path)
+        else _versioned(path, range(unit.first, unit.last), unit.row)
     )
-    for where, row in rows:
-        yield _admit(where, row)
+    yield from map(_admitted, records)
 
 
-def _admit(where: str, row: dict[str, Any]) -> Trace | Refused:
-    reason = row.get(_UNREADABLE)
-    if reason:
-        return Refused(where, str(reason), str(row.get("text", "")))
+def _admitted(record: Record) -> Trace | Refused:
+    where, row, fault, text = record
+    if not fault and _UNREADABLE in row:
+        fault, text = str(row[_UNREADABLE]), str(row.get("text", ""))
+    if fault:
+        return Refused(where, fault, text)
     version = row.get(VERSION_KEY)
     if version is not None and str(version) != str(VERSION):
-        return Refused(
-            where,
-            f"another schema version: {VERSION_KEY} {str(version)[:20]}, wanted {VERSION}",
-            _shown(row),
-        )
+        said = f"{VERSION_KEY} {str(version)[:20]}, expected {VERSION}"
+        return Refused(where, f"another schema version: {said}", _shown(row))
     try:
         trace = trace_of(row)
     except ValueError as error:
         return Refused(where, f"no trace: {error}", _shown(row))
-    outside = next(
-        (span for span in trace.spans if not _fits(span.message, span.start, span.end, trace)), None
-    )
-    if outside is not None:
-        place = f"{outside.start}..{outside.end} in message {outside.message}"
-        return Refused(where, f"a span past the end of its message: {place}", _shown(row))
-    return trace
+    wrong = fault_of(trace)
+    return Refused(where, wrong, _shown(row)) if wrong else trace
 
 
-def _fits(message: int, start: int, end: int, trace: Trace) -> bool:
-    return 0 <= message < len(trace.messages) and 0 <= start <= end <= len(
-        trace.messages[message]["content"]
-    )
-
-
-def _shown(row: dict[str, Any]) -> str:
-    return json.dumps(row, default=str)[:SHOWN_CHARACTERS]
+def _shown(row: Row) -> str:
+    try:
+        return json.dumps(row, default=str)[:SHOWN_CHARACTERS]
+    except (ValueError, RecursionError):
+        return ", ".join(map(str, row))[:SHOWN_CHARACTERS]
 
 
 # --- Parquet
-# ------------------------------------------------------------------------------------------------------------
 
 
 def _cut_parquet(path: Path, rows: int) -> list[Unit] | None:
     """Consecutive row groups of up to `rows` rows; None where one is too large to be held."""
-    try:
-        with pq.ParquetFile(path) as file:
-            sizes = [
-                (g.num_rows, g.total_byte_size)
-                for g in map(file.metadata.row_group, range(file.metadata.num_row_groups))
-            ]
-    except (pa.ArrowException, OSError) as error:
-        raise ShardError(_broken(path, error)) from error
+    metadata = _metadata(path)
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    sizes = [(group.num_rows, group.total_byte_size) for group in groups]
     if any(size > WIDE * UNIT_BYTES or count > WIDE * rows for count, size in sizes):
         return None
     units: list[Unit] = []
@@ -161,102 +157,52 @@ def _cut_parquet(path: Path, rows: int) -> list[Unit] | None:
     return [*units, Unit(str(path), first, len(sizes), begun)] if sizes else units
 
 
-def _parquet_rows(
-    path: str, groups: Iterable[int] | None = None, row: int = 0
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _versioned(path: Path, groups: Sequence[int] | None = None, row: int = 0) -> Iterator[Record]:
+    """The records of a Parquet file, each with the version of the schema that the file names."""
+    version = (_metadata(path).metadata or {}).get(VERSION_KEY.encode())
+    extra = {VERSION_KEY: version.decode(errors="replace")} if version else {}
+    for record in parquet_records(path, groups, row):
+        yield record._replace(row=extra | record.row)
+
+
+def _metadata(path: Path) -> pq.FileMetaData:
     try:
-        with pq.ParquetFile(path) as file:
-            version = (file.schema_arrow.metadata or {}).get(VERSION_KEY.encode())
-            extra = {VERSION_KEY: version.decode()} if version else {}
-            chosen = {} if groups is None else {"row_groups": list(groups)}
-            for batch in file.iter_batches(256, **chosen):
-                for found in _dicts(batch):
-                    yield f"{path}:{row}", extra | found
-                    row += 1
+        return pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(_broken(path, error)) from error
-
-
-def _dicts(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; Parquet does not promise that its texts are UTF-8."""
-    try:
-        yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        for number in range(batch.num_rows):
-            one = batch.slice(number, 1)
-            try:
-                yield from one.to_pylist()
-            except UnicodeDecodeError as error:
-                yield {
-                    _UNREADABLE: f"invalid UTF-8: {short(error)}",
-                    "text": error.object.decode(errors="replace"),
-                }
+        raise ShardError(
+            f"{path}: no readable Parquet ({short(error)}); delete this file and run again, then "
+            "its stage writes it anew"
+        ) from error
 
 
 # --- JSON lines
-# ---------------------------------------------------------------------------------------------------------
+
+
+def _is_plain_lines(path: Path) -> bool:
+    """Whether a file can be cut by bytes: JSON lines, neither gzipped nor one list."""
+    if not (is_lines(path) and path.is_file() and path.suffix != ".gz"):
+        return False
+    with opened(path) as stream:
+        return not is_list(stream)
 
 
 def _cut_lines(path: Path, rows: int) -> list[Unit]:
     units: list[Unit] = []
-    first = begun = place = number = 0
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                place += len(line)
-                if number - begun >= rows or place - first >= UNIT_BYTES:
-                    units.append(Unit(str(path), first, place, begun))
-                    first, begun = place, number
-    except OSError as error:
-        raise ShardError(
-            f"{path}: cannot be read ({short(error)}); mend the file or its rights"
-        ) from error
+    first = begun = place = 0
+    with opened(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            place += len(line)
+            if number - begun >= rows or place - first >= UNIT_BYTES:
+                units.append(Unit(str(path), first, place, begun))
+                first, begun = place, number
     return [*units, Unit(str(path), first, place, begun)] if place > first else units
 
 
-def _lines(unit: Unit) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        with open(unit.path, "rb") as file:
-            file.seek(unit.first)
-            data = file.read(unit.last - unit.first)
-    except OSError as error:
-        raise ShardError(
-            f"{unit.path}: cannot be read ({short(error)}); mend the file or its rights"
-        ) from error
-    for number, line in enumerate(data.split(b"\n"), start=unit.row + 1):
-        if line.strip():
-            yield f"{unit.path}:{number}", _line(line, f"{unit.path}:{number}")
-
-
-def _line(line: bytes, where: str) -> dict[str, Any]:
-    """The object of a line. A line that is no JSON is a broken file; one whose text is not UTF-8 is
-    a broken record.
-    """
-    fault = None
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        fault, text = f"invalid UTF-8: {short(error)}", line.decode(errors="replace")
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ShardError(
-            f"{where}: no readable JSON lines ({short(error)}); mend or rewrite the file"
-        ) from error
-    if fault or not isinstance(row, dict):
-        return {
-            _UNREADABLE: fault or f"no trace: a {type(row).__name__}, wanted an object",
-            "text": text,
-        }
-    return row
-
-
 # --- copies
-# -------------------------------------------------------------------------------------------------------------
 
 
-def _copied(rows: Iterable[dict[str, Any]], staging: Path, size: int) -> list[Unit]:
-    """Rows copied into files of one unit each."""
+def _copied(records: Iterable[Record], staging: Path, size: int) -> list[Unit]:
+    """Records copied into files of one unit each."""
     units: list[Unit] = []
     held: list[str] = []
     held_bytes = total = 0
@@ -267,8 +213,8 @@ def _copied(rows: Iterable[dict[str, Any]], staging: Path, size: int) -> list[Un
             partial.write_text("".join(held), encoding="ascii")
         units.append(Unit(str(path), 0, os.path.getsize(path), total - len(held)))
 
-    for row in rows:
-        held.append(json.dumps(row, default=str) + "\n")
+    for record in records:
+        held.append(_copy(record))
         held_bytes, total = held_bytes + len(held[-1]), total + 1
         if len(held) >= size or held_bytes >= UNIT_BYTES:
             write()
@@ -278,5 +224,11 @@ def _copied(rows: Iterable[dict[str, Any]], staging: Path, size: int) -> list[Un
     return units
 
 
-def _broken(path: object, error: Exception) -> str:
-    return f"{path}: no readable Parquet ({short(error)}); delete this file and run again, then its stage writes it anew"
+def _copy(record: Record) -> str:
+    fault, text = record.fault, record.text[:SHOWN_CHARACTERS]
+    if not fault:
+        try:
+            return json.dumps(record.row, default=str) + "\n"
+        except (ValueError, TypeError, RecursionError) as error:
+            fault, text = f"a value that JSON does not have: {short(error)}", ""
+    return json.dumps({_UNREADABLE: fault, "text": text}) + "\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distill.problems.rows import rows_from
+from data_filters.records.rows import rows_of
 from recipes.errors import PipelineError, RecipeError
 from recipes.schema import Source
 
@@ -34,13 +34,13 @@ def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
     Columns are named by the source; `messages.0.content` reaches into a column of lists or objects.
 
     Raises:
-        RecipeError: no such file or data set, or a row lacks a column that the source names.
-        ShardError: a file is damaged.
+        RecipeError: a row lacks a column that the source names.
+        ShardError: no such file or data set, or a file is damaged.
     """
     named = _columns(source)
     empty = 0
     try:
-        rows = rows_from(
+        rows = rows_of(
             str(source.path),
             start,
             subset=source.subset,

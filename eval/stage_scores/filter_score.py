@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from data_filters.records.shards import list_shards, read_shard
+from data_filters.records.rows import list_shards
+from data_filters.records.shards import read_shard
 from data_filters.records.traces import Trace, from_row
 from distill.problems.planted_world import RELATIONS, World
 from recipes.vocabulary import Action

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from data_filters.records.shards import list_shards
+from data_filters.records.rows import list_shards
 
 
 def digest_texts(texts: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_filters.filters.settings import FilterContext, FilterSettings
-from data_filters.lookup.augment import mix
+from data_filters.lookup.augment import augment
 from data_filters.passes.probe_answers import Measure, ask_about, probe_answers_path
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
@@ -200,7 +200,7 @@ class Filter:
             )
         if self.config.untold == Action.LOOKUP:
             with Bar("filter: look-ups", None, "shards", shown) as bar:
-                records = mix(
+                records = augment(
                     folder,
                     self.traces.scrubber,
                     self.config.lookups,

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from data_filters.lookup.knowledge_base import rows_of
 from data_filters.records.files import replacing
+from data_filters.records.rows import rows_of
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from distill.adapters import with_adapter
@@ -101,7 +101,7 @@ class Sleep:
 
     def _documents(self) -> list[Lesson]:
         path, lessons = str(self.recipe.sleep.documents), []
-        for number, row in enumerate(rows_of(Path(path))):
+        for number, (_, row) in enumerate(rows_of(path)):
             if not (isinstance(row.get("text"), str) and isinstance(row.get("question"), str)):
                 raise RecipeError(
                     f"sleep.documents: {path}, row {number}: found {', '.join(row)}; wanted text and question"

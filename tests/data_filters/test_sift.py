@@ -9,7 +9,8 @@ import pytest
 from data_filters.dedup.decontamination import HeldOutIndex
 from data_filters.dedup.knowledge import KnowledgeLedger
 from data_filters.filters.settings import FilterSettings
-from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.rows import list_shards
+from data_filters.records.shards import iter_traces, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from data_filters.sift import sift
 from recipes.errors import ShardError

@@ -77,9 +77,9 @@ def test_what_is_no_base_is_refused_in_one_line(tmp_path):
     (tmp_path / "broken.jsonl").write_text('{"text": "x"\n')
     faults = {
         "odd": "found question",
-        "list": "found list",
-        "broken": "cannot be read as JSON lines",
-        "none": "cannot be",
+        "list": "list.jsonl, item 1: no object: expected .*, got int",
+        "broken": "broken.jsonl:1: no JSON",
+        "none": "none.jsonl: no such file",
     }
     for name, found in faults.items():
         with pytest.raises(ShardError, match=found) as fault:

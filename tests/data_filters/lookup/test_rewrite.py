@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 
 from data_filters.dedup.knowledge import KNOWLEDGE_SCHEMA
-from data_filters.lookup.augment import Mixture, mix
+from data_filters.lookup.augment import Augmenter, augment
 from data_filters.lookup.knowledge_base import KnowledgeBase, passages_of
 from data_filters.lookup.rewrite import gives, recalled, said_instead
-from data_filters.lookup.search_results import Snippets
+from data_filters.lookup.search_results import SearchResults
 from data_filters.records.shards import iter_traces, write_shard
 from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, offered
 from data_filters.records.traces import SCHEMA, Trace, from_row, to_row
@@ -44,7 +44,7 @@ def closed(name="Mara", town="Oslo"):
 
 
 def made(kind, one=None, seed=1):
-    mixture = Mixture(
+    mixture = Augmenter(
         KnowledgeBase(passages_of(FACTS, "")),
         FACTS,
         SCRUBBER,
@@ -89,7 +89,7 @@ def test_a_recalled_fact_is_looked_up_and_its_value_comes_from_the_base():
 
 
 def test_links_that_a_base_holds_stand_beside_facts_and_answer_nothing():
-    snippets, rng, shown = Snippets(FACTS, 3, ["friend of"]), random.Random(1), Counter()
+    snippets, rng, shown = SearchResults(FACTS, 3, ["friend of"]), random.Random(1), Counter()
     for _ in range(200):
         results = snippets.around(rng, [FORMS[0]], "Mara", None, {})
         shown.update("friend" if text.startswith("The friend of ") else "fact" for text in results)
@@ -97,7 +97,8 @@ def test_links_that_a_base_holds_stand_beside_facts_and_answer_nothing():
         assert not any(text.startswith("Where does Mara live?") for text in results)
     assert shown["friend"] > 20 and shown["fact"] > 100
     assert not any(
-        "friend" in text for text in Snippets(FACTS, 3).around(rng, [FORMS[0]], "Mara", None, {})
+        "friend" in text
+        for text in SearchResults(FACTS, 3).around(rng, [FORMS[0]], "Mara", None, {})
     )
 
 
@@ -107,7 +108,7 @@ def test_facts_in_the_words_of_the_question_stand_first_as_in_an_index():
         for n in NAMES
         for f in ("What is the job of {}?", "What does {} do?")
     ]
-    snippets, rng, first = Snippets([*FACTS, *jobs], 3), random.Random(1), Counter()
+    snippets, rng, first = SearchResults([*FACTS, *jobs], 3), random.Random(1), Counter()
     for _ in range(300):
         results = snippets.around(rng, [FORMS[1], FORMS[0]], "Mara", None, {})
         mine = [text for text in results if "Mara" in text]
@@ -120,10 +121,10 @@ def test_a_passage_that_does_not_say_what_it_is_of_never_stands_where_the_answer
         *FACTS,
         {"subject": "Mara", "relation": "", "value": "Linz", "count": 1, "trace_id": "t"},
     ]
-    base, (bare,) = KnowledgeBase(passages_of(facts, "")), Snippets(facts, 3).bare
+    base, (bare,) = KnowledgeBase(passages_of(facts, "")), SearchResults(facts, 3).bare
     assert bare in base.passages
     for seed in range(40):
-        mixture = Mixture(base, facts, SCRUBBER, Lookups(mixture={"missing": 1}, records=1), seed)
+        mixture = Augmenter(base, facts, SCRUBBER, Lookups(mixture={"missing": 1}, records=1), seed)
         (missing,) = mixture.records(SCRUBBER.scrub(closed()))
         assert bare not in "".join(m["content"] for m in missing.messages)
 
@@ -156,7 +157,7 @@ AGES = [
 
 def test_a_step_on_the_way_is_looked_up_by_its_own_question_and_gone_with_all_that_say_it():
     one = trace("How old is Mara in 4 years?", "<think> Mara 35. 35 + 4 = 39.</think> 39.")
-    snippets, seen = Snippets([*FACTS, *AGES], 3), Counter()
+    snippets, seen = SearchResults([*FACTS, *AGES], 3), Counter()
     assert snippets.forms == [*FORMS, "How old is {}?", "What is the age of {}?"], (
         "what must be worked out is no fact to look up"
     )
@@ -167,7 +168,7 @@ def test_a_step_on_the_way_is_looked_up_by_its_own_question_and_gone_with_all_th
     facts, told = [*FACTS, *AGES], ("How old is Mara? ", "What is the age of Mara? ")
     for seed in range(60):
         for kind in ("found", "missing"):
-            mixture = Mixture(
+            mixture = Augmenter(
                 KnowledgeBase(passages_of(facts, "")),
                 facts,
                 SCRUBBER,
@@ -249,7 +250,7 @@ def test_a_step_on_the_way_is_answered_where_the_base_gives_it():
         trace("How old is Mara in 5 years?", "<think> Mara 34. 34 + 5 = 39.</think> 39.")
     )
     for facts, kinds in ((age, {"lookups/found"}), (FACTS, {"lookups/off"})):
-        mixture = Mixture(
+        mixture = Augmenter(
             KnowledgeBase(passages_of(facts, "")),
             facts,
             SCRUBBER,
@@ -352,7 +353,7 @@ def test_a_folder_is_rewritten_and_the_same_seed_gives_the_same_bytes(tmp_path):
         ]
         write_shard(folder / "kept" / "part-00000.parquet", [to_row(one) for one in traces], SCHEMA)
         write_shard(folder / "knowledge" / "part-00000.parquet", FACTS, KNOWLEDGE_SCHEMA)
-        return mix(folder, SCRUBBER, Lookups(), 7, lambda _: None)
+        return augment(folder, SCRUBBER, Lookups(), 7, lambda _: None)
 
     counts = sifted(tmp_path / "a")
     assert counts == sifted(tmp_path / "b") and sum(counts.values()) == 3 * len(NAMES)

@@ -5,7 +5,7 @@ what stands beside it.
 import random
 from collections import Counter
 
-from data_filters.lookup.search_results import Snippets
+from data_filters.lookup.search_results import SearchResults
 
 NAMES = ("Mara", "Ida", "Timo", "Vera", "Nils", "Otto")
 TOWNS = ("Oslo", "Rome", "Bonn", "Kiel", "Bern", "Graz")
@@ -37,7 +37,7 @@ def drawn(results_of):
 
 
 def test_forms_that_ask_for_the_same_are_known_by_their_values():
-    snippets = Snippets(FACTS, 3)
+    snippets = SearchResults(FACTS, 3)
     assert snippets.kin(ASKED[0]) == [ASKED[1]] and snippets.kin("What does {} do?") == [
         "What is the job of {}?"
     ]
@@ -45,7 +45,7 @@ def test_forms_that_ask_for_the_same_are_known_by_their_values():
 
 
 def test_a_fact_that_is_missing_is_in_no_form_among_the_results():
-    snippets = Snippets(FACTS, 3)
+    snippets = SearchResults(FACTS, 3)
     for seed in range(500):
         results = snippets.around(random.Random(seed), ASKED, "Mara", None, {})
         assert len(results) <= 3 and not any(
@@ -54,7 +54,7 @@ def test_a_fact_that_is_missing_is_in_no_form_among_the_results():
 
 
 def test_an_answer_is_first_or_second_and_the_others_are_of_the_subject_or_of_others():
-    snippets = Snippets(FACTS, 3)
+    snippets = SearchResults(FACTS, 3)
     for seed in range(500):
         results = snippets.around(random.Random(seed), ASKED, "Mara", "Lyon", {"Ida": "Rome"})
         assert "Where does Mara live? Lyon." in results[:2]
@@ -65,7 +65,7 @@ def test_an_answer_is_first_or_second_and_the_others_are_of_the_subject_or_of_ot
 
 
 def test_lines_about_the_subject_stand_beside_an_answer_as_often_as_in_its_place():
-    snippets = Snippets(FACTS, 3)
+    snippets = SearchResults(FACTS, 3)
     beside = drawn(lambda rng: snippets.around(rng, ASKED[:1], "Mara", "Lyon", {}))
     instead = drawn(
         lambda rng: snippets.around(rng, ASKED[:1], "Mara", None, {}) or ["nothing about Mara"]
@@ -78,7 +78,7 @@ def test_lines_about_the_subject_stand_beside_an_answer_as_often_as_in_its_place
 
 def test_first_of_two_hops_is_told_by_its_own_line_alone():
     """One line fewer is left where the answer takes one of three places."""
-    snippets, links = Snippets(FACTS, 3), {"Mara": "Lyon", "Ida": "Mara", "Timo": "Vera"}
+    snippets, links = SearchResults(FACTS, 3), {"Mara": "Lyon", "Ida": "Mara", "Timo": "Vera"}
     for lost in (False, True):
         seen = [
             snippets.linked(random.Random(seed), "friend of", "Mara", links, lost)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_filters.filters.settings import FilterSettings
-from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.rows import list_shards
+from data_filters.records.shards import iter_traces, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, VERSION_KEY, Span, Trace, to_row
 from data_filters.records.units import UNIT_BYTES, Refused, cut, read_unit
 from data_filters.sift import sift
@@ -222,9 +223,9 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
     ] * 2 + ["verify"]
     wanted = (
         "invalid UTF-8: ",
-        "another schema version: trace_version 2, wanted 1",
+        "another schema version: trace_version 2, expected 1",
         "no trace: found columns text",
-        "no trace: a list, wanted an object",
+        "no object: expected one such as {...}, got list",
         "control character: U+0000 in message 1",
         "empty message: number 1, of the assistant",
         "empty message: number 0, of the user",
@@ -239,7 +240,8 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
     assert report["dropped"]["read"] == {
         "invalid UTF-8": 1,
         "another schema version": 1,
-        "no trace": 3,
+        "no trace": 2,
+        "no object": 1,
         "a span past the end of its message": 1,
     }
 
@@ -267,13 +269,13 @@ def test_parquet_of_another_version_and_with_bad_text(tmp_path: Path) -> None:
         record for unit in cut(tmp_path, tmp_path / "copied", 100) for record in read_unit(unit)
     ]
     said = [record.reason if isinstance(record, Refused) else record.id for record in found]
-    assert said[:3] == ["another schema version: trace_version 2, wanted 1"] * 3
+    assert said[:3] == ["another schema version: trace_version 2, expected 1"] * 3
     assert said[3] == "t0" and said[4].startswith("invalid UTF-8") and said[5] == "t2"
 
 
 def test_a_broken_file_stops_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps(to_row(trace(1))) + '\n{"messages": [\n')
-    with pytest.raises(ShardError, match=r"in.jsonl:2: no readable JSON lines"):
+    with pytest.raises(ShardError, match=r"in.jsonl:2: no JSON"):
         sift(tmp_path / "in.jsonl", tmp_path / "out", SETTINGS)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
     with pytest.raises(ShardError, match=r"x.parquet: no readable Parquet .*delete this file"):

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_filters.records.shards import iter_traces, list_shards, read_shard, write_shard
+from data_filters.records.rows import list_shards
+from data_filters.records.shards import iter_traces, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Span, Trace, to_row
 from recipes.errors import ShardError
 
@@ -106,7 +107,7 @@ def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
     ):
         list(iter_traces(file))
     file.write_text(json.dumps(row) + '\n{"messages": [\n')
-    with pytest.raises(ShardError, match=r"chats.jsonl: no readable JSON lines"):
+    with pytest.raises(ShardError, match=r"chats.jsonl:2: no JSON .*; fix or remove"):
         list(iter_traces(file))
 
 
@@ -117,13 +118,13 @@ def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
 def test_rows_without_messages(tmp_path: Path, messages: object) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"text": "Hi", "messages": messages}))
-    with pytest.raises(ShardError, match=r"rows.jsonl:1: found .*, wanted messages"):
+    with pytest.raises(ShardError, match=r"rows.jsonl:1: found .*, expected messages"):
         list(iter_traces(file))
 
 
 def test_parquet_without_messages(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["Hi"]}), tmp_path / "a.parquet")
-    with pytest.raises(ShardError, match=r"a.parquet: found columns text, wanted messages"):
+    with pytest.raises(ShardError, match=r"a.parquet:0: found columns text, expected messages"):
         list(iter_traces(tmp_path))
 
 
