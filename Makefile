@@ -9,8 +9,9 @@ PEERS_PIP := .venv-peers/bin/python $(PIP_INSTALL)
 NEED_PYTHON = @test -n "$(PYTHON)" || { echo "no Python >= 3.11 found; install one, or name it: make demo PYTHON=/path/to/python3.11"; exit 2; }
 LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yaml -m launch.run
 ARGS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo smoke smollm2 test test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint bench-filters clean
+.PHONY: setup demo smoke smollm2 test test-all test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint bench-filters clean
 
 setup: .venv/.installed
 
@@ -23,10 +24,13 @@ smoke: setup  ## every stage with tiny models
 smollm2: .venv/.smollm2  ## every stage with a real pretrained model, offline
 	$(LAUNCH) recipes/smollm2.yaml $(ARGS)
 
-test: setup
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest $(ARGS)
+test: setup  ## the tests that every change must pass, a process a core: JOBS=1 for one
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) $(ARGS)
 
-test-slow: setup
+test-all: setup  ## the slow ones too
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) -m "not gpu and not network and not vllm and not browser" $(ARGS)
+
+test-slow: setup  ## the slow ones alone
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
@@ -38,8 +42,10 @@ test-browser: .venv-browser/.installed  ## the report in Chromium, without a net
 look: .venv-browser/.installed  ## make look ARGS="runs/planted_world/evaluate/report.html --out pictures"
 	.venv-browser/bin/python -m benchmarks.page $(ARGS)
 
-check: .venv/.dev
+check: .venv/.dev  ## format, lint, types
+	.venv/bin/ruff format --check -q .
 	.venv/bin/ruff check .
+	.venv/bin/mypy
 
 docs: .venv/.docs  ## docs/recipe.md from the schema, then the site into site/; a broken link ends it
 	.venv/bin/python -m recipes.reference > docs/.recipe.md && mv docs/.recipe.md docs/recipe.md
@@ -63,7 +69,7 @@ bench-filters: setup  ## what each filter and probe is for, on runs/planted_worl
 	.venv/bin/python -m benchmarks.filter_speed $(ARGS)
 
 clean:  ## what runs and builds leave behind; the environments stay
-	rm -rf build site .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf build site .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 # A stamp: nothing is installed again until one of these files changes. torch comes first, since others look for it when they install.
