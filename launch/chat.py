@@ -60,9 +60,9 @@ def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
 
 def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int:
     """Reads questions and commands from standard input, writes answers to standard output."""
-    from launch.runs.process import settle, threads_per_process
+    from launch.runs.process import configure_torch, threads_per_process
 
-    settle(threads_per_process())
+    configure_torch(threads_per_process())
     from data_filters.lookup.knowledge_base import KnowledgeBase
     from data_filters.verify.sandbox import Sandbox
     from launch.chat_session import open_chat

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.runs.process import complain, settle, threads_per_process
+from launch.runs.process import complain, configure_torch, threads_per_process
 from launch.runs.run_folder import Workspace, ranks_from_env
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = load_recipe(given.recipe, given.overrides)
         if not ranks.is_main:
             return 0
-        settle(threads_per_process())
+        configure_torch(threads_per_process())
         return Doctor(recipe, given).examine()
     except PipelineError as fault:
         return complain(str(fault), ranks)

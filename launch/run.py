@@ -12,18 +12,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from distill.progress import LOG
 from launch.runs.process import (
     check_ranks,
     complain,
+    configure_torch,
     die_with_launcher,
     machine,
-    settle,
     storage_fault,
     threads_per_process,
 )
 from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
+from launch.runs.run_log import logging_to, show_on_console, show_once, write_line
 from recipes.errors import PipelineError
 from recipes.load import load_recipe, to_yaml
 from recipes.schema import Recipe
@@ -47,22 +47,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a recipe; gives the exit code."""
     given = parser().parse_intermixed_args(arguments)
     ranks, place = ranks_from_env(), "launch"
+    show_on_console()
     try:
         recipe = load_recipe(given.recipe, given.overrides)
         if given.show:
             if ranks.is_main:
-                print(to_yaml(recipe), end="")
+                write_line(to_yaml(recipe).rstrip("\n"), sys.stdout)
             return 0
         place = f"{recipe.runs}/{recipe.name}"
         check_ranks()
         die_with_launcher()
-        walk(recipe, ranks)
+        run_recipe(recipe, ranks)
         return 0
     except PipelineError as fault:
         return complain(str(fault), ranks)
     except KeyboardInterrupt:
         if ranks.is_main:
-            tqdm.write("interrupted; the same command continues where it stopped", file=sys.stderr)
+            LOG.error("interrupted; the same command continues where it stopped")
         return 130
     except Exception as fault:
         line = storage_fault(fault, place)
@@ -92,34 +93,33 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def walk(recipe: Recipe, ranks: Ranks) -> None:
-    """Opens the run folder and walks the street; says at the end how long it took and where the
+def run_recipe(recipe: Recipe, ranks: Ranks) -> None:
+    """Opens the run folder and runs the stages; shows at the end how long it took and where the
     scorecard is.
+
+    Raises:
+        PipelineError: what a person must fix.
     """
-    began = time.monotonic()
-    threads = threads_per_process()
     work = Workspace(Path(recipe.runs) / recipe.name, ranks)
     work.open(recipe)
-    if ranks.is_main:
-        print(
-            f"{work.root}: {ranks.count} process(es), {threads} thread(s) each; loading", flush=True
-        )
+    with logging_to(work.root, ranks):
+        _run_stages(recipe, work)
+
+
+def _run_stages(recipe: Recipe, work: Workspace) -> None:
+    began, threads, count = time.monotonic(), threads_per_process(), work.ranks.count
+    show_once(f"{work.root}: {count} process(es), {threads} thread(s) each; loading", work.ranks)
     # TRACKIO_DIR=... trackio show
     os.environ.setdefault("TRACKIO_DIR", str(Path(recipe.runs).absolute() / "trackio"))
-    settle(threads)
-    if ranks.is_main:
-        print(machine(), flush=True)
+    configure_torch(threads)
+    show_once(machine(), work.ranks)
     from launch import pipeline
 
     pipeline.run(recipe, work)
     work.record_recipe()
-    if ranks.is_main:
-        card = work.folder("evaluate") / "scorecard.md"
-        print(
-            f"{work.root}: done in {time.monotonic() - began:,.0f} s"
-            + (f"; scorecard: {card}" if card.exists() else ""),
-            flush=True,
-        )
+    card = work.folder("evaluate") / "scorecard.md"
+    where = f"; scorecard: {card}" if card.exists() else ""
+    show_once(f"{work.root}: done in {time.monotonic() - began:,.0f} s{where}", work.ranks)
 
 
 if __name__ == "__main__":

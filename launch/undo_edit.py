@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.runs.process import complain, settle, threads_per_process
+from launch.runs.process import complain, configure_torch, threads_per_process
 from launch.runs.run_folder import Ranks
 from recipes.errors import ModelError, PipelineError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--delta", type=Path, help="default: delta.safetensors in the model folder")
     given = made.parse_args(arguments)
     try:
-        settle(threads_per_process())
+        configure_torch(threads_per_process())
         print(switch(given.model, given.delta or given.model / "delta.safetensors", given.out))
         return 0
     except PipelineError as fault:

@@ -16,11 +16,11 @@ STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports poi
 # the order inside each room: what stands behind a bar may import what stands before it; neighbours
 # do not import each other
 ROOMS = {
-    "recipes": "errors metrics vocabulary yaml_locations | gates | schema | load reference",
+    "recipes": "errors metrics vocabulary yaml_locations | gates find | schema | load reference",
     "data_filters": "text records | detect verify dedup | ground | scrub | lookup report filters | passes | sift",
-    "distill": "engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
+    "distill": "progress | engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
-    "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit | chat memory pipeline doctor | ladder run",
+    "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit | chat memory pipeline doctor | ladder run | command",
 }
 MAX_FOLDER_FILES = 12
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "deepspeed", "peft"}

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data_filters.records.files import replacing
 from distill.data.encode import WEIGHTS, Encoded
+from distill.progress import Bar
 from recipes.errors import ShardError
 
 BATCH_SEQUENCES = 2048  # of one record batch
@@ -46,19 +46,13 @@ def write_encoded(
         counts: written, too_long, untaught, taught_tokens.
     """
     counts = dict.fromkeys(("written", "too_long", "untaught", "taught_tokens"), 0)
-    shown = tqdm(
-        sequences,
-        desc=f"{label}: encode",
-        unit=" sequences",
-        mininterval=1.0,
-        disable=not label,
-    )
     with (
+        Bar(f"{label}: encode", None, "sequences", bool(label)) as bar,
         replacing(path) as partial,
         pa.OSFile(str(partial), "wb") as sink,
         pa.ipc.new_file(sink, _SCHEMA) as writer,
     ):
-        for rows in _groups(_counted(shown, longest, counts), BATCH_SEQUENCES):
+        for rows in _groups(_counted(bar.each(sequences), longest, counts), BATCH_SEQUENCES):
             writer.write_batch(_to_batch(rows))
     if not counts["written"]:
         raise ShardError(

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from distill.data.packing import EncodedFile, Packed, pack
 from distill.forward import causal
 from distill.loss.learner import Learner, Objective, StepSums
+from distill.progress import LOG, Bar
 from distill.targets.live import TargetSource
 from distill.train.accelerator import open_accelerator, uses_deepspeed, zero_stage
 from distill.train.checkpoints import Checkpoints
@@ -100,7 +100,7 @@ class Trainer:
         began, is_main = time.monotonic(), self.accelerator.is_main_process
         with (
             Metrics(self.folder / "metrics.jsonl", at.step, is_main) as metrics,
-            self._bar(label, schedule) as bar,
+            Bar(label, schedule.most_steps(at), "steps", is_main, done=at.step) as bar,
         ):
             while not schedule.done(at):
                 row = self._logged_step(schedule, data)
@@ -108,27 +108,14 @@ class Trainer:
                 trackers.write(row, at.step + 1)
                 self._warn(self.watchdog.step(at, row))
                 self._warn(self.watchdog.phase(schedule.advance(at, row["loss"])))
-                bar.total = schedule.most_steps(at) if not schedule.done(at) else at.step
-                bar.set_postfix_str(
-                    f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s",
-                    refresh=False,
-                )
-                bar.update()
+                bar.expect(schedule.most_steps(at) if not schedule.done(at) else at.step)
+                bar.note = f"loss {row['loss']:.4f}, {row['tokens_per_second']:,.0f} tokens/s"
+                bar.items(1)
                 self._pause(schedule, metrics, trackers)
         trackers.close()
         last = {"loss": row["loss"]} if row else {}
         seconds = {"train_seconds": round(time.monotonic() - began, 1)}
         return {"steps": at.step, "phases": at.ends} | last | seconds | self._kept()
-
-    def _bar(self, label: str, schedule: Schedule) -> tqdm:
-        return tqdm(
-            desc=label,
-            initial=self.at.step,
-            total=schedule.most_steps(self.at),
-            unit=" steps",
-            mininterval=2.0,
-            disable=not self.accelerator.is_main_process,
-        )
 
     def _logged_step(self, schedule: Schedule, data: EncodedFile) -> dict[str, Any]:
         """The next step of the schedule, as a row of metrics.jsonl."""
@@ -258,7 +245,7 @@ class Trainer:
 
     def _warn(self, lines: list[str]) -> None:
         for line in lines if self.accelerator.is_main_process else []:
-            tqdm.write(f"warning: {line}")
+            LOG.warning("warning: %s", line)
 
     def _kept(self) -> dict[str, Any]:
         best = self.at.best if self._keeps_best() else None

@@ -13,8 +13,8 @@ from distill.engines.protocol import Engine
 from distill.engines.vllm import VllmEngine, VllmHiddenStates
 from distill.engines.vllm_server import Served, serving
 from distill.models import load_model, load_tokenizer, pick_device, resolve
+from distill.progress import show
 from launch.runs.identity import Identity, recipe_identity
-from launch.runs.progress import say
 from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
 from recipes.schema import Model, Recipe
@@ -108,20 +108,20 @@ class TeacherAccess:
 
     def _in_process(self, top_k: int) -> VllmEngine:
         spec, most = self.recipe.models.teacher, max(LOGPROBS, top_k)
-        return VllmEngine(self.source, spec, self.tokenizer(), max_logprobs=most, say=say)
+        return VllmEngine(self.source, spec, self.tokenizer(), max_logprobs=most, say=show)
 
     @contextmanager
     def _server(self, top_k: int) -> Iterator[Served]:
         spec, log = self.recipe.models.teacher, self.work.root / "server.log"
         most = max(LOGPROBS, top_k)
-        with serving(self.source, spec, log=log, max_logprobs=most, say=say) as served:
+        with serving(self.source, spec, log=log, max_logprobs=most, say=show) as served:
             yield served
 
     @contextmanager
     def hidden_states(self) -> Iterator[VllmHiddenStates]:
         """The teacher in vLLM, giving hidden states instead of words."""
         spec = self.recipe.models.teacher
-        with closing(VllmHiddenStates(self.source, spec, say=say)) as engine:
+        with closing(VllmHiddenStates(self.source, spec, say=show)) as engine:
             yield engine
 
     def look_at_servers(self) -> str:

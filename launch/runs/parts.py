@@ -6,13 +6,15 @@ so that its identity can name the digest of what came before.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from distill.progress import show
 from launch.runs.identity import Identity
-from launch.runs.progress import say
 from launch.runs.run_folder import Workspace
+from launch.runs.run_log import heartbeat, show_once
 
 Notes = dict[str, Any]  # counts for people; they stand in the manifest and on the "done" line
 
@@ -56,21 +58,20 @@ def make_part(part: Part, work: Workspace) -> None:
     if owned and part.who != work.ranks.index:
         return
     leads, began = owned or work.ranks.is_main, time.monotonic()
-    if not work.claim(part.name, part.identity, leads=leads, say=lambda text: tell(text, work)):
+    if not work.claim(
+        part.name, part.identity, leads=leads, show=lambda text: show_once(text, work.ranks)
+    ):
         return
-    notes = part.write(work.folder(part.name)) if leads or part.who == "all" else {}
+    notes: Notes = {}
+    if leads or part.who == "all":
+        with heartbeat(part.name) if leads else nullcontext():
+            notes = part.write(work.folder(part.name))
     if leads:
         seconds = round(time.monotonic() - began, 1)
         work.finish(part.name, part.identity, notes | {"seconds": seconds})
-        say(f"{part.name}: done in {seconds:,.1f} s{_brief(notes)}")
+        show(f"{part.name}: done in {seconds:,.1f} s{_brief(notes)}")
     else:
         work.wait(part.name, part.identity)
-
-
-def tell(text: str, work: Workspace) -> None:
-    """Says a line once for all ranks."""
-    if work.ranks.is_main:
-        say(text)
 
 
 def _brief(notes: Notes) -> str:

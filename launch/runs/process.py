@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tqdm import tqdm
-
+from distill.progress import LOG
 from launch.runs.run_folder import Ranks, ranks_from_env
+from launch.runs.run_log import show_on_console
 from recipes.errors import RecipeError, TrainingError
 
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES}
@@ -46,7 +46,7 @@ def threads_per_process() -> int:
     return int(wanted)
 
 
-def settle(threads: int) -> None:
+def configure_torch(threads: int) -> None:
     """Sets the CPU threads of torch and silences the libraries' own bars; hub downloads keep theirs, they may take hours."""
     os.environ.setdefault(
         "GOMP_SPINCOUNT", "10000"
@@ -141,8 +141,7 @@ def complain(text: str, ranks: Ranks) -> int:
     mark = "error" if ranks.is_main else f"error (rank {ranks.index})"
     if not ranks.is_main:
         time.sleep(GRACE_SECONDS)
+    show_on_console()
     for line in filter(None, text.splitlines()):
-        tqdm.write(
-            f"{mark}: {line}", file=sys.stderr
-        )  # on a line of its own also where a progress bar stands
+        LOG.error("%s: %s", mark, line)
     return 2

@@ -135,7 +135,7 @@ class Workspace:
         return "unfinished"
 
     def claim(
-        self, part: str, identity: Identity, *, leads: bool, say: Callable[[str], None]
+        self, part: str, identity: Identity, *, leads: bool, show: Callable[[str], None]
     ) -> bool:
         """Settles whether a part has to be made: False where it is done or was reused from another
         run.
@@ -144,7 +144,7 @@ class Workspace:
 
         Args:
             leads: exactly one rank passes True, the main rank or the owner of the part.
-            say: told "PART: done, skipped" or "PART: reused from RUN".
+            show: called with "PART: done, skipped" or "PART: reused from RUN".
 
         Raises:
             WorkspaceError: as `state`.
@@ -156,10 +156,10 @@ class Workspace:
         if not leads:
             return state != "done"
         if state == "done":
-            say(f"{part}: done, skipped")
+            show(f"{part}: done, skipped")
         elif state == "new" and (source := self.adopt(part, identity)):
             state = "done"
-            say(f"{part}: reused from {source}")
+            show(f"{part}: reused from {source}")
         else:
             self._begin(part, identity)
         return state != "done"

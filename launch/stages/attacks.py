@@ -10,6 +10,7 @@ from typing import Any
 
 from data_filters.records.shards import iter_rows, write_shard
 from distill.engines.local import LocalEngine
+from distill.progress import Bar
 from eval.ask.ask import SCHEMA as ANSWERS
 from eval.ask.ask import ask
 from eval.attacks.closed_book import (
@@ -24,7 +25,6 @@ from eval.attacks.relearn import relearn
 from eval.suites.suites import Question, all_questions
 from launch.inputs.inputs import Inputs
 from launch.runs.parts import Notes, Part
-from launch.runs.progress import Bar
 from recipes.errors import RecipeError
 from recipes.vocabulary import Contender, Suite
 

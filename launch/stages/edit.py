@@ -17,12 +17,12 @@ from distill.edit.delta import save_delta
 from distill.edit.directions import Method
 from distill.edit.search import Point, Rule, Search, point_of
 from distill.models import load_model, load_tokenizer, save_model
+from distill.progress import Bar
 from distill.train.student import train_arm
 from launch.inputs.digests import digest_source
 from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
-from launch.runs.progress import Bar
 from launch.stages.distill import Distill
 from launch.stages.edited_arm import EditedArm, healing
 from recipes.errors import RecipeError
@@ -141,7 +141,7 @@ class Edit:
         with Bar("edit: search", None, "points", self.is_main) as bar:
 
             def show(point: Point) -> None:
-                bar.say(lambda: f"{point.method} {_cuts(point)}: {_brief(point.scores)}")
+                bar.remark(lambda: f"{point.method} {_cuts(point)}: {_brief(point.scores)}")
                 bar.items(1)
 
             search = Search(

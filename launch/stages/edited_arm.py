@@ -30,11 +30,11 @@ from distill.edit.search import Editor
 from distill.engines.local import LocalEngine
 from distill.models import load_config, load_tokenizer
 from distill.problems.splits import digest_of
+from distill.progress import Bar
 from eval.stage_scores.edit_score import search_questions, search_score
 from launch.inputs.contenders import part_of
 from launch.inputs.inputs import Inputs
 from launch.runs.parts import Notes
-from launch.runs.progress import Bar
 from launch.stages.targets import Targets
 from recipes.errors import RecipeError
 from recipes.schema import Distill, Edit, Heal

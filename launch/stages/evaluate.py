@@ -12,6 +12,7 @@ from typing import Any
 
 from data_filters.records.shards import iter_rows
 from distill.models import check_pair, load_config, load_tokenizer
+from distill.progress import Bar
 from eval.ask.ask import SCHEMA, answer_all, write_parts
 from eval.ask.with_tools import answer_all_with_tools
 from eval.attacks.closed_book import add_attacks
@@ -31,8 +32,8 @@ from launch.inputs.digests import digest_source
 from launch.inputs.held_out import check_apart
 from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
-from launch.runs.parts import Notes, Part, tell
-from launch.runs.progress import Bar
+from launch.runs.parts import Notes, Part
+from launch.runs.run_log import show_once
 from launch.stages.attacks import KNOBS, Attacks
 from recipes.errors import RecipeError, ShardError
 from recipes.schema import Evaluate as Config
@@ -80,7 +81,7 @@ class Evaluate:
             identity["input.ladder"] = digest_source(str(answers))
         yield Part("evaluate", identity, partial(self._score, list(folders)), who="main")
         card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
-        tell(to_terminal(card), self.work)
+        show_once(to_terminal(card), self.work.ranks)
 
     def _digest(self, part: str) -> str:
         """The digest of a part that another rank may still be making."""

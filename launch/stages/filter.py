@@ -20,14 +20,15 @@ from data_filters.sift import sift
 from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
 from distill.models import load_model
+from distill.progress import Bar, show
 from eval.stage_scores.filter_score import removed_by, score_filter
 from launch.inputs.digests import digest_texts
 from launch.inputs.held_out import held_out_prompts
 from launch.inputs.inputs import Inputs
 from launch.inputs.teacher import SPOKEN
 from launch.runs.identity import Identity
-from launch.runs.parts import Notes, Part, tell
-from launch.runs.progress import Bar, say
+from launch.runs.parts import Notes, Part
+from launch.runs.run_log import show_once
 from recipes.errors import ModelError
 from recipes.schema import Model
 from recipes.vocabulary import Action
@@ -54,7 +55,7 @@ class Filter:
         one.
         """
         if outside := self.recipe.distill.traces:
-            return tell(f"filter: not needed, traces come from {outside}", self.work)
+            return show_once(f"filter: not needed, traces come from {outside}", self.work.ranks)
         if self.probes:
             yield Part(ASKED, self.asked_identity(), self.ask)
         yield Part("filter", self.identity(), self._write, who="main")
@@ -195,7 +196,7 @@ class Filter:
         notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
         if faults:
             notes["gazetteer rows left out"] = len(faults)
-            say(
+            show(
                 f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}"
             )
         if self.config.untold == Action.LOOKUP:
@@ -220,7 +221,7 @@ class Filter:
             with replacing(folder / name) as partial:
                 partial.write_text(json.dumps(found, indent=1, sort_keys=True))
         if self.work.ranks.is_main:
-            say(
+            show(
                 "filter, scored by the world's key (which it never sees): "
                 + ", ".join(f"{k} {v}" for k, v in score.items())
             )

@@ -17,10 +17,11 @@ from distill.generation.live_stats import Tally
 from distill.generation.outputs import num_shards, shard_path, write_report
 from distill.generation.writer import Writer
 from distill.problems.draw import Problem
+from distill.progress import Bar
 from launch.inputs.inputs import Inputs
 from launch.inputs.teacher import SPOKEN
-from launch.runs.parts import Notes, Part, tell
-from launch.runs.progress import Bar
+from launch.runs.parts import Notes, Part
+from launch.runs.run_log import show_once
 from recipes.vocabulary import ToolName, Verdict
 
 # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
@@ -42,7 +43,7 @@ class Generate:
     def parts(self) -> Iterator[Part]:
         """The traces; each rank takes every n-th shard."""
         if outside := self.recipe.filter.traces or self.recipe.distill.traces:
-            return tell(f"generate: not needed, traces come from {outside}", self.work)
+            return show_once(f"generate: not needed, traces come from {outside}", self.work.ranks)
         keys = ("models.teacher", "generate", "planted")
         identity = self.inputs.identity(*keys, leave_out=SPOKEN)
         identity |= {"input.teacher": self.inputs.teacher.digest()}
@@ -92,7 +93,7 @@ class Generate:
 
             def seen(attempt: Attempt) -> None:
                 tally.add(attempt.trace(config, **how))
-                bar.say(tally.line)
+                bar.remark(tally.line)
 
             writer = Writer(
                 engine=engine,

@@ -16,13 +16,13 @@ from distill.adapters import with_adapter
 from distill.engines.local import LocalEngine
 from distill.models import load_model, load_tokenizer
 from distill.problems.splits import digest_of
+from distill.progress import Bar
 from distill.train.context_distillation import Lesson, sleep
 from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of
 from launch.inputs.digests import digest_source
 from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
-from launch.runs.progress import Bar
 from recipes.errors import RecipeError
 from recipes.vocabulary import Action
 

@@ -12,6 +12,7 @@ from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from distill.data.packing import EncodedFile
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
+from distill.progress import Bar
 from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
 from distill.targets.teacher_facts import TeacherFacts, teacher_at_hand, teacher_elsewhere
@@ -28,7 +29,6 @@ from launch.inputs.digests import digest_source
 from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
-from launch.runs.progress import Bar
 
 # what a cache depends on beside models, traces and seed
 CACHED = tuple(

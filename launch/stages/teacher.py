@@ -6,7 +6,8 @@ from pathlib import Path
 from distill.checks.preflight import teacher_checks
 from distill.train.teacher import train_teacher
 from launch.inputs.inputs import Inputs
-from launch.runs.parts import Notes, Part, tell
+from launch.runs.parts import Notes, Part
+from launch.runs.run_log import show_once
 
 
 class Teacher:
@@ -25,7 +26,7 @@ class Teacher:
     def parts(self) -> Iterator[Part]:
         """The teacher, trained by all ranks."""
         if self.spec.path is not None:
-            return tell(f"teacher: {self.spec.path}", self.work)
+            return show_once(f"teacher: {self.spec.path}", self.work.ranks)
         self.inputs.need_world()
         yield Part("teacher", self.inputs.teacher.identity(), self._train)
 

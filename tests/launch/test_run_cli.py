@@ -200,7 +200,7 @@ def test_a_disk_without_room_is_one_line_and_leaves_no_half_file(tmp_path: Path)
 
 def test_a_run_folder_of_another_recipe(tmp_path: Path) -> None:
     work = Workspace(tmp_path / "smoke")
-    work.claim("teacher", {"seed": 0}, leads=True, say=print)
+    work.claim("teacher", {"seed": 0}, leads=True, show=print)
     work.finish("teacher", {"seed": 0}, {})
     done = run(SMOKE, f"runs={tmp_path}")
     assert done.returncode == 2

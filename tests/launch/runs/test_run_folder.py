@@ -48,7 +48,7 @@ def make(
 ) -> Path:
     """A finished part with one file."""
     identity = identity or IDENTITY
-    assert work.claim(part, identity, leads=True, say=silent)
+    assert work.claim(part, identity, leads=True, show=silent)
     (work.folder(part) / "00000.parquet").write_text(text)
     work.finish(part, identity, {"seconds": 1.5})
     return work.folder(part)
@@ -68,7 +68,7 @@ def work(tmp_path: Path) -> Workspace:
 
 def test_a_part_is_new_then_unfinished_then_done(work: Workspace) -> None:
     assert work.state("generate", IDENTITY) == "new" and not work.done("generate")
-    assert work.claim("generate", IDENTITY, leads=True, say=silent)
+    assert work.claim("generate", IDENTITY, leads=True, show=silent)
     assert work.state("generate", IDENTITY) == "unfinished" and not work.done("generate")
     (work.folder("generate") / "00000.parquet").write_text("traces")
     digest = work.finish("generate", IDENTITY, {"traces": 3, "seconds": 1.5})
@@ -79,7 +79,7 @@ def test_a_part_is_new_then_unfinished_then_done(work: Workspace) -> None:
 def test_a_finished_part_is_skipped_and_said_so(work: Workspace) -> None:
     make(work)
     said: list[str] = []
-    assert not work.claim("generate", IDENTITY, leads=True, say=said.append)
+    assert not work.claim("generate", IDENTITY, leads=True, show=said.append)
     assert said == ["generate: done, skipped"]
 
 
@@ -118,7 +118,7 @@ def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
         "input.teacher": "sha256:cd",
     }
     with pytest.raises(WorkspaceError) as refusal:
-        work.claim("generate", changed, leads=True, say=silent)
+        work.claim("generate", changed, leads=True, show=silent)
     assert str(refusal.value) == (
         f"{folder} was made by another recipe: generate.system was null, is now Be brief.; generate.temperature was 0.7, is now 1.0; "
         f"input.teacher was sha256:ab, is now sha256:cd; start a variant with name=NEW (it reuses what still fits), "
@@ -128,7 +128,7 @@ def test_another_identity_is_refused_word_for_word(work: Workspace) -> None:
 
 
 def test_an_unfinished_part_of_another_identity_is_refused(work: Workspace) -> None:
-    work.claim("generate", IDENTITY, leads=True, say=silent)
+    work.claim("generate", IDENTITY, leads=True, show=silent)
     write(work.folder("generate"), {"0.parquet": "the first shard"})
     with pytest.raises(
         WorkspaceError,
@@ -143,13 +143,13 @@ def test_a_part_that_was_begun_in_vain_belongs_to_nobody(work: Workspace) -> Non
     identity.
     """
     mended = IDENTITY | {"seed": 2}
-    work.claim("generate", IDENTITY, leads=True, say=silent)
+    work.claim("generate", IDENTITY, leads=True, show=silent)
     write(work.folder("generate"), {".0.parquet.tmp": "hal", "checkpoints/tmp-1": "f"})
     assert work.state("generate", mended) == "new"
-    assert work.claim("generate", mended, leads=True, say=silent)
+    assert work.claim("generate", mended, leads=True, show=silent)
     assert work.state("generate", mended) == "unfinished"
     make(Workspace(work.root.parent / "other"))
-    assert not work.claim("generate", IDENTITY, leads=True, say=silent), (
+    assert not work.claim("generate", IDENTITY, leads=True, show=silent), (
         "an empty beginning does not keep a finished part out either"
     )
 
@@ -255,7 +255,7 @@ def test_an_identity_is_its_own_after_the_disk(
     tmp_path_factory: pytest.TempPathFactory, identity: dict[str, object]
 ) -> None:
     work = Workspace(tmp_path_factory.mktemp("run"))
-    work.claim("part", identity, leads=True, say=silent)
+    work.claim("part", identity, leads=True, show=silent)
     work.finish("part", identity, {})
     assert work.state("part", dict(reversed(identity.items()))) == "done"
     with pytest.raises(WorkspaceError):
@@ -316,7 +316,7 @@ def half_a_run(root: Path, ready: Event) -> None:
     """Opens, begins, writes two of four shards and half of the third, then waits for the axe."""
     work = Workspace(root)
     work.open(recipe(root.parent))
-    work.claim("generate", IDENTITY, leads=True, say=silent)
+    work.claim("generate", IDENTITY, leads=True, show=silent)
     shard(work.folder("generate"), 0)
     shard(work.folder("generate"), 1)
     (work.folder("generate") / ".2.tmp").write_text("sha")
@@ -340,7 +340,7 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
     work.open(recipe(work.root.parent))
     folder = work.folder("generate")
     assert work.state("generate", IDENTITY) == "unfinished"
-    assert work.claim("generate", IDENTITY, leads=True, say=silent)
+    assert work.claim("generate", IDENTITY, leads=True, show=silent)
     assert sorted(path.name for path in folder.iterdir()) == [
         "0.parquet",
         "1.parquet",
@@ -350,7 +350,7 @@ def test_a_killed_run_continues_where_it_stopped(work: Workspace, tmp_path: Path
         shard(folder, number)
     work.finish("generate", IDENTITY, {})
     unbroken = Workspace(tmp_path / "other" / "demo")
-    assert unbroken.claim("generate", IDENTITY, leads=True, say=silent)
+    assert unbroken.claim("generate", IDENTITY, leads=True, show=silent)
     for number in range(4):
         shard(unbroken.folder("generate"), number)
     unbroken.finish("generate", IDENTITY, {})
@@ -403,7 +403,7 @@ def one_rank(root: Path, index: int, count: int) -> None:
     work = Workspace(root, Ranks(index, count, index))
     if index == 0:
         time.sleep(0.5)
-    if not work.claim("generate", IDENTITY, leads=index == 0, say=silent):
+    if not work.claim("generate", IDENTITY, leads=index == 0, show=silent):
         raise SystemExit(7)
     folder = work.folder("generate")
     for number in range(index, 6, count):
@@ -443,7 +443,7 @@ def test_a_waiting_rank_returns_with_the_manifest_and_not_before(work: Workspace
     process = SPAWN.Process(target=waiting_rank, args=(work.root, started, returned))
     process.start()
     assert started.wait(30)
-    work.claim("filter", IDENTITY, leads=True, say=silent)
+    work.claim("filter", IDENTITY, leads=True, show=silent)
     write(work.folder("filter"), {"kept/0.parquet": "x"})
     assert not returned.wait(0.7)
     work.finish("filter", IDENTITY, {})
@@ -458,7 +458,7 @@ def test_a_rank_that_does_not_lead_leaves_the_disk_alone(work: Workspace) -> Non
     other.open(recipe(work.root.parent))
     other.record_recipe()
     assert not (work.root / "recipe.yaml").exists()
-    assert not other.claim("generate", IDENTITY, leads=False, say=silent)
+    assert not other.claim("generate", IDENTITY, leads=False, show=silent)
     with pytest.raises(WorkspaceError, match="was made by another recipe"):
         other.wait("generate", IDENTITY | {"seed": 2})
 
@@ -473,7 +473,7 @@ def test_a_variant_takes_over_a_part_of_the_same_identity(work: Workspace) -> No
     )
     variant = Workspace(work.root.parent / "variant")
     said: list[str] = []
-    assert not variant.claim("distill/student", IDENTITY, leads=True, say=said.append)
+    assert not variant.claim("distill/student", IDENTITY, leads=True, show=said.append)
     assert said == [f"distill/student: reused from {work.root}"]
     copied = {
         path.relative_to(variant.root).as_posix()
@@ -497,7 +497,7 @@ def test_a_variant_takes_over_a_part_of_the_same_identity(work: Workspace) -> No
 
 def test_a_variant_takes_nothing_else(work: Workspace) -> None:
     make(work)
-    work.claim("filter", IDENTITY, leads=True, say=silent)
+    work.claim("filter", IDENTITY, leads=True, show=silent)
     variant = Workspace(work.root.parent / "variant")
     assert variant.adopt("generate", IDENTITY | {"seed": 2}) is None, "another identity"
     assert variant.adopt("filter", IDENTITY) is None, "not finished there"
@@ -537,9 +537,9 @@ def test_a_refused_run_leaves_the_old_recipe_in_place(work: Workspace) -> None:
     make(work)
     work.open(second)
     with pytest.raises(WorkspaceError):
-        work.claim("generate", IDENTITY | {"seed": 2}, leads=True, say=silent)
+        work.claim("generate", IDENTITY | {"seed": 2}, leads=True, show=silent)
     assert load_recipe(work.root / "recipe.yaml") == first
-    work.claim("filter", {"seed": 2}, leads=True, say=silent)
+    work.claim("filter", {"seed": 2}, leads=True, show=silent)
     assert load_recipe(work.root / "recipe.yaml") == second
 
 
