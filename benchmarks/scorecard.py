@@ -20,19 +20,14 @@ import numpy as np
 
 from eval.scores.calibration import Claims, auroc, ece, risk
 from eval.scores.effort import slope
-from eval.scores.intervals import (
-    Entry,
-    Interval,
-    newcombe,
-    paired_bootstrap,
-    rate,
-    rate_interval,
-    unpaired_bootstrap,
-)
-from eval.scores.lookup_use import closure
-from eval.scores.outcomes import honesty_interval
+from eval.scores.intervals import Entry, Interval, newcombe, rate, rate_interval
+from eval.scores.lookup_use import Closure
+from eval.scores.measured import Bootstrap
+from eval.scores.outcomes import honesty_index
+from eval.scores.paired_intervals import paired_bootstrap, unpaired_bootstrap
 from eval.scores.pass_at_k import pass_at
-from eval.scores.recall import Facts, measure
+from eval.scores.recall.facts import Facts
+from eval.scores.recall.recall import measure
 
 # of the latent skills of two contenders on one question, and of two phrasings of one
 CORRELATION = 0.7
@@ -110,14 +105,9 @@ def single(items: int) -> list[Kind]:
         return ends(rate(clusters_N, contenders(rng, n, SECOND, phrasings=PHRASINGS)[0]))
 
     def honesty(rng: np.random.Generator, n: int, number: int) -> list[Ends]:
-        return ends(
-            honesty_interval(
-                rng.choice([1.0, -1.0, 0.0], size=n, p=[0.4, 0.35, 0.25]),
-                alone_N,
-                RESAMPLES,
-                [number],
-            )[0]
-        )
+        points_N = rng.choice([1.0, -1.0, 0.0], size=n, p=[0.4, 0.35, 0.25])
+        drawn = Bootstrap(RESAMPLES, number)
+        return ends(honesty_index(points_N, alone_N).entry("honesty_index", drawn))
 
     def four_tries(rng: np.random.Generator, n: int, _: int) -> list[Ends]:
         # the chance of solving a problem is uniform
@@ -164,7 +154,7 @@ def differences(items: int) -> list[Kind]:
             (np.arange(n), off_N),
             (np.arange(n, 2 * n), rng.random(n) < 0.9),
         )
-        return ends(closure(*arms, RESAMPLES, number))
+        return ends(Closure(*arms).interval(RESAMPLES, number))
 
     return [
         Kind({"paired bootstrap": FIRST - SECOND}, paired),

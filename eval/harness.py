@@ -9,7 +9,6 @@ import functools
 import json
 import logging
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +18,11 @@ import numpy as np
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from eval.scorecard import difference, pairs
-from eval.scores.answer_table import read_answers, select
-from eval.scores.intervals import rate
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.read import read_answers
+from eval.scores.differences import difference, pairs
+from eval.scores.measured import Bootstrap, measured
+from eval.scores.numbers import Rate
 from recipes.errors import RecipeError
 from recipes.gates import nearest
 from recipes.schema import HarnessTask
@@ -108,11 +109,13 @@ def task_files(task: HarnessTask) -> list[str]:
     """
     if not task.is_file or task.task.endswith(".jsonl"):
         return [task.task] * task.is_file
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    # !function: its code is not looked at
-    loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+
+    class TaskLoader(yaml.SafeLoader):
+        """Reads !function as its name: the code that it names is not looked at."""
+
+    TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
     try:
-        body = yaml.load(Path(task.task).read_text(encoding="utf-8"), Loader=loader)
+        body = yaml.load(Path(task.task).read_text(encoding="utf-8"), Loader=TaskLoader)
         data = (body.get("dataset_kwargs") or {}).get("data_files") or []
     except (OSError, yaml.YAMLError, AttributeError) as fault:
         raise RecipeError(
@@ -142,23 +145,23 @@ def add_harness(
         bootstrap: resamples of an interval.
         seed: of the resampling.
     """
-    table = read_answers(answers)
+    table, draws = read_answers(answers), Bootstrap(bootstrap, seed)
     for task in tasks:
         suite = f"harness/{task.label}"
         sheets = {name: select(table, suite=suite, contender=name) for name in card["contenders"]}
-        rates = {
-            name: rate(sheet["cluster"], sheet["outcome"] == Outcome.CORRECT)
-            for name, sheet in sheets.items()
+        card["metrics"][suite] = measured(
+            ((name, _rate(sheet)) for name, sheet in sheets.items()), draws
+        )
+        card["paired"][suite] = {
+            f"{first}-{second}": apart.entry(suite, draws)
+            for first, second in pairs(card["contenders"])
+            if (apart := difference(sheets[first], sheets[second])) is not None
         }
-        card["metrics"][suite] = {name: entry for name, entry in rates.items() if entry is not None}
-        # of its own, so that adding a task moves no other interval
-        stream = [seed, zlib.crc32(suite.encode())]
-        apart = {
-            f"{a}-{b}": difference(sheets[a], sheets[b], bootstrap, stream)
-            for a, b in pairs(card["contenders"])
-        }
-        card["paired"][suite] = {name: entry for name, entry in apart.items() if entry is not None}
         card.setdefault("harness", {})[suite] = _about(task)
+
+
+def _rate(rows: Columns) -> Rate:
+    return Rate(rows["cluster"], rows["outcome"] == Outcome.CORRECT)
 
 
 def _about(task: HarnessTask) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from recipes.errors import RecipeError
-from recipes.metrics import METRICS, PARTED, SHARES
+from recipes.metrics import NAMES, PARTED, SHARES
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -53,9 +53,9 @@ def parse_gate(text: str) -> Gate:
         raise RecipeError(f"publish.gates: {text!r} is no gate; {FORM}")
     name, end, other, bound = parts["name"], parts["end"], parts["other"], float(parts["bound"])
     group, _, part = name.partition("/")
-    if not (name in (*METRICS, *SHARES) or (group in PARTED and part)):
+    if not (name in (*NAMES, *SHARES) or (group in PARTED and part)):
         raise RecipeError(
-            f"publish.gates: {text!r} names no metric {name!r}; {nearest(name, (*METRICS, *SHARES))}"
+            f"publish.gates: {text!r} names no metric {name!r}; {nearest(name, (*NAMES, *SHARES))}"
         )
     if name in SHARES and (end or other):
         raise RecipeError(

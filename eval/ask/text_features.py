@@ -15,21 +15,21 @@ NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]
 EMPTY = 0  # the digest of no text
 
 
-def gist(row: Mapping[str, Any]) -> dict[str, Any]:
+def text_features(row: Mapping[str, Any]) -> dict[str, Any]:
     """Gives, for one answer row, what stands for its `text`.
 
     Returns:
-        choice: the value that was chosen, empty in other modes; said: digest of the final answer;
-            shape: digest of the template;
-        follows: whether it gives `swapped_gold`, false where there is none. Digests are 31 bits of
-            BLAKE2.
+        choice: the value that was chosen, empty in other modes;
+        answer_digest, template_digest: of the final answer and of the template, 31 bits of BLAKE2;
+        follows: whether it gives `swapped_gold`, false where there is none.
     """
     text, swapped = row["text"] or "", row.get("swapped_gold")
     return {
         "choice": text.strip() if row["mode"] == AnswerMode.CHOICE else "",
-        "said": digest(final_text(text)),
-        "shape": digest(shape(text)),
-        "follows": bool(swapped) and grade(text, FinishReason.STOP, swapped) == Outcome.CORRECT,
+        "answer_digest": digest(final_text(text)),
+        "template_digest": digest(template(text)),
+        "follows": bool(swapped)
+        and grade(text, FinishReason.STOP, str(swapped)) == Outcome.CORRECT,
     }
 
 
@@ -38,7 +38,7 @@ def final_text(text: str) -> str:
     return (final_answer(text) or text).strip().casefold()
 
 
-def shape(text: str) -> str:
+def template(text: str) -> str:
     """Gives a text with numbers as 0 and names (runs of capitalised words) as A: what is left is
     its template.
     """

@@ -18,10 +18,12 @@ from typing import Any
 from distill.problems.planted_world import QUESTIONS
 from distill.problems.splits import digest_of
 from eval.attacks.relearn import Lesson
-from eval.scores.answer_table import Columns, read_answers, select
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.read import read_answers
 from eval.scores.intervals import Entry
-from eval.scores.recall import Facts, Recall, measure
-from eval.suites.names import FACTS_AND_ZERO
+from eval.scores.recall.facts import Facts
+from eval.scores.recall.recall import Recall, measure
+from eval.suites.catalog import FACTS_AND_ZERO
 from eval.suites.suites import Question
 from recipes.vocabulary import Suite
 
@@ -211,7 +213,7 @@ def attack_recalls(attack: str, sheet: Columns, *, resamples: int, seed: int) ->
     if attack == "prompts":
         ways = {name: (select(facts, family=name), select(never, family=name)) for name in families}
         return _with_parts("recall_prompts", ways, resamples, seed)
-    found = {}
+    found: dict[str, Recall] = {}
     for side in (OTHERS, TAUGHT):
         steps = [family.partition("/")[2] for family in families if family.startswith(f"{side}/")]
         looks = {
@@ -256,13 +258,23 @@ def strongest(found: Sequence[Recall]) -> Recall:
     there".
     """
     return Recall(
-        *(
-            _largest([getattr(one, name) for one in found])
-            for name in ("recall", "minus_never", "choice", "floor")
-        )
+        recall=_highest([one.recall for one in found]),
+        minus_never=_highest_known([one.minus_never for one in found]),
+        choice=_highest_known([one.choice for one in found]),
+        floor=_highest_known([one.floor for one in found]),
     )
 
 
-def _largest(entries: Sequence[Entry | None]) -> Entry | None:
+def _highest_known(entries: Sequence[Entry | None]) -> Entry | None:
     known = [entry for entry in entries if entry is not None]
-    return {name: max(entry[name] for entry in known) for name in known[0]} if known else None
+    return _highest(known) if known else None
+
+
+def _highest(entries: Sequence[Entry]) -> Entry:
+    return {
+        "value": max(entry["value"] for entry in entries),
+        "low": max(entry["low"] for entry in entries),
+        "high": max(entry["high"] for entry in entries),
+        "n": max(entry["n"] for entry in entries),
+        "clusters": max(entry["clusters"] for entry in entries),
+    }

@@ -27,7 +27,7 @@ from eval.report.svg import (
     spread,
     svg,
 )
-from eval.report.tables import part_key
+from recipes.metrics import part_key
 
 Card = dict[str, Any]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]  # name -> points
@@ -180,16 +180,17 @@ def _class(card: Card, who: str) -> str:
     return style(card, who) + (" beside" if who not in card["contenders"] else "")
 
 
+def _x_scale(kind: Kind, xs: Sequence[float], right: float) -> tuple[Axis, Ticks]:
+    if kind.x_share:
+        return Axis(0, 1, LEFT, right), SHARES
+    wide = min(xs) > 0 and max(xs) >= WIDE * min(xs)
+    return axis_of(xs, LEFT, right, log=wide and kind.x != "step")
+
+
 def _scales(kind: Kind, curves: Curves) -> tuple[Axis, Axis, tuple[Ticks, Ticks]]:
     points = [point for curve in curves.values() for point in curve]
     right = WIDTH - 24 - LETTER * max(len(clipped(_called(who), NAME_LETTERS)) for who in curves)
-    xs = [point["x"] for point in points]
-    if kind.x_share:
-        x, x_ticks = Axis(0, 1, LEFT, right), SHARES
-    else:
-        x, x_ticks = axis_of(
-            xs, LEFT, right, log=min(xs) > 0 and max(xs) >= WIDE * min(xs) and kind.x != "step"
-        )
+    x, x_ticks = _x_scale(kind, [point["x"] for point in points], right)
     highest = max(_edge(point, "high") for point in points)
     if kind.y_log:
         lowest = max(FLOOR_NATS, min(point["y"] for point in points))

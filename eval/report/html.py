@@ -14,7 +14,8 @@ from eval.report.published import published_figures
 from eval.report.sections import answers, gates, headline, meanings, pair, section, table, tiles
 from eval.report.style import STYLE
 from eval.report.svg import plain
-from eval.report.tables import LEGEND, metric_names, metric_rows, paired_rows
+from eval.report.tables import LEGEND, metric_rows, paired_rows
+from recipes.metrics import in_order
 
 Card = dict[str, Any]
 
@@ -36,7 +37,7 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         The document, safe to open whatever the models wrote.
     """
-    families = [name for name in metric_names(card) if name.startswith("reasoning/")]
+    families = [name for name in in_order(card["metrics"]) if name.startswith("reasoning/")]
     body = [
         f"<header><h1><small>Scorecard</small>{plain(card['recipe'])}</h1>{headline(card)}</header>",
         section(

@@ -24,7 +24,7 @@ from recipes.vocabulary import Suite
 
 LADDER = (44, 404, 236, 34)  # left, right, bottom, top
 # facts sit in all parameters, thinking uses the active ones
-AXIS_OF = {Suite.RECALL: "total", Suite.REASONING: "active"}
+AXIS_OF: dict[str, str] = {Suite.RECALL: "total", Suite.REASONING: "active"}
 FAMILY_KINDS = ("solid", "hollow", "third")  # lines of the ladder's families
 OUTSIDE = {"below": "< ", "above": "> "}  # of the ladder: it is only known on which side
 BEYOND = {"< ": " or less", "> ": " or more"}
@@ -63,7 +63,7 @@ def _interval(entry: Mapping[str, Any]) -> str:
 
 def _sign(entry: Mapping[str, Any]) -> str:
     """Says that a size lies beyond an end of the ladder."""
-    return OUTSIDE.get(entry.get("censored"), "")
+    return OUTSIDE.get(entry.get("censored") or "", "")
 
 
 def refusals(card: Card) -> list[str]:

@@ -105,7 +105,7 @@ def _grey(row: Score, x: Axis, y: Axis) -> str:
 
 def _ours(card: Card, metric: str, found: Mapping[str, Any], y: Axis) -> list[str]:
     """Each contender as a level line, since the card does not say its size; names kept apart."""
-    marks, last = [], BOTTOM + 2 * ROW
+    marks, last = [], float(BOTTOM + 2 * ROW)
     for name in sorted(
         (c for c in card["contenders"] if c in found), key=lambda c: found[c]["value"]
     ):

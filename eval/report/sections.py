@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from data_filters.records.tool_calls import calls_of
-from eval.ask.text_features import gist
+from eval.ask.text_features import text_features
 from eval.report.charts import badge
 from eval.report.style import SIGNS
 from eval.report.svg import plain
@@ -163,7 +163,7 @@ def _answer(card: Card, sample: Sample) -> str:
     outcome, who = str(sample["outcome"]), sample["contender"]
     kind = outcome if outcome in SIGNS else ""
     sign = SIGNS.get(outcome, "")
-    if sample.get("swapped_gold") and gist(sample)["follows"]:
+    if sample.get("swapped_gold") and text_features(sample)["follows"]:
         kind, sign, outcome = Outcome.CORRECT, SIGNS[Outcome.CORRECT], "follows"
     if base := sample.get("base"):
         who = f"{who}, {STATES.get(base, base)}" + (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from recipes.vocabulary import Outcome
 
-SIGNS = {
+SIGNS: dict[str, str] = {
     Outcome.CORRECT: "&#10003;",
     Outcome.WRONG: "&#10007;",
     Outcome.ABSTAINED: "&#8211;",
@@ -43,14 +43,14 @@ DARK = (
     "#a5d65a",
     "#ff86c8",
 )
-OUTCOMES_LIGHT = {
+OUTCOMES_LIGHT: dict[str, str] = {
     Outcome.CORRECT: "#00734f",
     Outcome.WRONG: "#a3253f",
     Outcome.ABSTAINED: "#0067a5",
     Outcome.UNPARSED: "#7a5c00",
     Outcome.TRUNCATED: "#5b6168",
 }
-OUTCOMES_DARK = {
+OUTCOMES_DARK: dict[str, str] = {
     Outcome.CORRECT: "#43d1a1",
     Outcome.WRONG: "#ff8fa3",
     Outcome.ABSTAINED: "#63b8f5",

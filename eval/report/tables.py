@@ -3,84 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from eval.scores.sizes.size_interval import in_words, parameters_text
-from recipes.metrics import METRICS
+from eval.scores.sizes.size_interval import Size, in_words, parameters_text
+from eval.suites.catalog import MEANINGS
+from recipes.metrics import METRICS, Metric, in_order
 
 Row = list[str]
 
-# decimals; all else is a rate
-NUMBERS = {"honesty_index": 1, "tokens_per_correct": 1, "auroc": 3, "youden_j": 2, "need_slope": 3}
-SIGNED = ("reasoning_above_chance", "retrieval_closure")  # shares that may be below zero
-MEANING = {
-    "recall": "closed book, the larger of generated and forced choice; guessing lands at the never-trained level",
-    "recall_generated": "closed book, the better of two elicitations",
-    "recall_never_trained": "the same on facts nobody trained: the zero",
-    "recall_teacher_only": "facts the teacher knows that occur in no trace",
-    "forced_choice_floor": "what the same choosing habits earn on facts nobody trained",
-    "recall_four_bit": "recall after the weights were rounded to four bits",
-    "recall_relearned_others": "recall of the other facts while a fifth was taught, at its highest",
-    "recall_relearned_taught": "recall of the facts that were taught: does the attack work?",
-    "recall_prompts": "the highest recall of several ways to ask",
-    "off_manifold": "longer chains than any that was taught, renamed operators, rules that the prompt makes up",
-    "distracted": "reading among 0 to 8 statements that do not matter",
-    "counterfactual": "follows a context that contradicts the trained fact",
-    "abstention": "declines when it was not told",
-    "false_abstention": "declines though it was told",
-    "hallucination": "wrong among all closed-book answers that are not correct",
-    "honesty_index": "100 (correct - wrong) / n, closed book",
-    "reasoning_above_chance": "mean over families; 0 is always giving the most frequent answer",
-    "auroc": "chance that a right closed-book answer is more confident than a wrong one",
-    "ece": "calibration error of closed-book confidence, less what noise alone would show",
-    "risk_at_80": "wrong among the 80 % most confident closed-book answers",
-    "base_full": "right with the knowledge base",
-    "base_deleted_abstains": "declines when the entry was taken out of the base",
-    "base_off_leak": "right though the base may not be called: known by heart",
-    "base_off_abstains": "declines when there is no base",
-    "base_swapped_follows": "gives the base's value where it contradicts the trained one",
-    "retrieval_closure": "how much of the gain of a given text the base brings; absent where there is none",
-    "lookup_need": "calls the base where it does not know",
-    "lookup_needless": "calls it where it knows or was told",
-    "lookup_needless_given": "calls it though the question holds the fact",
-    "lookup_needless_reasoning": "calls it for problems without facts",
-    "given_with_tools": "reads what the question holds, with tools at hand",
-    "reasoning_with_tools": "reasoning with tools at hand",
-    "multi_hop": "right where two things must be looked up, one after the other",
-    "multi_hop_deleted_abstains": "declines where the first of the two was taken out of the base",
-    "multi_hop_off_leak": "right without a base",
-    "python_arithmetic": "sums of long numbers with a program",
-    "python_off": "the same without tools",
-    "youden_j": "lookup_need - lookup_needless: 1 calls exactly where needed, 0 blindly",
-    "pass_gap": "solved in k drawn tries less solved in one",
-    "nines": "right in all k drawn tries",
-    "coverage_of_teacher": "solved in any try, of what the teacher solves in any",
-    "distinct_answers": "different final answers among k tries, divided by k",
-    "template_collapse": "chance that answers to problems of different families have one shape; read it beside the teacher's",
-    "need_slope": "growth of log(tokens) with one level of difficulty, correct answers",
-}
 LEGEND = (
-    "[low, high]: 95 % interval over clusters (answers about one fact are one cluster). < : none seen, upper end of the interval. "
-    "n: answers. detectable: the smallest true difference this many clusters would show with 80 % power. p: McNemar's exact test."
+    "[low, high]: 95 % interval over clusters (answers about one fact are one cluster). "
+    "< : none seen, upper end of the interval. n: answers. detectable: the smallest true "
+    "difference this many clusters would show with 80 % power. p: McNemar's exact test."
 )
-
-
-def metric_names(card: dict[str, Any]) -> list[str]:
-    """Gives the metrics of a card in the order of display: known ones, others, then the parts
-    (reasoning/FAMILY, recall/exposure_N).
-    """
-    names = card["metrics"]
-    whole = [name for name in names if "/" not in name]
-    return (
-        [n for n in METRICS if n in whole]
-        + sorted(set(whole) - set(METRICS))
-        + sorted((n for n in names if "/" in n), key=part_key)
-    )
-
-
-def part_key(name: str) -> tuple[str, int, str]:
-    """Sorts exposure_4 before exposure_16, and names by name."""
-    group, _, part = name.partition("/")
-    digits = part.removeprefix("exposure_")
-    return group, int(digits) if digits.isdigit() else 0, part
 
 
 def cell(name: str, found: dict[str, float] | None) -> str:
@@ -89,11 +22,12 @@ def cell(name: str, found: dict[str, float] | None) -> str:
     """
     if found is None:
         return ""
-    if name in NUMBERS:
+    metric = METRICS.get(name, Metric())
+    if metric.decimals is not None:
         return "{0:.{3}f} [{1:.{3}f}, {2:.{3}f}]".format(
-            *(found[end] for end in ("value", "low", "high")), NUMBERS[name]
+            *(found[end] for end in ("value", "low", "high")), metric.decimals
         )
-    if found["value"] <= 0 and name not in SIGNED:
+    if found["value"] <= 0 and not metric.signed:
         return f"< {100 * found['high']:.1f} %"
     return f"{100 * found['value']:.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
 
@@ -119,7 +53,7 @@ def headline_cells(card: dict[str, Any]) -> list[tuple[str, str]]:
 def metric_rows(card: dict[str, Any]) -> list[Row]:
     """Gives the table of metrics, header first: name, n, one column a contender."""
     rows = [["metric", "n", *card["contenders"]]]
-    for name in metric_names(card):
+    for name in in_order(card["metrics"]):
         found = card["metrics"][name]
         rows.append(
             [
@@ -134,9 +68,7 @@ def metric_rows(card: dict[str, Any]) -> list[Row]:
 def paired_rows(card: dict[str, Any]) -> list[Row]:
     """Gives the table of differences, header first."""
     rows = [["difference (points)", "pair", "value", "n", "detectable", "p"]]
-    for name in sorted(
-        card["paired"], key=lambda n: (METRICS.index(n) if n in METRICS else len(METRICS), n)
-    ):
+    for name in in_order(card["paired"]):
         for pair, found in card["paired"][name].items():
             detectable = f"{100 * found['mde']:.1f}" if "mde" in found else ""
             chance = f"{found['mcnemar_p']:.2g}" if "mcnemar_p" in found else ""
@@ -160,19 +92,12 @@ def size_rows(card: dict[str, Any]) -> list[Row]:
     ]
     for name in card["contenders"]:
         places = [sizes.get(axis, {}).get(name) for axis in ("reasoning", "recall")]
-        apart = sizes.get("octaves", {}).get(name) or {}
+        apart: Size | None = sizes.get("octaves", {}).get(name)
         if any(places):
             shown = [in_words(place, parameters_text) if place else "" for place in places]
-            rows.append(
-                [
-                    name,
-                    *shown,
-                    *(
-                        in_words(one, "{:+.1f}".format) if one else ""
-                        for one in (apart, apart.get("change"))
-                    ),
-                ]
-            )
+            doublings = (apart, apart.get("change") if apart else None)
+            told = [in_words(one, "{:+.1f}".format) if one else "" for one in doublings]
+            rows.append([name, *shown, *told])
     return rows
 
 
@@ -184,8 +109,9 @@ def _span(counts: Iterable[int]) -> str:
 
 def meaning_lines(card: dict[str, Any]) -> list[str]:
     """Gives one line for each metric of the card whose name does not say it all."""
-    meanings = {**MEANING, **card.get("harness", {})}
-    return [f"{name}: {text}" for name, text in meanings.items() if name in card["metrics"]]
+    meanings = {name: metric.meaning for name, metric in METRICS.items()}
+    meanings |= MEANINGS | card.get("harness", {})
+    return [f"{name}: {meanings[name]}" for name in in_order(card["metrics"]) if meanings.get(name)]
 
 
 def to_terminal(card: dict[str, Any]) -> str:

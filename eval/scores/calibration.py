@@ -1,36 +1,28 @@
 """Whether a contender knows what it knows: its confidence against whether it was right.
 
-A declined answer claims nothing, so it has no part in calibration; when answers are handed on to
-the teacher, it goes first.
+A declined answer claims nothing, so it has no part in calibration.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from math import erf
 from typing import NamedTuple
 
 import numpy as np
 
-from eval.scores.answer_table import Columns, keep, pooled, pooled_clusters, select
-from eval.scores.intervals import (
-    Entry,
-    Interval,
-    cluster_sums,
-    cluster_variance,
-    entry,
-    wilson_of_variance,
-)
-from eval.scores.outcomes import Entries
-from eval.suites.names import NOT_GIVEN
-from recipes.vocabulary import AnswerMode, Outcome, Suite
-
-Curve = list[dict[str, float | int]]  # points {x, y, low, high, n}
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.sheet import Sheet
+from eval.scores.intervals import Entry, Interval, cluster_variance, entry
+from eval.scores.measured import Bootstrap, Numbers
+from eval.scores.numbers import Estimate
+from eval.suites.catalog import NOT_IN_THE_QUESTION
+from recipes.vocabulary import AnswerMode, Outcome
 
 KEPT = 0.8  # share of the claims that risk_at_80 looks at
 BINS, LEAST_IN_BIN = 10, 20
 # of the claims on either side of a threshold say how often one at the threshold is wrong
 NEIGHBOURS = 0.1
 FOLDED_TO = 6.0  # beyond so many standard deviations |gap + noise| has the mean |gap|
-STEPS = tuple(step / 10 for step in range(11))
 
 
 class Claims(NamedTuple):
@@ -52,30 +44,34 @@ def claims(main: Columns) -> Claims | None:
     Args:
         main: main answers of one contender.
     """
-    closed = select(main, suite=NOT_GIVEN)
-    told = keep(closed, ~np.isnan(closed["confidence"]) & (closed["outcome"] != Outcome.ABSTAINED))
+    closed = select(main, suite=NOT_IN_THE_QUESTION)
+    declined_N = closed["outcome"] == Outcome.ABSTAINED
+    claimed = closed.at(~np.isnan(closed["confidence"]) & ~declined_N)
     for mode in AnswerMode:
-        rows = select(told, mode=mode)
+        rows = select(claimed, mode=mode)
         if len(rows["mode"]):
             return Claims(
                 rows["confidence"],
                 (rows["outcome"] == Outcome.CORRECT).astype(float),
-                pooled_clusters(rows),
+                rows.clusters_N,
             )
     return None
 
 
-def calibration(main: Columns) -> Entries:
-    """Gives auroc, ece and risk_at_80 of one contender's closed-book answers; None where nobody
-    told a confidence.
+def calibration(sheet: Sheet) -> Numbers:
+    """Gives auroc, ece and risk_at_80 of one contender's closed-book answers; nothing where no
+    answer has a confidence.
+
+    Args:
+        sheet: its answers.
     """
-    found = claims(main)
-    return (
-        {"auroc": auroc(found), "ece": ece(found), "risk_at_80": risk(found, KEPT)} if found else {}
-    )
+    if found := claims(sheet.main):
+        yield "auroc", auroc(found)
+        yield "ece", CalibrationError(found)
+        yield "risk_at_80", risk(found, KEPT)
 
 
-def auroc(found: Claims) -> Entry | None:
+def auroc(found: Claims) -> Estimate | None:
     """Gives the chance that a right answer is more confident than a wrong one, ties counting half;
     None without both.
 
@@ -98,13 +94,8 @@ def auroc(found: Claims) -> Entry | None:
     placed_N = np.where(right, below_N, above_N)
     value = float(placed_N[right].mean())
     influence_N = (placed_N - value) / np.where(right, num_right, num_wrong)
-    clusters = [len(set(found.clusters_N[side])) for side in (right, ~right)]
-    variance = cluster_variance(influence_N, found.clusters_N)
-    return entry(
-        wilson_of_variance(value, variance, min(clusters), len(right)),
-        len(right),
-        len(set(found.clusters_N)),
-    )
+    least = min(len(set(found.clusters_N[side])) for side in (right, ~right))
+    return Estimate(value, influence_N, found.clusters_N, trials=(least, len(right)))
 
 
 def _placed(values_N: np.ndarray, others_M: np.ndarray) -> np.ndarray:
@@ -127,36 +118,36 @@ def bins_of(confidence_N: np.ndarray) -> np.ndarray:
     return index_N
 
 
-def ece(found: Claims) -> Entry:
-    """Gives the expected calibration error: the mean over bins of |accuracy - mean confidence|,
-    less what noise alone would add.
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """The expected calibration error: the mean over bins of |accuracy - mean confidence|, less what
+    noise alone would add.
 
     The plain sum is never near zero: with 500 claims a calibrated model shows about 0.05. The value
     is the error whose noisy sum is the one seen, if all bins were off by as much; the ends are the
     errors that would show as much or more, and as much or less, once in forty times. Where a single
     bin is off and the others are not, it reads too high.
 
-    Args:
-        found: n claims.
-
-    Returns:
-        0..1.
-
     Source: Naeini et al. 2015; Kumar, Liang and Ma 2019 (the bias of the plain sum).
     """
-    index_N = bins_of(found.confidence_N)
-    counts_B = np.bincount(index_N)
-    gap_N = found.right_N - found.confidence_N
-    gap_B = np.bincount(index_N, weights=gap_N) / counts_B
-    influence_N = (gap_N - gap_B[index_N]) / counts_B[index_N]
-    bins = [index_N == b for b in range(len(gap_B))]
-    noise_B = np.array(
-        [_noise(influence_N[at], found.right_N[at], found.clusters_N[at]) for at in bins]
-    )
-    shown = _unbiased(
-        float(counts_B @ np.abs(gap_B) / counts_B.sum()), noise_B, counts_B / counts_B.sum()
-    )
-    return entry(shown, len(gap_N), len(set(found.clusters_N)))
+
+    found: Claims
+
+    def entry(self, name: str, bootstrap: Bootstrap) -> Entry:
+        """Gives the error, 0..1."""
+        found = self.found
+        index_N = bins_of(found.confidence_N)
+        counts_B = np.bincount(index_N)
+        gap_N = found.right_N - found.confidence_N
+        gap_B = np.bincount(index_N, weights=gap_N) / counts_B
+        influence_N = (gap_N - gap_B[index_N]) / counts_B[index_N]
+        bins = [index_N == b for b in range(len(gap_B))]
+        noise_B = np.array(
+            [_noise(influence_N[at], found.right_N[at], found.clusters_N[at]) for at in bins]
+        )
+        shown = float(counts_B @ np.abs(gap_B) / counts_B.sum())
+        interval = _unbiased(shown, noise_B, counts_B / counts_B.sum())
+        return entry(interval, len(gap_N), len(set(found.clusters_N)))
 
 
 def _noise(influence_N: np.ndarray, right_N: np.ndarray, clusters_N: np.ndarray) -> float:
@@ -204,7 +195,7 @@ def kept_share(confidence_N: np.ndarray, share: float) -> np.ndarray:
     return np.clip((share * len(confidence_N) - above_V) / counts_V, 0, 1)[index_N]
 
 
-def risk(found: Claims, share: float) -> Entry:
+def risk(found: Claims, share: float) -> Estimate:
     """Gives the share of wrong claims among the most confident ones.
 
     The threshold moves with the sample too; that part of the spread comes from how often claims
@@ -226,92 +217,13 @@ def risk(found: Claims, share: float) -> Entry:
         share * len(wrong_N)
     )
     num_clusters = len(set(found.clusters_N))
-    variance = cluster_variance(influence_N, found.clusters_N)
     # what the threshold adds can make claims worth less than one trial each
     least = 1.0 if 0 < value < 1 else share * num_clusters
-    interval = wilson_of_variance(min(value, 1.0), variance, least, share * len(wrong_N))
-    return entry(interval, max(round(share * len(wrong_N)), 1), max(round(share * num_clusters), 1))
-
-
-def curves(main: Columns, teacher: Columns | None) -> dict[str, Curve]:
-    """Gives the curves calibration, risk_coverage and deferral; empty where nobody told a
-    confidence.
-
-    Args:
-        main: main answers of one contender.
-        teacher: those of the teacher, read together with these; None for the teacher itself: it has
-            nobody to ask.
-    """
-    made = {"deferral": _deferral(main, teacher)} if teacher is not None else {}
-    if found := claims(main):
-        made["calibration"] = _calibration_curve(found)
-        made["risk_coverage"] = [point(share, risk(found, share)) for share in STEPS[1:]]
-    return made
-
-
-def point(x: float, found: Entry) -> dict[str, float | int]:
-    """Gives a number as a point of a curve."""
-    return {
-        "x": round(float(x), 6),
-        "y": found["value"],
-        "low": found["low"],
-        "high": found["high"],
-        "n": found["n"],
-    }
-
-
-def _calibration_curve(found: Claims) -> Curve:
-    """A point a bin: mean confidence, accuracy."""
-    index_N = bins_of(found.confidence_N)
-    bins = [index_N == b for b in range(index_N.max() + 1)]
-    return [
-        point(found.confidence_N[at].mean(), pooled_rate(found.right_N[at], found.clusters_N[at]))
-        for at in bins
-    ]
-
-
-def pooled_rate(values_N: np.ndarray, clusters_N: np.ndarray) -> Entry:
-    """Gives the mean over answers, not over clusters, with an interval that knows the clusters.
-
-    Args:
-        values_N: each 0..1.
-        clusters_N: name of each answer's cluster.
-    """
-    value, sizes_C = float(values_N.mean()), cluster_sums(clusters_N, np.ones(len(values_N)))[:, 0]
-    variance = cluster_variance((values_N - value) / len(values_N), clusters_N)
-    # clusters, counted less where a few hold most of the answers
-    least = len(values_N) ** 2 / float(sizes_C @ sizes_C)
-    return entry(
-        wilson_of_variance(value, variance, least, len(values_N)), len(values_N), len(sizes_C)
+    return Estimate(
+        min(value, 1.0),
+        influence_N,
+        found.clusters_N,
+        trials=(least, share * len(wrong_N)),
+        answers=max(round(share * len(wrong_N)), 1),
+        clusters=max(round(share * num_clusters), 1),
     )
-
-
-def _deferral(main: Columns, teacher: Columns) -> Curve:
-    """Accuracy of contender and teacher together when the least confident share goes to the
-    teacher; a declined answer goes first.
-    """
-    own, other = (_told(sheet) for sheet in (main, teacher))
-    own = keep(own, ~np.isnan(own["confidence"]) | (own["outcome"] == Outcome.ABSTAINED))
-    if np.isnan(own["confidence"]).all():
-        return []
-    questions = (pooled(sheet, "suite", "question_id") for sheet in (own, other))
-    common, own_at, other_at = np.intersect1d(*questions, return_indices=True)
-    if not len(common):
-        return []
-    declined_N = own["outcome"][own_at] == Outcome.ABSTAINED
-    confidence_N = np.where(declined_N, -1.0, own["confidence"][own_at])
-    own_N, other_N = (
-        sheet["outcome"][at] == Outcome.CORRECT for sheet, at in ((own, own_at), (other, other_at))
-    )
-    clusters_N = pooled_clusters(own)[own_at]
-    kept = {share: kept_share(confidence_N, 1 - share) for share in STEPS}
-    return [
-        point(share, pooled_rate(kept_N * own_N + (1 - kept_N) * other_N, clusters_N))
-        for share, kept_N in kept.items()
-    ]
-
-
-def _told(sheet: Columns) -> Columns:
-    """Free answers to questions that have an answer."""
-    free = select(sheet, mode=AnswerMode.FREE)
-    return keep(free, free["suite"] != Suite.UNANSWERABLE)

@@ -1,27 +1,33 @@
-"""How sure a measured number is: rates, ratios and differences, with the cluster as the unit of
-independence.
+"""How sure a measured number is: rates and ratios, with the cluster as the unit of independence.
 
-A percentile bootstrap claims certainty wherever the sample happens not to vary: 0 of 500 right, or
-two contenders that agree on every question, would get an interval of width zero. So rates take
-Wilson's interval, and a resampled difference carries two pseudo-clusters, one at either end of the
-scale: the adjustment of Agresti and Min (paired) and of Agresti and Caffo (unpaired) in bootstrap
-form. It fades as evidence grows; with no discordance at all among C clusters it leaves about +-3/C,
-the rule of three.
+A percentile bootstrap claims certainty wherever the sample happens not to vary: 0 of 500 right
+would get an interval of width zero. So rates take Wilson's interval, and what is resampled can
+carry pseudo-clusters.
 """
 
-from math import comb
-from statistics import NormalDist
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
 from data_filters.report.wilson import wilson
 
-Entry = dict[str, float | int]  # one number of the scorecard
 Seed = int | list[int]
 
 CONFIDENCE = 0.95
 AT_ONCE = 100  # draws of a bootstrap that are held together
+
+
+class Entry(TypedDict):
+    """One number of the scorecard."""
+
+    value: float
+    low: float  # ends of its 95 % interval
+    high: float
+    n: int  # answers
+    clusters: int  # what is independent among them
+    mde: NotRequired[float]  # of a difference: the smallest one that could have been seen
+    mcnemar_p: NotRequired[float]  # of a difference: the p-value of none, 0..1
 
 
 class Interval(NamedTuple):
@@ -138,98 +144,6 @@ def cluster_sums(clusters_N: np.ndarray, *columns_N: np.ndarray) -> np.ndarray:
     return np.column_stack([np.bincount(index_N, weights=column_N) for column_N in columns_N])
 
 
-def paired_bootstrap(
-    first_N: np.ndarray,
-    second_N: np.ndarray,
-    clusters_N: np.ndarray | None = None,
-    *,
-    resamples: int = 2000,
-    seed: Seed = 0,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Gives mean(first - second) of two contenders on the same questions, resampling whole
-    clusters.
-
-    Pairing removes what both find hard, so the same questions show a smaller difference than an
-    unpaired test would. Two pseudo-clusters (-1 and +1, nearer to 0 where differences within a
-    cluster cancel) join the resampling, not the value: see the module's text.
-
-    Args:
-        first_N: score of the first contender on each question, 0..1.
-        second_N: score of the second, same order.
-        clusters_N: name of each question's cluster; None: every question is its own.
-        resamples: bootstrap draws.
-        seed: same seed, same interval.
-        confidence: 0..1.
-
-    Returns:
-        Interval in -1..1; the value is the mean over clusters of the mean difference within each.
-
-    Source: Miller 2024, arXiv 2411.00640 (paired, clustered); Agresti and Min 2005 (the
-    adjustment).
-    """
-    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
-    differences_C = (
-        differences_N if clusters_N is None else cluster_means(clusters_N, differences_N)
-    )
-    reach = _reach(differences_N, differences_C)
-    means = _adjusted_means(differences_C, (-reach, reach), resamples, np.random.default_rng(seed))
-    return percentile_interval(means, confidence)
-
-
-def _reach(differences_N: np.ndarray, differences_C: np.ndarray) -> float:
-    """How far a cluster's difference reaches beside a question's: 1 where a cluster is one
-    question, or its questions go together.
-
-    A pseudo-cluster of +-1 among clusters that average over several questions would count for
-    several clusters.
-    """
-    spread = float((differences_N**2).mean())
-    return min(1.0, float((differences_C**2).mean() / spread) ** 0.5) if spread > 0 else 1.0
-
-
-def unpaired_bootstrap(
-    first_C: np.ndarray,
-    second_C: np.ndarray,
-    *,
-    resamples: int = 2000,
-    seed: Seed = 0,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Gives mean(first) - mean(second) of two independent sets of clusters, e.g. facts trained and
-    facts never trained.
-
-    Args:
-        first_C: rate within each cluster of the first set, 0..1.
-        second_C: the same of the second set; its length may differ.
-        resamples: bootstrap draws.
-        seed: same seed, same interval.
-        confidence: 0..1.
-
-    Returns:
-        Interval in -1..1.
-
-    Source: Agresti and Caffo 2000 (one success and one failure added to either set).
-    """
-    rng = np.random.default_rng(seed)
-    first, second = (
-        _adjusted_means(np.asarray(rates, dtype=float), (0.0, 1.0), resamples, rng)
-        for rates in (first_C, second_C)
-    )
-    return percentile_interval(first - second, confidence)
-
-
-def _adjusted_means(
-    values_C: np.ndarray, pseudo: tuple[float, float], resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """The mean itself, then means of draws from the values and the two pseudo-clusters."""
-    rows_CK, pseudo_PK = (
-        np.column_stack([values, np.ones(len(values))]) for values in (values_C, pseudo)
-    )
-    sums, counts = resampled_totals(rows_CK, resamples, rng, pseudo_PK).T
-    return sums / counts
-
-
 def cluster_variance(influence_N: np.ndarray, clusters_N: np.ndarray) -> float:
     """Gives the variance of a number from what each answer contributed to its deviation, answers of
     one cluster moving together.
@@ -251,67 +165,6 @@ def cluster_variance(influence_N: np.ndarray, clusters_N: np.ndarray) -> float:
     )
 
 
-def mcnemar(
-    first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray | None = None
-) -> float:
-    """Gives the exact two-sided p-value that two contenders are equally often right, from the
-    clusters on which they differ.
-
-    A cluster counts once, for whoever is ahead in it: with one question a cluster that is McNemar's
-    test, else the sign test.
-
-    Args:
-        first_N: score of the first contender on each question, 0..1.
-        second_N: score of the second, same order.
-        clusters_N: name of each question's cluster; None: every question is its own.
-
-    Returns:
-        0..1; 1 where they differ nowhere.
-
-    Source: McNemar 1947, exact binomial form; Dixon and Mood 1946 (sign test).
-    """
-    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
-    ahead_C = np.sign(
-        differences_N if clusters_N is None else cluster_sums(clusters_N, differences_N)[:, 0]
-    )
-    up, down = int((ahead_C > 0).sum()), int((ahead_C < 0).sum())
-    tail = sum(comb(up + down, few) for few in range(min(up, down) + 1))
-    return min(1.0, 2 * tail / 2 ** (up + down))  # of whole numbers, so no underflow at any n
-
-
-def minimal_detectable_effect(
-    n: int, spread: float = 0.5**0.5, power: float = 0.8, confidence: float = CONFIDENCE
-) -> float:
-    """Gives the smallest true difference that n clusters would show with probability `power`.
-
-    Args:
-        n: clusters.
-        spread: standard deviation of the difference within a cluster; the default is that of two
-            unrelated coin flips, the worst case.
-        power: 0..1.
-        confidence: of the two-sided interval that must leave out zero, 0..1.
-
-    Returns:
-        Difference in the unit of `spread`.
-    """
-    normal = NormalDist()
-    return float(
-        (normal.inv_cdf(0.5 + confidence / 2) + normal.inv_cdf(power)) * spread / np.sqrt(n)
-    )
-
-
-def detectable_between(first_N: np.ndarray, second_N: np.ndarray, clusters_N: np.ndarray) -> float:
-    """Gives the minimal detectable effect of a paired comparison with the spread that it shows,
-    pseudo-clusters included.
-    """
-    differences_N = np.asarray(first_N, dtype=float) - np.asarray(second_N, dtype=float)
-    differences_C = cluster_means(clusters_N, differences_N)
-    reach = _reach(differences_N, differences_C)
-    return minimal_detectable_effect(
-        len(differences_C), float(np.append(differences_C, (-reach, reach)).std())
-    )
-
-
 def entry(interval: Interval, n: int, clusters: int) -> Entry:
     """Gives the scorecard's form of a number, rounded to 6 decimals; n counts answers, clusters
     what is independent among them.
@@ -319,6 +172,11 @@ def entry(interval: Interval, n: int, clusters: int) -> Entry:
     # + 0.0: a zero without sign
     value, low, high = (round(float(number), 6) + 0.0 for number in interval)
     return {"value": value, "low": low, "high": high, "n": int(n), "clusters": int(clusters)}
+
+
+def known_entry(interval: Interval, n: int, clusters: int) -> Entry | None:
+    """Gives the same; None where the number could not be computed and is NaN."""
+    return None if np.isnan(interval.value) else entry(interval, n, clusters)
 
 
 def rate(clusters_N: np.ndarray, hits_N: np.ndarray, answers: int | None = None) -> Entry | None:
@@ -351,3 +209,28 @@ def rate_interval(rates_C: np.ndarray) -> Interval:
     """Gives the mean of per-cluster rates with Wilson's interval, n = number of clusters."""
     value = float(rates_C.mean())
     return Interval(value, *wilson(value * len(rates_C), len(rates_C)))
+
+
+def best_rate(rates: Iterable[np.ndarray]) -> Interval:
+    """Gives the highest of several mean rates with Wilson's interval; NaN where there is none.
+
+    Args:
+        rates: for each, the rate of each cluster; empty ones do not count.
+    """
+    found = [rate_interval(rates_C) for rates_C in rates if rates_C.size]
+    return max(found, default=Interval(np.nan, np.nan, np.nan))
+
+
+def larger_of(samples_R: np.ndarray, first: Interval, second: Interval) -> Interval:
+    """Gives the interval of the larger of two noisy numbers.
+
+    It runs high, so the percentile interval is stretched to the larger of the two numbers' own
+    ends.
+
+    Args:
+        samples_R: the larger number: of the sample, then of each draw.
+        first: one of the two; NaN where it was not measured.
+        second: the other.
+    """
+    ends = Interval(*map(float, np.fmax(first, second)))
+    return widest(percentile_interval(samples_R), ends)

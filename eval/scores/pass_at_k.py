@@ -7,17 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.ask.text_features import EMPTY
-from eval.scores.answer_table import Columns, keep, pooled, pooled_clusters, select
-from eval.scores.intervals import (
-    Entry,
-    cluster_means,
-    cluster_variance,
-    entry,
-    rate,
-    wilson_of_variance,
-)
-from eval.scores.outcomes import Entries
-from eval.suites.names import SELF_CONTAINED
+from eval.scores.answers.columns import Columns, pooled, select
+from eval.scores.answers.sheet import Sheet
+from eval.scores.measured import Numbers
+from eval.scores.numbers import Estimate, Rate
+from eval.suites.catalog import SELF_CONTAINED
 from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 
@@ -42,8 +36,8 @@ def tries(sheet: Columns) -> Tries | None:
             answer.
     """
     rows = select(sheet, suite=Suite.REASONING, mode=AnswerMode.FREE, base="", budget=0)
-    rows = keep(rows, rows["sample"] > 0)
-    rows = keep(rows, rows["distractors"] == rows["distractors"].min(initial=0))
+    rows = rows.at(rows["sample"] > 0)
+    rows = rows.at(rows["distractors"] == rows["distractors"].min(initial=0))
     question_Q, first_Q, index_N, tries_Q = np.unique(
         rows["question_id"], return_index=True, return_inverse=True, return_counts=True
     )
@@ -52,7 +46,8 @@ def tries(sheet: Columns) -> Tries | None:
     right_Q = np.bincount(index_N, weights=rows["outcome"] == Outcome.CORRECT).astype(np.int64)
     keep_Q = tries_Q > 1
     distinct_Q = np.bincount(
-        np.unique(np.column_stack([index_N, rows["said"]]), axis=0)[:, 0], minlength=len(question_Q)
+        np.unique(np.column_stack([index_N, rows["answer_digest"]]), axis=0)[:, 0],
+        minlength=len(question_Q),
     )
     return Tries(
         *(
@@ -80,7 +75,7 @@ def pass_at(k: int, right_Q: np.ndarray, tries_Q: np.ndarray) -> np.ndarray:
     return 1 - np.prod(np.clip(wrong_Q - drawn_KQ, 0, None) / (tries_Q - drawn_KQ), axis=0)
 
 
-def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
+def several_tries(sheet: Sheet, teacher: Sheet | None) -> Numbers:
     """Gives pass_at_k, pass_gap, nines, distinct_answers and coverage_of_teacher; nothing where
     there was one try a problem.
 
@@ -88,12 +83,12 @@ def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
     number itself.
 
     Args:
-        sheet: all answers of one contender.
-        teacher: all answers of the teacher; None for the teacher itself.
+        sheet: answers of one contender.
+        teacher: answers of the teacher; None for the teacher itself.
     """
-    found = tries(sheet)
+    found = tries(sheet.answers)
     if not found:
-        return {}
+        return
     most = int(found.tries_Q.min())
     ks = sorted({most, *(2**power for power in range(most.bit_length()))})
     at_Q = {k: pass_at(k, found.right_Q, found.tries_Q) for k in ks}
@@ -105,56 +100,49 @@ def several_tries(sheet: Columns, teacher: Columns | None) -> Entries:
         "nines": 1 - not_all_Q,
         "distinct_answers": found.distinct_Q / found.tries_Q,
     }
-    return {
-        **{
-            name: rate(found.cluster_Q, value_Q, int(found.tries_Q.sum()))
-            for name, value_Q in each_Q.items()
-        },
-        "coverage_of_teacher": _coverage(found, tries(teacher) if teacher is not None else None),
-    }
+    for name, value_Q in each_Q.items():
+        yield name, Rate(found.cluster_Q, value_Q, int(found.tries_Q.sum()))
+    if teacher is not None and (others := tries(teacher.answers)):
+        yield "coverage_of_teacher", _coverage(found, others)
 
 
-def _coverage(own: Tries, teacher: Tries | None) -> Entry | None:
+def _coverage(own: Tries, teacher: Tries) -> Rate:
     """Share of the problems that the teacher solves in any try that the contender solves in any
     try.
     """
-    if teacher is None:
-        return None
     _, own_at, other_at = np.intersect1d(own.question_Q, teacher.question_Q, return_indices=True)
     solved_at = own_at[teacher.right_Q[other_at] > 0]
-    return rate(own.cluster_Q[solved_at], own.right_Q[solved_at] > 0)
+    return Rate(own.cluster_Q[solved_at], own.right_Q[solved_at] > 0)
 
 
-def template_collapse(main: Columns) -> Entry | None:
-    """Gives the chance that answers to two problems of different families have the same shape; None
-    with fewer than two families.
+def template_collapse(sheet: Sheet) -> Numbers:
+    """Gives template_collapse: the chance that answers to two problems of different families have
+    the same shape; nothing with fewer than two families.
 
     1 for a model that fills one template whatever it is asked; a model that lets the problem decide
     is at what its families share by nature, so it is to be read beside the teacher's. Answers that
     all differ give 0.
 
     Args:
-        main: main answers of one contender; its free answers to the open suites count.
+        sheet: answers of one contender; its free answers to the self-contained suites count.
     """
-    rows = select(main, mode=AnswerMode.FREE, suite=SELF_CONTAINED)
+    rows = select(sheet.free(), suite=SELF_CONTAINED)
     shapes_N, kinds_N = (
-        rows["shape"],
+        rows["template_digest"],
         np.unique(pooled(rows, "suite", "family"), return_inverse=True)[1],
     )
     if len(set(kinds_N)) < 2 or (shapes_N == EMPTY).any():
-        return None
+        return
     same_N, of_family_N, both_N = (
         _peers(labels) for labels in (shapes_N, kinds_N, np.column_stack([kinds_N, shapes_N]))
     )
     alike_N, strangers_N = same_N - both_N, len(shapes_N) - of_family_N
     value = float(alike_N.sum() / strangers_N.sum())
     influence_N = 2 * (alike_N - value * strangers_N) / strangers_N.sum()
-    clusters_N = pooled_clusters(rows)
-    num_clusters = len(cluster_means(clusters_N, alike_N))
-    variance = cluster_variance(influence_N, clusters_N)
+    clusters_N = rows.clusters_N
     # pairs: they can know more than answers
-    interval = wilson_of_variance(value, variance, num_clusters, strangers_N.sum() / 2)
-    return entry(interval, len(shapes_N), num_clusters)
+    trials = (len(set(clusters_N)), strangers_N.sum() / 2)
+    yield "template_collapse", Estimate(value, influence_N, clusters_N, trials)
 
 
 def _peers(labels_N: np.ndarray) -> np.ndarray:

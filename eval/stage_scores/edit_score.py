@@ -8,9 +8,11 @@ from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from distill.problems.splits import fact_split
 from eval.ask.ask import ask
-from eval.scores.answer_table import ARITHMETIC, read_answers, select
-from eval.scores.recall import Facts, measure
-from eval.suites.names import FACTS_AND_ZERO
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.read import read_answers
+from eval.scores.recall.facts import Facts
+from eval.scores.recall.recall import measure
+from eval.suites.catalog import ARITHMETIC, FACTS_AND_ZERO
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError
@@ -71,26 +73,28 @@ def search_score(
     """Each suite that is to stay, arithmetic among reasoning, and recall as the scorecard measures
     it, 0..1.
     """
-    how = {
-        "contender": Contender.EDITED,
-        "max_new_tokens": max_new_tokens,
-        "system": system,
-        "progress": lambda *_: None,
-    }
-    table = read_answers(ask(engine, questions, **how))
-    found = {}
+    rows = ask(
+        engine,
+        questions,
+        contender=Contender.EDITED,
+        max_new_tokens=max_new_tokens,
+        system=system,
+        progress=lambda *_: None,
+    )
+    return _kept_and_recalled(read_answers(rows), keep, seed)
+
+
+def _kept_and_recalled(table: Columns, keep: Sequence[str], seed: int) -> dict[str, float]:
+    found: dict[str, float] = {}
     for suite in keep:
         rows = select(table, suite=suite, mode=AnswerMode.FREE)
         found[suite] = float((rows["outcome"] == Outcome.CORRECT).mean())
         counted = select(rows, family=ARITHMETIC)
         if suite == Suite.REASONING and len(counted["suite"]):
             found["arithmetic"] = float((counted["outcome"] == Outcome.CORRECT).mean())
-    facts, never = (select(table, suite=suite) for suite in FACTS_AND_ZERO)
-    trained = Facts.read(facts)
-    measured = measure(
-        trained, trained, Facts.read(never) if len(never["suite"]) else None, resamples=1, seed=seed
-    )
-    found[Suite.RECALL] = float(measured.recall["value"]) if measured else 0.0
+    trained, never = (Facts.of_suite(table, suite) for suite in FACTS_AND_ZERO)
+    recall = trained and measure(trained, trained, never, resamples=1, seed=seed)
+    found[str(Suite.RECALL)] = recall.recall["value"] if recall else 0.0
     return found
 
 

@@ -9,7 +9,7 @@ from data_filters.text.repetition import repetition
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from eval.ask.ask import ask
-from eval.suites.names import PROBED
+from eval.suites.catalog import PROBED
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
 from recipes.errors import RecipeError

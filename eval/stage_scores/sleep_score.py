@@ -12,8 +12,9 @@ from distill.engines.local import LocalEngine
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.train.context_distillation import Lesson
 from eval.ask.ask import ask
-from eval.scores.intervals import paired_bootstrap, rate
-from eval.suites.names import KEPT_BY_SLEEP
+from eval.scores.intervals import rate
+from eval.scores.paired_intervals import paired_bootstrap
+from eval.suites.catalog import KEPT_BY_SLEEP
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate

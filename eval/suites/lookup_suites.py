@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from data_filters.lookup.knowledge_base import KnowledgeBase, passage
 from distill.problems.planted_world import QUESTIONS, Fact, World
 from distill.problems.splits import digest_of
-from eval.suites.names import CLOSED_BOOK, NO_LOOKUP_ASKED
+from eval.suites.catalog import CLOSED_BOOK, NO_LOOKUP_ASKED
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions
 from recipes.schema import Evaluate

@@ -14,9 +14,14 @@ DISTRACTORS = (0, 1, 2, 4, 8)
 SIGNS = {"@": "+", "#": "-"}
 
 
-def off_manifold_questions(*, seed: int, items: int) -> list[Question]:
+def off_manifold_questions(world: World, seed: int, items: int) -> list[Question]:
     """Chains of unseen length, operators with new names, and a rule to apply, a third each; nothing
     of it is in any training.
+
+    Args:
+        world: has no part in them.
+        seed: of the problems.
+        items: how many.
     """
     rng = random.Random(f"off_manifold/{seed}")
     made = []
@@ -37,7 +42,7 @@ def off_manifold_questions(*, seed: int, items: int) -> list[Question]:
     return made
 
 
-def distracted_questions(world: World, *, seed: int, items: int) -> list[Question]:
+def distracted_questions(world: World, seed: int, items: int) -> list[Question]:
     """Something told about one person among 0, 1, 2, 4 and 8 statements about others, a fifth
     each.
     """

@@ -44,9 +44,8 @@ def planted_questions(
         ]
     made += _untold(world, rng, items)
     if split == Split.REPORT:
-        made += off_manifold_questions(seed=seed, items=items) + distracted_questions(
-            world, seed=seed, items=items
-        )
+        for questions in (off_manifold_questions, distracted_questions):
+            made += questions(world, seed, items)
     return made
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from data_filters.records.shards import iter_traces
 from distill.problems.planted_world import World
 from distill.problems.splits import digest_of
-from eval.suites.names import HELD_OUT
+from eval.suites.catalog import HELD_OUT
 from eval.suites.suites import all_questions
 from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError

@@ -19,11 +19,11 @@ from eval.attacks.closed_book import add_attacks
 from eval.harness import add_harness, check_tasks, run_task, task_files
 from eval.report.sections import QUESTIONS_PER_SUITE
 from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_terminal
-from eval.scores.answer_table import read_answers
-from eval.scores.entropy import entropy_curves
+from eval.scores.answers.read import read_answers
 from eval.scores.sizes.equivalent_sizes import equivalent_sizes
 from eval.scores.sizes.ladder import Ladder
 from eval.stage_scores.edit_score import frontier_curves
+from eval.stage_scores.entropy import entropy_curves
 from eval.suites.lookup_suites import settings
 from eval.suites.suites import all_questions
 from launch.hub.gates import gate_results

@@ -17,7 +17,8 @@ from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import World
 from eval.harness import INSTALL, add_harness, check_tasks, run_task, task_files
 from eval.scorecard import build_scorecard, pairs
-from eval.scores.intervals import paired_bootstrap, wilson
+from eval.scores.intervals import wilson
+from eval.scores.paired_intervals import paired_bootstrap
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
 from recipes.schema import HarnessTask, Planted, Shape

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from eval.scores.answer_table import Columns, read_answers, select
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.read import read_answers
 from eval.scores.intervals import CONFIDENCE
 from eval.scores.sizes.abilities import Abilities, abilities
 from eval.scores.sizes.ability_line import Ruler, straight_lines

@@ -9,8 +9,10 @@ from typing import Any, Self
 import numpy as np
 
 from data_filters.records.shards import iter_rows
-from eval.scores.answer_table import Columns, main_answers, read_answers, select
-from eval.scores.recall import GENERATED
+from eval.scores.answers.columns import Columns, select
+from eval.scores.answers.read import read_answers
+from eval.scores.answers.sheet import main_answers
+from eval.scores.recall.facts import GENERATED
 from recipes.errors import ShardError
 from recipes.vocabulary import AnswerMode, Outcome, Suite
 

@@ -201,7 +201,7 @@ def test_answers_written_in_parts_are_those_of_one_go_and_go_on_where_they_stopp
 
 
 def test_unseen_problems_have_the_answers_of_their_rules(world):
-    made = off_manifold_questions(seed=1, items=60)
+    made = off_manifold_questions(world, 1, 60)
     for q in made:
         if q.family == "longer":
             assert 6 <= len(q.prompt.split()) // 2 <= 8
@@ -215,7 +215,7 @@ def test_unseen_problems_have_the_answers_of_their_rules(world):
             assert old in row
             total = " ".join(new if letter == old else letter for letter in row)
         assert str(total) == q.gold
-    distracted = distracted_questions(world, seed=1, items=50)
+    distracted = distracted_questions(world, 1, 50)
     assert {q.distractors for q in distracted} == {0, 1, 2, 4, 8}
     assert all(
         q.prompt.count(" of ") >= q.distractors + 1 and f" is {q.gold}." in q.prompt

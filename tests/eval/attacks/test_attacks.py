@@ -28,7 +28,7 @@ from eval.attacks.closed_book import (
 from eval.attacks.four_bit import LEVELS, rounded_weight, to_four_bits
 from eval.attacks.relearn import relearn
 from eval.scorecard import build_scorecard
-from eval.scores.recall import Recall
+from eval.scores.recall.recall import Recall
 from eval.suites.suites import planted_questions
 from recipes.errors import ModelError
 from recipes.schema import Planted, Shape

@@ -5,10 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from eval.scores.answer_table import main_answers, read_answers
-from eval.scores.effort import curves, need_slope, slope, under_budgets
+from eval.scores.answers.read import read_answers
+from eval.scores.answers.sheet import Sheet, main_answers
+from eval.scores.effort import effort, effort_curves, need_slope, slope
+from eval.scores.measured import Bootstrap, measured, measured_curves
 from eval.scores.outcomes import above_chance
 from tests.eval.test_scorecard import row
+
+BOOTSTRAP = Bootstrap(100, 1)
 
 
 def solved(number, **changed):
@@ -27,7 +31,7 @@ def test_need_slope_is_within_families():
     rows += [
         solved(n, difficulty=3, completion_tokens=10**6, outcome="wrong") for n in range(20, 25)
     ]
-    found = need_slope(main_answers(read_answers(rows)))
+    found = need_slope(main_answers(read_answers(rows))).entry("need_slope", BOOTSTRAP)
     assert found["value"] == pytest.approx(math.log(2), abs=1e-6)
     assert found["n"] == 18
 
@@ -37,7 +41,7 @@ def test_slope_agrees_with_least_squares_and_covers_the_truth():
     for trial in range(300):
         level = rng.integers(0, 4, 120).astype(float)
         log = 2 + 0.3 * level + rng.standard_normal(120) * (0.2 + 0.2 * level)
-        found = slope(level, log, np.zeros(120), np.arange(120))
+        found = slope(level, log, np.zeros(120), np.arange(120)).entry("slope", BOOTSTRAP)
         if not trial:
             assert found["value"] == pytest.approx(np.polyfit(level, log, 1)[0], abs=1e-6)
         hits += found["low"] <= 0.3 <= found["high"]
@@ -68,13 +72,14 @@ def test_budgets_and_curves_by_hand():
         for n in range(4)
     ]
     rows += [row(suite="counterfactual", question="c0", outcome="wrong")]
-    sheet = read_answers(rows)
-    budgets = under_budgets(sheet)
+    sheet = Sheet.of(read_answers(rows), "student")
+    budgets = measured(effort(sheet), BOOTSTRAP)
+    budgets.pop("need_slope")
     assert {name: found["value"] for name, found in budgets.items()} == {
         "accuracy_under_budget/8": 0.25,
         "accuracy_under_budget/64": 0.75,
     }
-    made = curves(sheet, main_answers(sheet), budgets)
+    made = measured_curves(effort_curves(sheet), BOOTSTRAP)
     assert [(point["x"], point["y"]) for point in made["accuracy_by_budget"]] == [
         (8, 0.25),
         (64, 0.75),
@@ -87,7 +92,6 @@ def test_budgets_and_curves_by_hand():
         (0, 11),
         (1, 12),
     ]
-    assert made["recall_by_exposure"] == []
 
 
 def test_above_chance_by_hand():
@@ -104,12 +108,12 @@ def test_above_chance_by_hand():
     rows += [solved(n, family="one answer", gold="7") for n in range(40, 45)] + [
         solved(n, family="no reference") for n in range(50, 55)
     ]
-    found = above_chance(read_answers(rows))
+    found = above_chance(read_answers(rows)).entry("above_chance", BOOTSTRAP)
     assert found["value"] == pytest.approx(((0.8 - 0.6) / 0.4 + (0.8 - 0.2) / 0.8) / 2, abs=1e-6)
     assert found["n"] == 20
-    assert above_chance(read_answers(rows[-10:])) is None
+    assert above_chance(read_answers(rows[-10:])).entry("above_chance", BOOTSTRAP) is None
 
 
 def test_below_chance_is_negative():
     rows = [solved(n, gold="no" if n < 6 else "yes", outcome="wrong") for n in range(10)]
-    assert above_chance(read_answers(rows))["value"] == pytest.approx(-1.5)
+    assert above_chance(read_answers(rows)).entry("x", BOOTSTRAP)["value"] == pytest.approx(-1.5)

@@ -1,22 +1,29 @@
 """Look-up by hand: the arms of the base, when it is called, and how much of the gain it brings."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
-from eval.scores.answer_table import main_answers, read_answers
-from eval.scores.lookup_use import closure, lookup
+from eval.scores.answers.read import read_answers
+from eval.scores.answers.sheet import Sheet
+from eval.scores.lookup_use import Closure, lookup_use
+from eval.scores.measured import Bootstrap, measured
+from eval.scores.outcomes import outcomes
 from tests.eval.test_scorecard import row
 
+# how the metrics of look-ups begin; the others count outcomes
+LOOKUPS = ("base", "lookup", "youden", "retrieval", "multi_hop", "python", "given_", "reasoning_w")
 
-def measured(rows):
-    sheet = read_answers(rows)
-    return {
-        name: found for name, found in lookup(sheet, main_answers(sheet), 400, 1).items() if found
-    }
+
+def found_in(rows):
+    sheet = Sheet.of(read_answers(rows), "student")
+    found = measured(chain(outcomes(sheet), lookup_use(sheet)), Bootstrap(400, 1))
+    return {name: one for name, one in found.items() if name.startswith(LOOKUPS)}
 
 
 def test_without_a_base_nothing_is_measured():
-    assert measured([row(), row(suite="reasoning")]) == {}
+    assert found_in([row(), row(suite="reasoning")]) == {}
 
 
 def test_arms_by_hand():
@@ -43,7 +50,7 @@ def test_arms_by_hand():
         )
     ]
     rows += [row(question="q1", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="Oslo.")]
-    found = measured(rows)
+    found = found_in(rows)
     deleted = {"base_deleted_abstains": 0.5, "base_swapped_follows": 0.5}
     expected = {"base_off_leak": 0.25, "base_off_abstains": 0.75, "base_full": 0.75} | deleted
     assert {name: one["value"] for name, one in found.items()} == expected
@@ -60,7 +67,7 @@ def test_calls_count_as_needed_where_most_tries_without_base_fail():
         ]
         rows += [row(question=f"q{n}", base="FULL", searched=called)]
     rows += [row(suite="open_book", question=f"o{n}", searched=n % 2) for n in range(4)]
-    found = measured(rows)
+    found = found_in(rows)
     assert found["lookup_need"]["value"] == pytest.approx(2 / 3, abs=1e-6)
     assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (
         pytest.approx(2 / 5),
@@ -78,7 +85,7 @@ def test_calls_count_as_needed_where_most_tries_without_base_fail():
 
 def test_an_answer_after_a_call_is_not_known_by_heart():
     rows = [row(question="q0", searched=1), row(question="q1", searched=0)]
-    found = measured(rows)
+    found = found_in(rows)
     assert "lookup_need" not in found, "nobody knows whether q0 was known"
     assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (0, 1)
 
@@ -86,10 +93,12 @@ def test_an_answer_after_a_call_is_not_known_by_heart():
 def test_closure_by_hand_and_its_ends_when_all_is_right():
     names, others = np.arange(100), np.arange(100, 200)
     off, full, given = names < 20, names < 60, others < 190
-    found = closure((names, full), (names, off), (others, given), 2000, 1)
+    found = Closure((names, full), (names, off), (others, given)).interval(2000, 1)
     assert found.value == pytest.approx((0.6 - 0.2) / (0.9 - 0.2))
     assert found.low < found.value < found.high
-    sure = closure((names, np.ones(100)), (names, np.zeros(100)), (others, np.ones(100)), 2000, 1)
+    sure = Closure((names, np.ones(100)), (names, np.zeros(100)), (others, np.ones(100))).interval(
+        2000, 1
+    )
     assert sure.value == 1 and sure.low < 0.99 and sure.high > 1.01, (
         "a hundred of a hundred is not certainly all"
     )
@@ -97,7 +106,11 @@ def test_closure_by_hand_and_its_ends_when_all_is_right():
 
 def test_there_is_no_share_of_a_gain_that_may_be_none():
     names = np.arange(20)
-    assert closure((names, names < 6), (names, names < 5), (names + 100, names < 7), 500, 1) is None
     assert (
-        closure((names, names < 6), (names, names < 5), (names[:0], names[:0] < 7), 500, 1) is None
+        Closure((names, names < 6), (names, names < 5), (names + 100, names < 7)).interval(500, 1)
+        is None
+    )
+    assert (
+        Closure((names, names < 6), (names, names < 5), (names[:0], names[:0] < 7)).interval(500, 1)
+        is None
     )

@@ -5,15 +5,26 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from eval.ask.text_features import shape
-from eval.scores.answer_table import main_answers, read_answers
+from eval.ask.text_features import template
+from eval.scores.answers.read import read_answers
+from eval.scores.answers.sheet import Sheet
+from eval.scores.measured import Bootstrap, measured
 from eval.scores.pass_at_k import pass_at, several_tries, template_collapse, tries
 from tests.eval.test_scorecard import row
 
 
+def sheet_of(rows):
+    table = read_answers(rows)
+    return Sheet.of(table, table["contender"][0])
+
+
+def found_in(numbers):
+    return measured(numbers, Bootstrap(100, 1))
+
+
 def sheet(*outcomes, contender="student", texts=None):
     """One problem for each string of c and w, a try a letter."""
-    return read_answers(
+    return sheet_of(
         [
             row(
                 contender,
@@ -38,8 +49,10 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_try(k):
 
 
 def test_several_tries_by_hand():
-    found = several_tries(
-        sheet("cccc", "cwww", "wwww"), sheet("cccc", "wcww", "wwwc", contender="teacher")
+    found = found_in(
+        several_tries(
+            sheet("cccc", "cwww", "wwww"), sheet("cccc", "wcww", "wwwc", contender="teacher")
+        )
     )
     assert found["pass_at_k/1"]["value"] == pytest.approx((1 + 0.25 + 0) / 3, abs=1e-6)
     assert found["pass_at_k/2"]["value"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-6)
@@ -51,15 +64,18 @@ def test_several_tries_by_hand():
 
 
 def test_with_unequal_numbers_of_tries_k_goes_to_the_least():
-    found = several_tries(sheet("cwc", "wwwwww"), None)
+    found = found_in(several_tries(sheet("cwc", "wwwwww"), None))
     assert [name for name in found if "/" in name] == ["pass_at_k/1", "pass_at_k/2", "pass_at_k/3"]
-    assert found["coverage_of_teacher"] is None
+    assert "coverage_of_teacher" not in found
 
 
 def test_one_try_each_measures_nothing():
-    assert tries(sheet("c", "w")) is None
-    assert several_tries(sheet("c", "w"), sheet("c", "w")) == {}
-    assert several_tries(sheet("cc", "w"), sheet("c", "c"))["coverage_of_teacher"] is None
+    assert tries(sheet("c", "w").answers) is None
+    assert found_in(several_tries(sheet("c", "w"), sheet("c", "w"))) == {}
+    assert (
+        found_in(several_tries(sheet("cc", "w"), sheet("c", "c"))).get("coverage_of_teacher")
+        is None
+    )
 
 
 def test_the_greedy_answer_is_no_try():
@@ -67,26 +83,31 @@ def test_the_greedy_answer_is_no_try():
         row("student", "reasoning", "q", sample=k, outcome="correct" if k == 0 else "wrong")
         for k in range(3)
     ]
-    found = several_tries(read_answers(rows), None)
+    found = found_in(several_tries(sheet_of(rows), None))
     assert found["pass_at_k/2"]["value"] == 0 and found["pass_at_k/2"]["n"] == 2
-    assert several_tries(read_answers(rows[:2]), None) == {}
+    assert found_in(several_tries(sheet_of(rows[:2]), None)) == {}
 
 
 def test_distinct_answers_compare_final_answers():
-    found = several_tries(
-        sheet(
-            "cccc", "wwww", texts=[["7", "7.", "<think> a.</think> 7.", "7"], ["1", "2", "3", "3"]]
-        ),
-        None,
+    found = found_in(
+        several_tries(
+            sheet(
+                "cccc",
+                "wwww",
+                texts=[["7", "7.", "<think> a.</think> 7.", "7"], ["1", "2", "3", "3"]],
+            ),
+            None,
+        )
     )
     assert found["distinct_answers"]["value"] == pytest.approx((1 / 4 + 3 / 4) / 2)
 
 
 def test_shapes_keep_the_template_and_drop_what_fills_it():
     assert (
-        shape("<think> Mara Rex went  to Oslo.</think> 17,5.") == "<think> A went to A.</think> 0."
+        template("<think> Mara Rex went  to Oslo.</think> 17,5.")
+        == "<think> A went to A.</think> 0."
     )
-    assert shape("3 + 4 = 7") == shape("12 + 9 = 21") != shape("3 - 4 = 7")
+    assert template("3 + 4 = 7") == template("12 + 9 = 21") != template("3 - 4 = 7")
 
 
 def test_template_collapse_by_hand():
@@ -95,13 +116,11 @@ def test_template_collapse_by_hand():
         row(suite="reasoning", question=f"q{n}", family=family, text=text)
         for n, (family, text) in enumerate(said)
     ]
-    found = template_collapse(main_answers(read_answers(rows)))
+    found = found_in(template_collapse(sheet_of(rows)))["template_collapse"]
     # of the four pairs across families, x0 with x0 twice
     assert found["value"] == pytest.approx(2 / 4)
     assert found["low"] < 0.5 < found["high"]
-    assert template_collapse(main_answers(read_answers(rows[:2]))) is None, (
-        "one family says nothing"
-    )
+    assert found_in(template_collapse(sheet_of(rows[:2]))) == {}, "one family says nothing"
 
 
 def test_template_collapse_covers_the_truth():
@@ -113,6 +132,6 @@ def test_template_collapse_covers_the_truth():
             row(suite="reasoning", question=f"q{n}", family=f"f{n % 4}", text=text)
             for n, text in enumerate(shapes)
         ]
-        found = template_collapse(main_answers(read_answers(rows)))
+        found = found_in(template_collapse(sheet_of(rows)))["template_collapse"]
         hits += found["low"] <= 0.38 <= found["high"]
     assert 0.9 <= hits / 200 <= 0.985

@@ -3,6 +3,7 @@ of the scorecard.
 """
 
 import re
+from itertools import chain
 
 import pytest
 
@@ -11,8 +12,11 @@ from distill.engines.protocol import Completion
 from distill.engines.tool_calls import call_text
 from distill.problems.planted_world import World
 from eval.ask.with_tools import answer_all_with_tools, ask_with_tools
-from eval.scores.answer_table import main_answers, read_answers
-from eval.scores.lookup_use import lookup
+from eval.scores.answers.read import read_answers
+from eval.scores.answers.sheet import Sheet
+from eval.scores.lookup_use import lookup_use
+from eval.scores.measured import Bootstrap, measured
+from eval.scores.outcomes import outcomes
 from eval.suites.lookup_suites import Key, long_sums, settings
 from recipes.schema import Evaluate, Planted
 from recipes.schema.evaluate import Tools
@@ -102,19 +106,18 @@ HOW = {
 }
 
 
-def measured(rule):
-    sheet = read_answers(
+def values(rule):
+    """The value of each metric of a contender that answers by a rule."""
+    table = read_answers(
         row for setting in SETTINGS for row in ask_with_tools(Speaker(rule), setting, **HOW)
     )
-    return {
-        name: one["value"]
-        for name, one in lookup(sheet, main_answers(sheet), 200, 1).items()
-        if one
-    }
+    sheet = Sheet.of(table, HOW["contender"])
+    found = measured(chain(outcomes(sheet), lookup_use(sheet)), Bootstrap(200, 1))
+    return {name: one["value"] for name, one in found.items()}
 
 
 def test_who_asks_and_believes_the_base_scores_one_everywhere():
-    found = measured(honest)
+    found = values(honest)
     ones = (
         "base_full",
         "base_deleted_abstains",
@@ -138,7 +141,7 @@ def test_who_asks_and_believes_the_base_scores_one_everywhere():
 
 
 def test_who_knows_by_heart_is_seen_when_the_base_is_off_or_changed():
-    found = measured(knows_by_heart)
+    found = values(knows_by_heart)
     assert (
         found["base_full"] == found["base_off_leak"] == 1
         and found["base_swapped_follows"] == found["base_deleted_abstains"] == 0
@@ -172,7 +175,7 @@ def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_
 
 
 def test_who_always_asks_has_no_judgement():
-    found = measured(always_asks)
+    found = values(always_asks)
     assert (
         found["lookup_need"] == found["lookup_needless"] == 1
         and found["youden_j"] == 0

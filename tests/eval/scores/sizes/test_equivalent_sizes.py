@@ -10,7 +10,7 @@ import pytest
 from data_filters.records.shards import write_shard
 from eval.ask.ask import SCHEMA
 from eval.scorecard import add_sizes, build_scorecard, to_markdown, to_terminal
-from eval.scores.answer_table import COLUMNS, read_answers
+from eval.scores.answers.read import COLUMNS, read_answers
 from eval.scores.sizes.abilities import LAPSE, Abilities, abilities
 from eval.scores.sizes.ability_line import Ruler, straight_lines
 from eval.scores.sizes.equivalent_sizes import equivalent_sizes, slopes

@@ -1,6 +1,4 @@
-"""The answers as columns: what every row must say, what it may say, and which rows are the
-contender's main answers.
-"""
+"""Answer rows read into columns: what every row must say, and what it may say."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
@@ -9,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from eval.ask.text_features import gist
+from eval.ask.text_features import text_features
+from eval.scores.answers.columns import Columns, changes, select
 from recipes.errors import ShardError
 from recipes.vocabulary import BaseState, Outcome
 
@@ -28,80 +27,23 @@ COLUMNS = (
     "text",
 )
 # whole numbers; not told is 0
-WHOLE = ("exposure", "completion_tokens", "sample", "distractors", "budget", "said", "shape")
+WHOLE = (
+    "exposure",
+    "completion_tokens",
+    "sample",
+    "distractors",
+    "budget",
+    "answer_digest",
+    "template_digest",
+)
 # numbers; not told is NaN, since 0 would say something
 MEASURED = ("confidence", "difficulty", "searched")
 FLAGS = ("follows", "swapped")
 OPTIONAL = (*MEASURED, "sample", "distractors", "base", "budget", "swapped_gold")
-GIST = ("choice", "said", "shape", "follows")  # in place of text, see eval/ask/text_features.py
-WIDE = {"i": np.int64, "f": np.float64, "b": np.bool_}
+# in place of text, see eval/ask/text_features.py
+FEATURES = ("choice", "answer_digest", "template_digest", "follows")
 BATCH_ROWS = 4096
 KEY = ("contender", "suite", "mode", "question_id", "sample", "base", "budget", "distractors")
-
-# families of reasoning
-ARITHMETIC = (
-    "sums",
-    "story",
-    "age",
-    "chain_sum",
-    "basic_arithmetic",
-    "leg_counting",
-    "simple_equations",
-)
-
-
-class Columns(Mapping[str, np.ndarray]):
-    """Answers, one array a column, all of the same length; a selection has row numbers of its own
-    and shares everything else.
-
-    A text is held once, and in its rows its place among all texts of the column in sorted order; a
-    number has the narrowest type that holds it. A column is text, or 64 bits wide, when it is asked
-    for; until then it lies in parts as it was read, since one array of all would double the memory
-    while it is made.
-    """
-
-    def __init__(
-        self, cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray], rows_N: np.ndarray
-    ) -> None:
-        self._cells, self._texts, self._rows_N = cells, texts, rows_N
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        column_N = self.places(name)
-        return (
-            self._texts[name][column_N]
-            if name in self._texts
-            else column_N.astype(WIDE[column_N.dtype.kind])
-        )
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cells)
-
-    def __len__(self) -> int:
-        return len(self._cells)
-
-    def kinds(self, name: str) -> int:
-        """Gives how many texts a column of texts can hold."""
-        return len(self._texts[name])
-
-    def places(self, name: str) -> np.ndarray:
-        """Gives what stands for the cells of a column: equal, and in the same order, where these
-        are.
-        """
-        return np.concatenate(self._cells[name])[self._rows_N]
-
-    def has(self, name: str, *values: str | int) -> np.ndarray:
-        """Gives where a column holds any of the values."""
-        if name in self._texts:
-            return np.isin(self._texts[name], values)[self.places(name)]
-        return np.isin(self.places(name), values)
-
-    def at(self, chosen_N: np.ndarray) -> "Columns":
-        """Gives the rows where `chosen_N` is true, or in the order of its indices."""
-        return Columns(self._cells, self._texts, self._rows_N[chosen_N])
-
-    def followed_by(self, other: "Columns") -> "Columns":
-        """Gives the rows of two selections from the same answers, one behind the other."""
-        return Columns(self._cells, self._texts, np.concatenate([self._rows_N, other._rows_N]))
 
 
 def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Columns:
@@ -147,13 +89,13 @@ def _batch(rows: list[Mapping[str, Any]], seen: dict[str, int]) -> dict[str, np.
     ones are added.
     """
     _refuse_missing(set(rows[0] if rows else COLUMNS).intersection(*rows))
-    gists = [gist(row) for row in rows]
+    features = [text_features(row) for row in rows]
     columns = {
         name: [row.get(name) for row in rows]
         for name in (*COLUMNS, *OPTIONAL)
         if name not in ("text", "swapped_gold")
     }
-    columns |= {name: [one[name] for one in gists] for name in GIST} | {
+    columns |= {name: [one[name] for one in features] for name in FEATURES} | {
         "swapped": [bool(row.get("swapped_gold")) for row in rows]
     }
     return {name: _narrow(_column(name, cells, seen)) for name, cells in columns.items()}
@@ -211,23 +153,13 @@ def _refuse_missing(known: Iterable[str]) -> None:
 def _sorted(sheet: Columns) -> Columns:
     """The answers of one contender by KEY, which must be different in every row."""
     sheet = sheet.at(np.lexsort([sheet.places(name) for name in KEY[::-1]]))
-    if (same_N := ~_changes(sheet, *KEY)).any():
+    if (same_N := ~changes(sheet, *KEY)).any():
         twice = [sheet[name][np.flatnonzero(same_N)[0]] for name in KEY]
         told = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
         raise ShardError(
             f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again"
         )
     return sheet
-
-
-def _changes(rows: Columns, *names: str) -> np.ndarray:
-    """Where a row differs from the one before it in any of the columns; true for the first."""
-    changes_N = np.zeros(len(rows.places("suite")), dtype=bool)
-    changes_N[:1] = True
-    for name in names:
-        places_N = rows.places(name)
-        changes_N[1:] |= places_N[1:] != places_N[:-1]
-    return changes_N
 
 
 def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndarray]) -> None:
@@ -241,45 +173,3 @@ def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndar
             raise ShardError(
                 f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the folder and evaluate again"
             )
-
-
-def select(columns: Columns, **wanted: str | int | tuple[str, ...]) -> Columns:
-    """Gives the rows whose columns equal the wanted values; a tuple means any of them."""
-    keep_N = np.ones(len(columns.places("suite")), dtype=bool)
-    for name, value in wanted.items():
-        keep_N &= columns.has(name, *(value if isinstance(value, tuple) else (value,)))
-    return columns.at(keep_N)
-
-
-def keep(columns: Columns, keep_N: np.ndarray) -> Columns:
-    """Gives the rows where `keep_N` is true, or in the order of its indices."""
-    return columns.at(keep_N)
-
-
-def main_answers(sheet: Columns) -> Columns:
-    """Gives one answer a question and mode: the first try, without base or token cap, with the
-    fewest distractors it was asked with.
-
-    Args:
-        sheet: answers of one contender, in the order of read_answers: by distractors within a
-            question, so the first has the fewest.
-    """
-    plain = select(sheet, sample=0, base="", budget=0)
-    return plain.at(_changes(plain, "suite", "mode", "question_id"))
-
-
-def pooled(rows: Columns, *names: str) -> np.ndarray:
-    """Gives numbers that are equal where all these columns are, in their order; for rows of the
-    same answers.
-    """
-    label_N = np.zeros(len(rows.places("suite")), dtype=np.int64)
-    for name in names:
-        label_N = label_N * rows.kinds(name) + rows.places(name)
-    return label_N
-
-
-def pooled_clusters(rows: Columns) -> np.ndarray:
-    """Gives clusters that stay apart where suites are pooled: clusters of different suites are
-    different clusters.
-    """
-    return pooled(rows, "suite", "cluster")

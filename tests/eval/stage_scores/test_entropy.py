@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eval.scores.entropy import entropy_curves
+from eval.stage_scores.entropy import entropy_curves
 
 
 def write(folder, rows):

@@ -1,0 +1,1 @@
+"""Answers of contenders as columns."""

@@ -1,0 +1,1 @@
+"""Recall: what a contender still knows by heart."""
