@@ -35,7 +35,7 @@ def main() -> None:
     traces, world = args.traces or inputs.traces.written, inputs.need_world()
     references = {trace.id: trace.gold for trace in iter_traces(traces)}
     contact = HeldOutIndex(
-        held_out_prompts(inputs.recipe, inputs.world), inputs.recipe.filter.overlap_words
+        held_out_prompts(inputs.recipe, inputs.world), inputs.recipe.filter.decontaminate_words
     )
     rows = []
     for name, settings in variants(Filter(inputs).settings()):
@@ -79,9 +79,9 @@ def variants(whole: FilterSettings) -> Iterator[tuple[str, FilterSettings]]:
         yield name, replace(whole, skip=(name,))
     for name in ("duplicates", "near_duplicates"):
         yield name, without(**{name: False})
-    yield "both duplicates", without(duplicates=False, near_duplicates=False)
-    yield "overlap", without(overlap=False)
-    yield "scrub", without(untold=Action.KEEP)
+    yield "both duplicates", without(drop_duplicates=False, drop_near_duplicates=False)
+    yield "overlap", without(decontaminate=False)
+    yield "scrub", without(ungrounded_action=Action.KEEP)
     for name in config.detectors:
         others = [one for one in config.detectors if one != name]
         yield f"detector {name}", without(detectors=others)
@@ -104,7 +104,7 @@ def judge(
             trace.messages[-1]["content"],
         )
         found["wrong"] += verify(own, references[trace.id])[0] == Verdict.WRONG
-        found["misshapen"] += misshapen(trace, settings.config.longest_characters) is not None
+        found["misshapen"] += misshapen(trace, settings.config.max_characters) is not None
         key = fingerprint(
             replace(trace, messages=[*trace.messages[:-1], {"role": "assistant", "content": own}])
         )

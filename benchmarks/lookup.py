@@ -37,19 +37,19 @@ from recipes.schema import Model
 from recipes.vocabulary import Contender, Suite, ToolName
 
 COLUMNS = {
-    "base_on": "base_full",
-    "base_off_abstain": "base_off_abstains",
-    "base_off_leak": "base_off_leak",
-    "deleted_abstain": "base_deleted_abstains",
-    "swapped_follow": "base_swapped_follows",
-    "needless_calls": "lookup_needless_given",
-    "needless_reasoning": "lookup_needless_reasoning",
-    "given_correct": "given_with_tools",
-    "reasoning_with_tools": "reasoning_with_tools",
+    "base_on": "kb_full.correct",
+    "base_off_abstain": "kb_off.abstained",
+    "base_off_leak": "kb_off.correct",
+    "deleted_abstain": "kb_deleted.abstained",
+    "swapped_follow": "kb_swapped.followed",
+    "needless_calls": "given_with_tools.searched",
+    "needless_reasoning": "reasoning_with_tools.searched",
+    "given_correct": "given_with_tools.correct",
+    "reasoning_with_tools": "reasoning_with_tools.correct",
     "youden_j": "youden_j",
     "multi_hop": "multi_hop",
-    "python_arithmetic": "python_arithmetic",
-    "python_off": "python_off",
+    "python_arithmetic": "long_sums",
+    "python_off": "long_sums_off.correct",
 }
 TURN = Sampling(max_new_tokens=48)
 TIMED = 2000

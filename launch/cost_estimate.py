@@ -156,7 +156,7 @@ def cache_rows(
         teacher: None where its config is not known: then only what does not depend on it.
         dtype: of its hidden states.
     """
-    kept = distill.targets.tokens
+    kept = distill.targets.tokens_per_position
     each = {kind: bytes_per_token(kind, kept, 0, 0) for kind in ("sampled", "top_k")}
     if teacher is not None:
         each |= {

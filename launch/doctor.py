@@ -135,7 +135,7 @@ class Doctor:
             if found := self._attempt(name, check):
                 print(f"ok     {name}: {found}", flush=True)
         models = self.recipe.models
-        if models is None:  # nothing is trained
+        if not models.given:  # nothing is trained
             return self._verdict()
         if models.teacher.path is None:
             self._run(teacher_checks(self.recipe.teacher, models.teacher))

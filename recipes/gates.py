@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from recipes.errors import RecipeError
-from recipes.metrics import NAMES, PARTED, SHARES
+from recipes.metrics import NAMES, PARTED, RENAMED, SHARES
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -19,7 +19,8 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(
-    r"(?P<name>[A-Za-z][\w/-]*)(?:\.(?P<end>low|high|value))?(?:\s+-\s+(?P<other>\w+))?"
+    r"(?P<name>[A-Za-z][\w/-]*(?:\.(?!(?:low|high|value)\b)\w+)?)(?:\.(?P<end>low|high|value))?"
+    r"(?:\s+-\s+(?P<other>\w+))?"
     r"\s*(?P<sign>>=|<=|>|<)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)"
 )
 
@@ -52,6 +53,8 @@ def parse_gate(text: str) -> Gate:
     if parts is None:
         raise RecipeError(f"publish.gates: {text!r} is no gate; {FORM}")
     name, end, other, bound = parts["name"], parts["end"], parts["other"], float(parts["bound"])
+    if name in RENAMED:
+        raise RecipeError(f"publish.gates: {text!r}: {name} is now {RENAMED[name]}")
     group, _, part = name.partition("/")
     if not (name in (*NAMES, *SHARES) or (group in PARTED and part)):
         raise RecipeError(

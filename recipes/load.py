@@ -9,22 +9,29 @@ import dataclasses
 import difflib
 import functools
 import re
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, cast, get_args, get_origin
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recipes.errors import RecipeError
+from recipes.knobs import (
+    dotted,
+    fields_of,
+    in_words,
+    options,
+    required_keys,
+    unknown_key,
+    without_none,
+)
 from recipes.schema import Model, Recipe
 from recipes.yaml_locations import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
 
 _BAD: Any = object()  # stands for a value whose fault is already listed
-_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -118,8 +125,8 @@ def _text(path: Path, asked_at: str) -> str:
 def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     """The value of type `hint` that stands at `node`; _BAD where a fault was noted."""
     if node.value == "???":
-        return _note(faults, f"{node.place}: missing value of {key!r}, wanted {_wanted(hint)}")
-    core = _without_none(hint)
+        return _note(faults, f"{node.place}: missing value of {key!r}, wanted {in_words(hint)}")
+    core = without_none(hint)
     if node.value is None:
         return None if core != hint else _wrong(core, node, key, faults)
     if core is Model and isinstance(node.value, str):
@@ -136,22 +143,20 @@ def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
 def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
     if not isinstance(node.value, dict):
         return _wrong(schema, node, key, faults)
-    known = _fields(schema)
+    known = fields_of(schema)
     before = len(faults)
     values = {}
     for name, child in node.value.items():
         if name in known:
-            values[name] = _build(known[name], child, _dotted(key, name), faults)
+            values[name] = _build(known[name], child, dotted(key, name), faults)
         else:
-            faults.append(
-                f"{child.place}: unknown key {_dotted(key, name)!r}; {_suggestion(schema, key, name)}"
-            )
+            faults.append(f"{child.place}: {unknown_key(schema, key, name)}")
     # a recipe that only asks finished models
     alone = schema is not Recipe or node.find("evaluate", "models") is not None
-    for name in (*_required(schema), *(() if alone else ("models",))):
+    for name in (*required_keys(schema), *(() if alone else ("models",))):
         if name not in values:
             faults.append(
-                f"{node.place}: missing key {_dotted(key, name)!r}, wanted {_wanted(_without_none(known[name]))}"
+                f"{node.place}: missing key {dotted(key, name)!r}, wanted {in_words(without_none(known[name]))}"
             )
     if len(faults) > before:
         return _BAD
@@ -183,7 +188,7 @@ def _table(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     if not isinstance(node.value, dict):
         return _wrong(hint, node, key, faults)
     return {
-        name: _build(get_args(hint)[1], child, _dotted(key, name), faults)
+        name: _build(get_args(hint)[1], child, dotted(key, name), faults)
         for name, child in node.value.items()
     }
 
@@ -194,10 +199,10 @@ def _leaf(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
         return _wrong(hint, node, key, faults)
     if hint is str:
         return node.text
-    for option in _options(hint):
+    for option in options(hint):
         if option == node.text:
             return option
-    if _options(hint):
+    if options(hint):
         return _wrong(hint, node, key, faults)
     if hint is bool and not isinstance(node.value, bool):
         return _wrong(hint, node, key, faults)  # omegaconf takes 2 for true
@@ -214,10 +219,10 @@ def _note(faults: list[str], line: str) -> Any:
 
 
 def _wrong(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
-    near = difflib.get_close_matches(str(node.text), _options(hint), n=1)
+    near = difflib.get_close_matches(str(node.text), options(hint), n=1)
     hint_text = f"; did you mean {near[0]!r}?" if near else ""
     return _note(
-        faults, f"{node.place}: {key} is {_shown(node)}, wanted {_wanted(hint)}{hint_text}"
+        faults, f"{node.place}: {key} is {_shown(node)}, wanted {in_words(hint)}{hint_text}"
     )
 
 
@@ -231,43 +236,6 @@ def _shown(node: Placed) -> str:
     return repr(node.text) if isinstance(node.value, str) else str(node.text)
 
 
-def _wanted(hint: Any) -> str:
-    """A type in words."""
-    core = _without_none(hint)
-    if core != hint:
-        return f"{_wanted(core)} or null"
-    args, origin = get_args(core), get_origin(core)
-    if dataclasses.is_dataclass(core):
-        return f"a section with keys of {', '.join(_fields(cast(type, core)))}"
-    if _options(core):
-        return f"one of {', '.join(_options(core))}"
-    if origin is tuple and ... not in args:
-        return f"a list of {len(args)}: {', '.join(map(_wanted, args))}"
-    if origin in (list, tuple):
-        return f"a list, each {_wanted(args[0])}"
-    if origin is dict:
-        return f"a section of names, each with {_wanted(args[1])}"
-    return (
-        _PLAIN.get(core)
-        or " or ".join(_wanted(a) for a in args)
-        or getattr(core, "__name__", str(core))
-    )
-
-
-def _suggestion(schema: type, key: str, name: str) -> str:
-    """The nearest key of this section, else the same name in another section, else all there
-    are.
-    """
-    known = list(_fields(schema))
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"did you mean {_dotted(key, near[0])!r}?"
-    elsewhere = [dotted for dotted in _all_keys(Recipe, "") if dotted.rpartition(".")[2] == name]
-    if elsewhere:
-        return f"did you mean {' or '.join(map(repr, elsewhere))}?"
-    return f"known here: {', '.join(known)}"
-
-
 def _blamed(message: str, node: Placed, key: str) -> str:
     """The place of the first key that a rule's message names, else of the section."""
     for word in re.findall(r"[a-z_][a-z_.]*[a-z_]", message):
@@ -276,45 +244,3 @@ def _blamed(message: str, node: Placed, key: str) -> str:
         if found is not None:
             return found.place
     return node.place
-
-
-def _options(hint: Any) -> tuple[str, ...]:
-    """The words that a knob may hold: of a Literal or of an enum; none for other types."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return tuple(hint) if isinstance(hint, type) and issubclass(hint, StrEnum) else ()
-
-
-def _dotted(key: str, name: str) -> str:
-    return f"{key}.{name}" if key else name
-
-
-def _without_none(hint: Any) -> Any:
-    """X for `X | None`, everything else as it is."""
-    if get_origin(hint) not in (Union, types.UnionType):
-        return hint
-    return functools.reduce(lambda a, b: a | b, [a for a in get_args(hint) if a is not type(None)])
-
-
-@functools.cache
-def _fields(schema: type) -> dict[str, Any]:
-    """Name -> resolved type of every field."""
-    hints = get_type_hints(schema)
-    return {field.name: hints[field.name] for field in dataclasses.fields(schema)}
-
-
-def _required(schema: type) -> Iterator[str]:
-    missing = dataclasses.MISSING
-    return (
-        f.name
-        for f in dataclasses.fields(schema)
-        if f.default is missing and f.default_factory is missing
-    )
-
-
-def _all_keys(schema: type, key: str) -> Iterator[str]:
-    for name, hint in _fields(schema).items():
-        core = _without_none(hint)
-        yield _dotted(key, name)
-        if dataclasses.is_dataclass(core):
-            yield from _all_keys(cast(type, core), _dotted(key, name))

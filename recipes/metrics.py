@@ -2,7 +2,9 @@
 
 Gates are read against these names before anything is measured. A row holds all that a reader needs:
 the name, what the number means where the name does not say it all, and how it is written. The
-accuracy of a suite bears the suite's name; what it means stands in eval/suites/catalog.py.
+accuracy of a suite bears the suite's name; what it means stands in eval/suites/catalog.py. Where the
+way of asking matters too, a name is `condition.outcome`, as in kb_swapped.followed: kb_ is the state
+of the knowledge base (full, deleted, off, swapped).
 """
 
 from collections.abc import Iterable
@@ -57,31 +59,32 @@ METRICS: dict[str, Metric] = {
     ),
     "ece": Metric("calibration error of closed-book confidence, less what noise alone would show"),
     "risk_at_80": Metric("wrong among the 80 % most confident closed-book answers"),
-    "base_full": Metric("right with the knowledge base"),
-    "base_deleted_abstains": Metric("declines when the entry was taken out of the base"),
-    "base_off_leak": Metric("right though the base may not be called: known by heart"),
-    "base_off_abstains": Metric("declines when there is no base"),
-    "base_swapped_follows": Metric("gives the base's value where it contradicts the trained one"),
+    "kb_full.correct": Metric("right with the knowledge base"),
+    "kb_deleted.abstained": Metric("declines when the entry was taken out of the base"),
+    "kb_off.correct": Metric("right though the base may not be called: known by heart"),
+    "kb_off.abstained": Metric("declines when there is no base"),
+    "kb_swapped.followed": Metric("gives the base's value where it contradicts the trained one"),
     "retrieval_closure": Metric(
         "how much of the gain of a given text the base brings; absent where there is none",
         signed=True,
     ),
-    "lookup_need": Metric("calls the base where it does not know"),
-    "lookup_needless": Metric("calls it where it knows or was told"),
-    "lookup_needless_given": Metric("calls it though the question holds the fact"),
-    "lookup_needless_reasoning": Metric("calls it for problems without facts"),
+    "unknown_with_tools.searched": Metric("calls the base where it does not know"),
+    "known_with_tools.searched": Metric("calls it where it knows or was told"),
+    "given_with_tools.searched": Metric("calls it though the question holds the fact"),
+    "reasoning_with_tools.searched": Metric("calls it for problems without facts"),
     "youden_j": Metric(
-        "lookup_need - lookup_needless: 1 calls exactly where needed, 0 blindly", decimals=2
+        "unknown_with_tools.searched - known_with_tools.searched: 1 calls exactly where needed, 0 blindly",
+        decimals=2,
     ),
-    "given_with_tools": Metric("reads what the question holds, with tools at hand"),
-    "reasoning_with_tools": Metric("reasoning with tools at hand"),
+    "given_with_tools.correct": Metric("reads what the question holds, with tools at hand"),
+    "reasoning_with_tools.correct": Metric("reasoning with tools at hand"),
     "multi_hop": Metric("right where two things must be looked up, one after the other"),
-    "multi_hop_deleted_abstains": Metric(
+    "multi_hop_deleted.abstained": Metric(
         "declines where the first of the two was taken out of the base"
     ),
-    "multi_hop_off_leak": Metric("right without a base"),
-    "python_arithmetic": Metric("sums of long numbers with a program"),
-    "python_off": Metric("the same without tools"),
+    "multi_hop_off.correct": Metric("right without a base"),
+    "long_sums": Metric("sums of long numbers with a program"),
+    "long_sums_off.correct": Metric("the same without tools"),
     "pass_gap": Metric("solved in k drawn tries less solved in one"),
     "nines": Metric("right in all k drawn tries"),
     "coverage_of_teacher": Metric("solved in any try, of what the teacher solves in any"),
@@ -99,6 +102,24 @@ METRICS: dict[str, Metric] = {
 }
 # a suite that has no row above is a metric all the same, by its name
 NAMES = (*METRICS, *(str(suite) for suite in Suite if suite not in METRICS))
+# names of before: a gate that says one is refused with the new name
+RENAMED = {
+    "base_full": "kb_full.correct",
+    "base_deleted_abstains": "kb_deleted.abstained",
+    "base_off_leak": "kb_off.correct",
+    "base_off_abstains": "kb_off.abstained",
+    "base_swapped_follows": "kb_swapped.followed",
+    "lookup_need": "unknown_with_tools.searched",
+    "lookup_needless": "known_with_tools.searched",
+    "lookup_needless_given": "given_with_tools.searched",
+    "lookup_needless_reasoning": "reasoning_with_tools.searched",
+    "given_with_tools": "given_with_tools.correct",
+    "reasoning_with_tools": "reasoning_with_tools.correct",
+    "multi_hop_deleted_abstains": "multi_hop_deleted.abstained",
+    "multi_hop_off_leak": "multi_hop_off.correct",
+    "python_arithmetic": "long_sums",
+    "python_off": "long_sums_off.correct",
+}
 SHARES = ("reasoning_retained", "recall_retained")  # of the headline
 # may have parts: reasoning/FAMILY, recall/exposure_N, harness/TASK
 PARTED = (*NAMES, "accuracy_under_budget", "pass_at_k", "harness")

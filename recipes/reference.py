@@ -9,11 +9,11 @@ import io
 import json
 import tokenize
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 from recipes import schema
+from recipes.knobs import fields_of, options
 
 _HEAD = """# Recipe reference
 
@@ -47,17 +47,12 @@ def _sections() -> dict[type, list[str]]:
 
     def visit(section: type, key: str) -> None:
         found.setdefault(section, []).append(key)
-        for name, hint in _fields(section).items():
+        for name, hint in fields_of(section).items():
             for inner, suffix in _nested(hint):
                 visit(inner, f"{key}.{name}{suffix}".removeprefix("."))
 
     visit(schema.Recipe, "")
     return found
-
-
-def _fields(section: type) -> dict[str, Any]:
-    hints = get_type_hints(section)
-    return {field.name: hints[field.name] for field in dataclasses.fields(section)}
 
 
 def _nested(hint: Any) -> Iterator[tuple[type, str]]:
@@ -86,7 +81,7 @@ def _table(section: type, keys: list[str], comments: dict[str, dict[str, str]]) 
             base for base in section.__mro__ if field.name in vars(base).get("__annotations__", {})
         )
         meaning = comments[owner.__name__].get(field.name, "")
-        cells = (f"`{field.name}`", _type(_fields(section)[field.name]), _default(field), meaning)
+        cells = (f"`{field.name}`", _type(fields_of(section)[field.name]), _default(field), meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
 
@@ -95,8 +90,8 @@ def _type(hint: Any) -> str:
     """The type as people write it, without module names."""
     if dataclasses.is_dataclass(hint):
         return "section"
-    if get_origin(hint) is Literal or issubclass(get_origin(hint) or hint, StrEnum):
-        return ", ".join(f"`{option}`" for option in get_args(hint) or hint)
+    if options(hint):
+        return ", ".join(f"`{option}`" for option in options(hint))
     args = [_type(arg) for arg in get_args(hint)]
     if get_origin(hint) is dict:
         return f"dict of {args[0]} to {args[1]}"
@@ -112,9 +107,10 @@ def _default(field: "dataclasses.Field[Any]") -> str:
         return f"`{json.dumps(field.default)}`"
     if field.default_factory is dataclasses.MISSING:
         return "**required**"
-    if dataclasses.is_dataclass(field.default_factory):
+    value = field.default_factory()
+    if dataclasses.is_dataclass(value):
         return "see below"
-    return f"`{json.dumps(field.default_factory()).replace(chr(34), '')}`"
+    return f"`{json.dumps(value).replace(chr(34), '')}`"
 
 
 def _comments(source: str) -> dict[str, dict[str, str]]:
@@ -131,11 +127,17 @@ def _comments(source: str) -> dict[str, dict[str, str]]:
         if isinstance(section, ast.ClassDef):
             fields = [line for line in section.body if isinstance(line, ast.AnnAssign)]
             found[section.name] = {
-                ast.unparse(line.target): by_line.get(line.end_lineno or 0)
+                ast.unparse(line.target): _beside(line, by_line)
                 or " ".join(reversed(list(_above(line.lineno, lines, by_line))))
                 for line in fields
             }
     return found
+
+
+def _beside(line: ast.AnnAssign, by_line: dict[int, str]) -> str:
+    """The comments on the lines of a field, in their order."""
+    numbers = range(line.lineno, (line.end_lineno or line.lineno) + 1)
+    return " ".join(by_line[number] for number in numbers if number in by_line)
 
 
 def _above(number: int, lines: list[str], by_line: dict[int, str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports poi
 # the order inside each room: what stands behind a bar may import what stands before it; neighbours
 # do not import each other
 ROOMS = {
-    "recipes": "errors vocabulary yaml_locations | metrics | gates find | schema | load reference",
+    "recipes": "errors vocabulary yaml_locations | metrics | gates find | schema | knobs | load reference",
     "data_filters": "text records | detect verify dedup | ground | scrub | lookup report filters | passes | sift",
     "distill": "progress | engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",

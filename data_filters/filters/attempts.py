@@ -25,7 +25,7 @@ def not_selected(one: Examined, context: FilterContext) -> str | None:
     low, high = context.config.solve_rate
     if one.solve_rate is not None and not low <= one.solve_rate <= high:
         return f"solve rate outside {low:g}..{high:g}: {one.solve_rate:.2f}"
-    most = context.config.shortest
+    most = context.config.num_shortest
     if most and one.trace.verdict == Verdict.CORRECT and one.shorter >= most:
         tokens = one.trace.completion_tokens
         return f"not among the {most} shortest right ones: {tokens} tokens"

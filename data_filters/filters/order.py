@@ -61,25 +61,27 @@ FILTERS = (
         "duplicates",
         Known.CORPUS,
         DUPLICATES,
-        "set filter.duplicates: false, or ask for more problems",
+        "set filter.drop_duplicates: false, or ask for more problems",
     ),
     DropFilter(
         "overlap",
         Known.CORPUS,
         in_held_out,
-        "raise filter.overlap_words, or set filter.overlap: false",
+        "raise filter.decontaminate_words, or set filter.decontaminate: false",
     ),
     DropFilter(
         "near_duplicates",
         Known.CORPUS,
         NEAR_DUPLICATES,
-        "set filter.near_duplicates: false, or ask for more problems",
+        "set filter.drop_near_duplicates: false, or ask for more problems",
     ),
-    DropFilter("skeleton", Known.CORPUS, TEMPLATES, "raise filter.per_skeleton, or set it to 0"),
+    DropFilter(
+        "skeleton", Known.CORPUS, TEMPLATES, "raise filter.max_per_skeleton, or set it to 0"
+    ),
     DropFilter("probes", Known.CORPUS, called_recall, "set the probes of filter.probes to report"),
     DropFilter("exposure", Known.CORPUS, EXPOSURE, "raise filter.exposure_cap, or set it to 0"),
     DropFilter(
-        "scrub", Known.CORPUS, ungrounded_fact, "set filter.untold: abstain or mask"
+        "scrub", Known.CORPUS, ungrounded_fact, "set filter.ungrounded_action: abstain or mask"
     ),  # last: it is counted as if the trace went out
 )
 ORDER = tuple(one.name for one in FILTERS)

@@ -70,19 +70,22 @@ def _exposures(config: Filter) -> int:
 
 
 DUPLICATES = Repeats(
-    "duplicates", _same, lambda config: int(config.duplicates), "said before, word for word: {}"
+    "duplicates",
+    _same,
+    lambda config: int(config.drop_duplicates),
+    "said before, word for word: {}",
 )
 NEAR_DUPLICATES = Repeats(
     "near_duplicates",
     _near,
-    lambda config: int(config.near_duplicates),
+    lambda config: int(config.drop_near_duplicates),
     "asks nearly the same of the same values: {}",
     among_problems=True,
 )
 TEMPLATES = Repeats(
     "skeleton",
     _alike,
-    lambda config: config.per_skeleton,
+    lambda config: config.max_per_skeleton,
     "one too many that ask nearly the same: {}",
 )
 EXPOSURE = Repeats("exposure", _facts, _exposures, "states a fact that is seen often enough: {}")

@@ -50,7 +50,7 @@ class FilterSettings:
     def digest(self) -> str:
         """16 hex digits that change with any setting, word list or held-out text that matters."""
         # where traces come from and how many processes work changes no decision
-        config = replace(self.config, traces=None, processes=1)
+        config = replace(self.config, traces=None, num_processes=1)
         lists = (config.curriculum_file or DEFAULT_CURRICULUM, PLACES, *config.gazetteer)
         contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lists]
         said = json.dumps([replace(self, config=config).to_json(), contents], sort_keys=True)
@@ -85,8 +85,10 @@ class FilterContext:
         self.strict = config.mode == "strict"
         scrubber = make_scrubber(config, settings.seed)
         self.scrubber = replace(scrubber, untold=Action.DROP) if self.strict else scrubber
-        wanted = bool(config.overlap and settings.held_out)
-        self.held_out = HeldOutIndex(settings.held_out, config.overlap_words) if wanted else None
+        wanted = bool(config.decontaminate and settings.held_out)
+        self.held_out = (
+            HeldOutIndex(settings.held_out, config.decontaminate_words) if wanted else None
+        )
 
     def knows(self, word: str) -> bool:
         """Whether a capitalised word is an ordinary one."""
@@ -108,8 +110,8 @@ def make_scrubber(config: Filter, seed: int) -> Scrubber:
         detectors=tuple(config.detectors),
         curriculum=load_curriculum(config.curriculum_file),
         small_numbers=config.small_numbers,
-        untold=config.untold,
-        by_kind=dict(config.untold_kinds),
+        untold=config.ungrounded_action,
+        by_kind=dict(config.ungrounded_actions_by_kind),
         abstain_text=config.abstain_text,
         gazetteer=load_gazetteer(tuple(config.gazetteer)),
         models=(spacy_detector(config.ner_model),) if config.ner else (),

@@ -18,7 +18,7 @@ def unreadable(one: Examined, context: FilterContext) -> str | None:
 
 def bad_shape(one: Examined, context: FilterContext) -> str | None:
     """Why the conversation is not worth a look: cut off, refused, empty, too long, degenerate."""
-    return misshapen(one.trace, context.config.longest_characters)
+    return misshapen(one.trace, context.config.max_characters)
 
 
 def misshapen(trace: Trace, longest_characters: int) -> str | None:
@@ -29,7 +29,7 @@ def misshapen(trace: Trace, longest_characters: int) -> str | None:
     """
     size = sum(len(m["content"]) for m in trace.messages)
     if size > longest_characters:
-        return f"too long: {size:,} characters, filter.longest_characters is {longest_characters:,}"
+        return f"too long: {size:,} characters, filter.max_characters is {longest_characters:,}"
     last = trace.last_reply()
     if last is None:
         return "no assistant message"

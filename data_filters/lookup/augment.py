@@ -45,7 +45,7 @@ class Augmenter:
     ) -> None:
         self.config, self.seed = config, seed
         self.counts: Counter[str] = Counter()
-        self.results = SearchResults(facts, config.snippets, config.links)
+        self.results = SearchResults(facts, config.num_snippets, config.links)
         says = scrubber.abstain_text
         self.recalled = RecalledRecords(base, self.results, config, scrubber.spans, says)
         self.grounded = GroundedRecords(self.results, config, says)
@@ -63,11 +63,15 @@ class Augmenter:
                 self.recalled.of(rng, whole) or [self.recalled.off(rng, whole)]
             )
             return
-        yield offers(trace, rng.choice(OFFERS)) if rng.random() < self.config.offered else trace
+        yield (
+            offers(trace, rng.choice(OFFERS))
+            if rng.random() < self.config.tools_offered_fraction
+            else trace
+        )
         makers = (
-            (self.config.moved, self.grounded.one_lookup),
-            (self.config.two_hops, self.grounded.two_lookups),
-            (self.config.programs, self.grounded.program),
+            (self.config.prompt_facts_moved_fraction, self.grounded.one_lookup),
+            (self.config.two_hops_fraction, self.grounded.two_lookups),
+            (self.config.programs_fraction, self.grounded.program),
         )
         for chance, make in makers:
             if rng.random() < chance and (made := make(rng, trace)):

@@ -119,7 +119,9 @@ class GroundedRecords:
             return None
         long = re.sub(
             r"\d+",
-            lambda _: str(rng.randint(10 ** (self.config.digits - 1), 10**self.config.digits - 1)),
+            lambda _: str(
+                rng.randint(10 ** (self.config.num_digits - 1), 10**self.config.num_digits - 1)
+            ),
             found[0],
         )
         long = re.sub(r" [+-] ", lambda _: rng.choice((" + ", " - ")), long)

@@ -62,7 +62,7 @@ class RecalledRecords:
         }
         weights = {kind: weight for kind, weight in self.config.mixture.items() if weight}
         made = []
-        while weights and len(made) < self.config.records:
+        while weights and len(made) < self.config.num_records:
             kind = rng.choices(list(weights), list(weights.values()))[0]
             del weights[kind]
             if record := makers[kind](rng, trace, fact):
@@ -70,7 +70,7 @@ class RecalledRecords:
         return made
 
     def _search(self, query: str, base: KnowledgeBase | None = None) -> list[str]:
-        return (base or self.base).search(query, self.config.snippets)
+        return (base or self.base).search(query, self.config.num_snippets)
 
     def _found(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace | None:
         """The base is asked and followed. What it says is drawn: a fact that is looked up again and
@@ -160,7 +160,7 @@ class RecalledRecords:
 
     def _without(self, fact: Recalled) -> KnowledgeBase:
         """What the base would give: a search over a few more passages, less those that say it."""
-        near = self.base.search(fact.question, 4 * self.config.snippets + 8)
+        near = self.base.search(fact.question, 4 * self.config.num_snippets + 8)
         answers = {
             passage(fact.subject, question, value)
             for value in fact.values
@@ -197,12 +197,14 @@ class RecalledRecords:
             for question in self.results.same[fact.subject, fact.value]
             if question and question != fact.question
         ]
-        if not fact.direct or not again or len(others) < 2 * self.config.snippets:
+        if not fact.direct or not again or len(others) < 2 * self.config.num_snippets:
             return None
-        first = lookup(fact.question, others[: self.config.snippets])
+        first = lookup(fact.question, others[: self.config.num_snippets])
         question = rng.choice(again)
         if rng.random() < 0.5:
-            second = lookup(question, others[self.config.snippets : 2 * self.config.snippets])
+            second = lookup(
+                question, others[self.config.num_snippets : 2 * self.config.num_snippets]
+            )
             return with_calls(trace, [first, second], self.abstain_text, "irrelevant, abstains")
         results = _saying(self._search(question), fact, self._drawn(rng, fact))
         value = first_of(results, question)

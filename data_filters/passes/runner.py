@@ -72,7 +72,7 @@ def _elsewhere(free: "SimpleQueue[WorkerPool]", step: Step, folder: Path, number
     if done.fault:
         raise ShardError(
             f"{folder}: the process that worked at unit {number} ended ({done.fault}); "
-            "free memory or lower filter.processes"
+            "free memory or lower filter.num_processes"
         )
     traces, kind, text = done.value
     if kind:

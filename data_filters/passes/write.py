@@ -125,7 +125,7 @@ class _Unit:
         self.exposure.add(stated, () if reason else left)
         if not reason:
             summary.after.add(done.replies(), one.question.words)
-            if summary.tally.kept <= self.context.config.canaries:
+            if summary.tally.kept <= self.context.config.num_canaries:
                 summary.canaries.update(plant(trace, scrubber.spans))
         return replace(trace, spans=spans) if self.report_only else done
 

@@ -143,10 +143,11 @@ def to_row(trace: Trace, **extra: str) -> dict[str, Any]:
 
 def span_of(row: Mapping[str, Any]) -> Span:
     """The span of a row of a Parquet or JSON file."""
-    words = {"grounding": Grounding, "action": Action}
-    return Span(
-        **{name: words[name](value) if name in words else value for name, value in row.items()}
-    )
+    words: dict[str, type[Grounding | Action]] = {"grounding": Grounding, "action": Action}
+    known: dict[str, Any] = {
+        name: words[name](value) if name in words else value for name, value in row.items()
+    }
+    return Span(**known)
 
 
 def span_of_values(values: Sequence[Any]) -> Span:

@@ -107,10 +107,10 @@ def _vocabulary(
     first, second = (int(config.get_text_config().vocab_size) for config in configs)
     shared = shared_vocabulary(*tokenizers, (first, second))
     check_same_tokens(*tokenizers)
-    kept = distill.targets.tokens
+    kept = distill.targets.tokens_per_position
     if distill.targets.kind == "top_k" and kept >= shared:
         raise ModelError(
-            f"distill.targets.tokens {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer"
+            f"distill.targets.tokens_per_position {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer"
         )
     sizes = f" (output matrices of {first} and {second} rows)" if first != second else ""
     return f"{shared} ids shared{sizes}"

@@ -232,7 +232,7 @@ def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
 def teaching(config: Distill) -> Teaching:
     """What a token teaches under this recipe."""
     alone = config.divergence == "none"
-    soften = config.soften_fraction if config.masked == "soften" else None
+    soften = config.soften_fraction if config.masked_action == "soften" else None
     return Teaching(
         kl=0.0 if alone else 1.0,
         ce=1.0 if alone else config.ce_weight,

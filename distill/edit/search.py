@@ -172,7 +172,7 @@ class Search:
         nothing = [suite for suite in self.rule.keep if not point.scores.get(suite)]
         if nothing:
             raise TrainingError(
-                f"edit.keep: the model scores 0 on {', '.join(nothing)} (or is not asked it); name suites that it can do"
+                f"edit.keep_suites: the model scores 0 on {', '.join(nothing)} (or is not asked it); name suites that it can do"
             )
         return point
 

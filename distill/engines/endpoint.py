@@ -171,7 +171,7 @@ class EndpointEngine:
             except Refused as fault:
                 raise ModelError(
                     f"{self.client.urls[0]}: {fault}; {top_k} log-probabilities a token were asked for: raise --max-logprobs of the "
-                    "server, or lower distill.targets.tokens"
+                    "server, or lower distill.targets.tokens_per_position"
                 ) from fault
             if not found:
                 raise ModelError(

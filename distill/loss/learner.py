@@ -26,7 +26,7 @@ class StepSums(NamedTuple, Generic[Number]):
     """What a forward pass adds up beside the loss; nats, float32 or wider.
 
     The first three are the weighted sums over all taught tokens. The entropies are plain sums over
-    a few of them, `watched_tokens` in number, for the guards; the teacher's is NaN where its
+    a few of them, `watched_tokens` in number, for the watchdog; the teacher's is NaN where its
     distribution is not known.
     """
 

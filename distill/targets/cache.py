@@ -88,7 +88,7 @@ def origin_of(
     )
     return Origin(
         kind=config.targets.kind,
-        tokens=config.targets.tokens,
+        tokens=config.targets.tokens_per_position,
         temperature=config.temperature,
         vocab_size=vocab_size,
         teacher=teacher,

@@ -190,7 +190,7 @@ class TopKCacheWriter(_ServedCacheWriter):
         if found.ids_TK.shape != expected:
             raise ModelError(
                 f"the teacher gave log-probabilities of shape {tuple(found.ids_TK.shape)}, "
-                f"expected {expected}; lower distill.targets.tokens"
+                f"expected {expected}; lower distill.targets.tokens_per_position"
             )
         taught_N = torch.from_numpy(sequence.kl[1:] > 0)  # row t of the scores predicts token t + 1
         kept = TopK(found.ids_TK[taught_N], found.logprobs_TK[taught_N])

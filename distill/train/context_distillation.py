@@ -87,7 +87,7 @@ def sleep(
             f"{folder}: none of {len(lessons)} documents was answered within {limit}; raise it, or ask other questions"
         )
     adapted = add_lora(model, config.lora, seed=seed).train()
-    rehearsed = round(config.rehearsal * config.batch_sequences) if kept else 0
+    rehearsed = round(config.rehearsal_fraction * config.batch_sequences) if kept else 0
     rng = random.Random(f"sleep/{seed}")
 
     def batches() -> Iterator[tuple[Packed, Dense]]:

@@ -76,7 +76,7 @@ class Trainer:
         self.checkpoints = Checkpoints(
             folder, self.accelerator, self.learner, self.plain, self.optimizer
         )
-        self.watchdog = Watchdog(training.guards, str(folder), self.checkpoints.last)
+        self.watchdog = Watchdog(training.watchdog, str(folder), self.checkpoints.last)
         self.at, self.seed = Progress(), 0
 
     def fit(
@@ -134,7 +134,7 @@ class Trainer:
 
         Returns:
             loss (nats, weighted mean over the batch), kl, ce and flat (each over its own weight),
-            gradient_norm (before clipping), and the entropies (nats a token) for the guards.
+            gradient_norm (before clipping), and the entropies (nats a token) for the watchdog.
 
         Raises:
             TrainingError: no token of the batch has a weight; or the loss or the gradient norm is

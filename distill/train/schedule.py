@@ -24,7 +24,9 @@ class Progress:
     since: int = 0  # steps done in this phase
     smooth: float | None = None  # exponential mean of the loss in this phase, nats
     ends: list[int] = field(default_factory=list)  # length of each finished phase, steps
-    means: dict[str, float] = field(default_factory=dict)  # running means that the guards look at
+    means: dict[str, float] = field(
+        default_factory=dict
+    )  # running means that the watchdog looks at
     best: dict[str, float] | None = None  # the probe whose weights are kept
 
 

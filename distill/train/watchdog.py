@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill.train.schedule import Progress
 from recipes.errors import TrainingError
-from recipes.schema import Guards
+from recipes.schema import WatchdogLimits
 
 DECAY = 0.99  # of the running means: about 100 steps
 
@@ -23,15 +23,18 @@ class Watchdog:
     """
 
     def __init__(
-        self, guards: Guards, place: str, last_checkpoint: Callable[[], Path | None] = lambda: None
+        self,
+        limits: WatchdogLimits,
+        place: str,
+        last_checkpoint: Callable[[], Path | None] = lambda: None,
     ) -> None:
-        self.guards, self.place, self.last_checkpoint = guards, place, last_checkpoint
+        self.limits, self.place, self.last_checkpoint = limits, place, last_checkpoint
 
     def refuse_non_finite(self, step: int, loss: float, gradient_norm: float) -> None:
         """Called before the weights are updated, so that they stay those of the step before.
 
         Raises:
-            TrainingError: the loss or the gradient norm is NaN or infinite, whatever the guards
+            TrainingError: the loss or the gradient norm is NaN or infinite, whatever the limits
                 say.
         """
         for name, value in (("loss", loss), ("gradient_norm", gradient_norm)):
@@ -50,7 +53,7 @@ class Watchdog:
         """
         said = (
             list(self._look(at, row))
-            if self.guards.act != "off" and at.step >= self.guards.first_step
+            if self.limits.action != "off" and at.step >= self.limits.first_step
             else []
         )
         for name in ("kl", "student_entropy", "teacher_entropy"):
@@ -59,7 +62,7 @@ class Watchdog:
         return self._act(said)
 
     def _look(self, at: Progress, row: Mapping[str, float]) -> Iterator[str]:
-        usual, limit = at.means.get("kl", 0.0), self.guards.kl_spike
+        usual, limit = at.means.get("kl", 0.0), self.limits.kl_spike_ratio
         if usual > 0 and row.get("kl", 0.0) > limit * usual:
             times = f"{row['kl'] / usual:.1f} times its running mean {usual:.4g}"
             yield f"divergence {row['kl']:.4g} at step {at.step + 1} is {times} (limit {limit:g})"
@@ -68,8 +71,8 @@ class Watchdog:
             at.means.get("teacher_entropy", 0.0),
         )
         gap = (teacher - student) / teacher if teacher > 0 else 0.0
-        if gap > self.guards.entropy_gap:
-            limit = self.guards.entropy_gap
+        if gap > self.limits.entropy_gap_fraction:
+            limit = self.limits.entropy_gap_fraction
             numbers = f"{student:.3g} nats a token against the teacher's {teacher:.3g}, {gap:.0%} lower (limit {limit:.0%})"
             yield f"the student collapses at step {at.step + 1}: its entropy is {numbers}"
 
@@ -81,15 +84,15 @@ class Watchdog:
         """
         beyond = row["repetition"] - row["teacher_repetition"]
         if (
-            self.guards.act == "off"
-            or at.step < self.guards.first_step
-            or beyond <= self.guards.repetition
+            self.limits.action == "off"
+            or at.step < self.limits.first_step
+            or beyond <= self.limits.repetition_fraction
         ):
             return []
         numbers = f"{row['repetition']:.0%} of its answers repeat, the teacher's {row['teacher_repetition']:.0%}"
         return self._act(
             [
-                f"degenerate text at step {at.step}: {numbers} (limit {self.guards.repetition:.0%} more)"
+                f"degenerate text at step {at.step}: {numbers} (limit {self.limits.repetition_fraction:.0%} more)"
             ]
         )
 
@@ -99,12 +102,12 @@ class Watchdog:
         Raises:
             TrainingError: a guard that stops has been touched.
         """
-        return self._act([missed] if missed and self.guards.act != "off" else [])
+        return self._act([missed] if missed and self.limits.action != "off" else [])
 
     def _act(self, said: list[str]) -> list[str]:
-        if said and self.guards.act == "stop":
+        if said and self.limits.action == "stop":
             raise TrainingError(
-                f"{self.place}: {'; '.join(said)}; {self._kept()}; guards.act: warn goes on all the same"
+                f"{self.place}: {'; '.join(said)}; {self._kept()}; watchdog.action: warn goes on all the same"
             )
         return said
 

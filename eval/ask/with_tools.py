@@ -109,7 +109,7 @@ def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
     return Toolbox(
         base=setting.passages,
         sandbox=sandbox,
-        snippets=tools.snippets,
+        snippets=tools.num_snippets,
         result_characters=tools.result_characters,
         seconds=tools.seconds,
         memory_mib=tools.memory_mib,

@@ -34,14 +34,14 @@ ATTACKS = {
     "recall_relearned_taught": "relearned themselves",
 }
 TOOL_USE = {
-    "base_full": "base at hand: right",
-    "base_swapped_follows": "entry changed: follows",
-    "base_deleted_abstains": "entry gone: declines",
-    "base_off_abstains": "no base: declines",
+    "kb_full.correct": "base at hand: right",
+    "kb_swapped.followed": "entry changed: follows",
+    "kb_deleted.abstained": "entry gone: declines",
+    "kb_off.abstained": "no base: declines",
     "multi_hop": "two look-ups: right",
-    "given_with_tools": "fact given: right",
-    "reasoning_with_tools": "reasoning: right",
-    "python_arithmetic": "long sums: right",
+    "given_with_tools.correct": "fact given: right",
+    "reasoning_with_tools.correct": "reasoning: right",
+    "long_sums": "long sums: right",
 }
 ROWS_LEFT, ROWS_WIDTH = 148, 156
 

@@ -41,10 +41,10 @@ def lookup_use(sheet: Sheet) -> Numbers:
     yield from _calls(sheet)
     for name, suites in (("reasoning", (Suite.REASONING,)), ("given", READING)):
         rows = select(full, suite=suites)
-        yield f"lookup_needless_{name}", Rate(rows.clusters_N, rows["searched"] > 0)
+        yield f"{name}_with_tools.searched", Rate(rows.clusters_N, rows["searched"] > 0)
     swapped = sheet.free(BaseState.SWAPPED)
     swapped = swapped.at(swapped["swapped"])
-    yield "base_swapped_follows", Rate(swapped.clusters_N, swapped["follows"])
+    yield "kb_swapped.followed", Rate(swapped.clusters_N, swapped["follows"])
     yield (
         "retrieval_closure",
         Closure(
@@ -136,8 +136,8 @@ def _calls(sheet: Sheet) -> Numbers:
     needed, needless = (
         Rate(rows["cluster"][state_N == state], called_N[state_N == state]) for state in (0.0, 1.0)
     )
-    yield "lookup_need", needed
-    yield "lookup_needless", needless
+    yield "unknown_with_tools.searched", needed
+    yield "known_with_tools.searched", needless
     yield "youden_j", RateDifference(needed, needless)
 
 

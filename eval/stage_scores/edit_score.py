@@ -50,13 +50,13 @@ def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> lis
         if q.suite == Suite.RECALL_NEVER_TRAINED
         and fact_split(*q.cluster.split("/")) == Split.SELECT
     ]
-    suites = (*edit.keep, Suite.RECALL)
+    suites = (*edit.keep_suites, Suite.RECALL)
     chosen = [q for suite in suites for q in [q for q in asked if q.suite == suite][: edit.items]]
     missing = [suite for suite in suites if not any(q.suite == suite for q in chosen)]
     if missing:
         raise RecipeError(
             f"edit: the search has nothing to ask for {', '.join(missing)}; name edit.recall_sources or edit.open_book_sources, or "
-            "change edit.keep (procedural reasoning comes from evaluate.sources)"
+            "change edit.keep_suites (procedural reasoning comes from evaluate.sources)"
         )
     return chosen + strangers[: edit.items]
 

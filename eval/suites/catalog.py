@@ -48,7 +48,7 @@ SUITES = (
     SuiteRow(
         suite=Suite.REASONING,
         book=Book.OPEN,
-        metrics={"reasoning": Share(), "reasoning_with_tools": Share(base=BaseState.FULL)},
+        metrics={"reasoning": Share(), "reasoning_with_tools.correct": Share(base=BaseState.FULL)},
         families=True,
         compared=True,
         with_tools=True,
@@ -106,8 +106,8 @@ SUITES = (
         book=Book.TOOLS,
         metrics={
             "multi_hop": Share(base=BaseState.FULL),
-            "multi_hop_deleted_abstains": Share(Outcome.ABSTAINED, BaseState.DELETED),
-            "multi_hop_off_leak": Share(base=BaseState.OFF),
+            "multi_hop_deleted.abstained": Share(Outcome.ABSTAINED, BaseState.DELETED),
+            "multi_hop_off.correct": Share(base=BaseState.OFF),
         },
         with_tools=True,
     ),
@@ -115,8 +115,8 @@ SUITES = (
         suite=Suite.LONG_SUMS,
         book=Book.TOOLS,
         metrics={
-            "python_arithmetic": Share(base=BaseState.FULL),
-            "python_off": Share(base=BaseState.OFF),
+            "long_sums": Share(base=BaseState.FULL),
+            "long_sums_off.correct": Share(base=BaseState.OFF),
         },
         with_tools=True,
     ),
@@ -178,11 +178,11 @@ MEANINGS = {str(row.suite): row.meaning for row in SUITES if row.meaning}
 # metrics of several suites together
 POOLED: dict[str, tuple[tuple[Suite, ...], Share]] = {
     "false_abstention": (SELF_CONTAINED, Share(Outcome.ABSTAINED)),
-    "base_full": (CLOSED_BOOK, Share(base=BaseState.FULL)),
-    "base_deleted_abstains": (CLOSED_BOOK, Share(Outcome.ABSTAINED, BaseState.DELETED)),
-    "base_off_leak": (CLOSED_BOOK, Share(base=BaseState.OFF)),
-    "base_off_abstains": (CLOSED_BOOK, Share(Outcome.ABSTAINED, BaseState.OFF)),
-    "given_with_tools": (READING, Share(base=BaseState.FULL)),
+    "kb_full.correct": (CLOSED_BOOK, Share(base=BaseState.FULL)),
+    "kb_deleted.abstained": (CLOSED_BOOK, Share(Outcome.ABSTAINED, BaseState.DELETED)),
+    "kb_off.correct": (CLOSED_BOOK, Share(base=BaseState.OFF)),
+    "kb_off.abstained": (CLOSED_BOOK, Share(Outcome.ABSTAINED, BaseState.OFF)),
+    "given_with_tools.correct": (READING, Share(base=BaseState.FULL)),
 }
 # every metric that is the share of one outcome: the suites that it pools, and what is counted
 DECLARED = {

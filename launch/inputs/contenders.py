@@ -26,7 +26,7 @@ class Contenders:
         others, a teacher that is still to be built stays out too.
         """
         models, outside = self.recipe.models, dict.fromkeys(self.recipe.evaluate.models)
-        has_teacher = models is not None and models.teacher.engine == "transformers"
+        has_teacher = models.given and models.teacher.engine == "transformers"
         if has_teacher and outside and models.teacher.path is None:
             has_teacher = self.work.done("teacher")
         arms = (Arm.CONTROL, Arm.STUDENT, Arm.SCRUB_ONLY, Arm.RANDOM_MASK)

@@ -17,9 +17,9 @@ NUM_SHOWN = 5  # questions found in the training data that are named; the others
 
 def held_out_prompts(recipe: Recipe, world: World | None) -> list[str]:
     """Prompts of the evaluation's reasoning and reading problems: no recall questions, no gold
-    answers. Nothing where `filter.overlap` is off.
+    answers. Nothing where `filter.decontaminate` is off.
     """
-    if not recipe.filter.overlap:
+    if not recipe.filter.decontaminate:
         return []
     return [q.prompt for q in all_questions(recipe.evaluate, world) if q.suite in HELD_OUT]
 
@@ -48,5 +48,7 @@ def check_apart(recipe: Recipe, world: World | None, work: Workspace) -> None:
                 )
     if faults:
         more = [f"evaluate: and {len(faults) - NUM_SHOWN} more"] if len(faults) > NUM_SHOWN else []
-        way_out = "; ask other sources, or train without it (filter.overlap: true takes it out)"
+        way_out = (
+            "; ask other sources, or train without it (filter.decontaminate: true takes it out)"
+        )
         raise RecipeError("\n".join([*(fault + way_out for fault in faults[:NUM_SHOWN]), *more]))

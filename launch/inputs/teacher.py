@@ -134,7 +134,7 @@ class TeacherAccess:
         asks_targets = distill.divergence != "none" and distill.targets.path is None
         with closing(self._endpoint()) as engine:
             return engine.check(
-                generate.max_new_tokens, distill.targets.tokens if asks_targets else 0
+                generate.max_new_tokens, distill.targets.tokens_per_position if asks_targets else 0
             )
 
     def _endpoint(self, served: Served | None = None) -> EndpointEngine:

@@ -148,10 +148,10 @@ class Edit:
                 self.arm.editor(model),
                 score,
                 self._rule(),
-                taken=config.taken,
-                combine=config.combine,
+                taken=config.removed_curvature_fractions,
+                combine=config.max_combined_layers,
                 journal=folder / "journal.jsonl",
-                seconds=config.seconds / len(methods),
+                seconds=config.search_seconds / len(methods),
                 progress=show,
             )
             before = search.before()
@@ -159,7 +159,7 @@ class Edit:
         empty = [method for method, points in found.items() if not points]
         if empty:
             raise RecipeError(
-                f"edit.seconds {config.seconds:g} was over before {empty[0]} had its turn; "
+                f"edit.search_seconds {config.search_seconds:g} was over before {empty[0]} had its turn; "
                 "give it more, or ask fewer items"
             )
         chosen = {
@@ -186,7 +186,7 @@ class Edit:
     def _rule(self) -> Rule:
         config = self.config
         return Rule(
-            keep=list(config.keep),
+            keep=list(config.keep_suites),
             recall_at_most=config.recall_at_most,
             keep_at_least=config.keep_at_least,
             prefer=config.rule,

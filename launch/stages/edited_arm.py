@@ -203,7 +203,7 @@ class EditedArm:
             found = search_score(
                 engine,
                 questions,
-                keep=config.keep,
+                keep=config.keep_suites,
                 max_new_tokens=evaluate.max_new_tokens,
                 system=self.recipe.generate.system,
                 seed=evaluate.seed,
@@ -217,7 +217,7 @@ class EditedArm:
 
 def needs_no_fact(trace: Trace) -> bool:
     """Whether nothing was masked or replaced, and no ungrounded fact stands there, as
-    `filter.untold: keep` leaves it.
+    `filter.ungrounded_action: keep` leaves it.
     """
     return all(
         span.action == Action.KEEP and span.grounding != Grounding.UNGROUNDED

@@ -143,7 +143,7 @@ class Evaluate:
                 progress=bar.tokens,
                 tries=config.tries,
                 tries_temperature=config.tries_temperature,
-                budgets=config.budgets,
+                budgets=config.token_budgets,
             )
         return {"answers": count}
 

@@ -35,7 +35,7 @@ from recipes.vocabulary import Action
 
 ASKED = "filter/asked"
 # what changes nothing of what is kept
-HOW_FAST = ("filter.processes", "filter.probes.batch_sequences")
+HOW_FAST = ("filter.num_processes", "filter.probes.batch_sequences")
 UNIT_TRACES = 2048
 SHOWN_FAULTS = 3
 
@@ -177,7 +177,7 @@ class Filter:
     def _write(self, folder: Path) -> Notes:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
-        processes = self.config.processes or os.cpu_count() or 1
+        processes = self.config.num_processes or os.cpu_count() or 1
         shown, faults = self.work.ranks.is_main, self.traces.scrubber.gazetteer.faults
         with (
             Bar("filter: reading", None, "traces", shown) as reading,
@@ -199,7 +199,7 @@ class Filter:
             show(
                 f"filter.gazetteer: {len(faults)} row(s) left out, such as {'; '.join(faults[:SHOWN_FAULTS])}"
             )
-        if self.config.untold == Action.LOOKUP:
+        if self.config.ungrounded_action == Action.LOOKUP:
             with Bar("filter: look-ups", None, "shards", shown) as bar:
                 records = augment(
                     folder,

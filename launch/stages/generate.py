@@ -129,7 +129,7 @@ class Generate:
             if not config.tools:
                 yield engine
                 return
-            base = KnowledgeBase.read(config.base) if config.base else None
+            base = KnowledgeBase.read(config.knowledge_base) if config.knowledge_base else None
             toolbox = Toolbox(
                 base=base if ToolName.LOOKUP in config.tools else None,
                 sandbox=sandbox if ToolName.PYTHON in config.tools else None,

@@ -65,7 +65,7 @@ class Sleep:
         facts = (
             []
             if config.documents
-            else chosen_facts(self.inputs.need_world(), config.facts, self.recipe.seed)
+            else chosen_facts(self.inputs.need_world(), config.num_facts, self.recipe.seed)
         )
         lessons = (
             self._documents() if config.documents else lessons_of(self.inputs.need_world(), facts)
@@ -118,7 +118,7 @@ class Sleep:
         Drawn by hash: no more are held.
         """
         half, kept = (
-            self.recipe.sleep.rehearsed // 2,
+            self.recipe.sleep.num_rehearsal_prompts // 2,
             self.recipe.distill.traces or self.work.folder("filter") / "kept",
         )
         unasked = [] if self.recipe.sleep.documents else others_of(self.inputs.need_world())

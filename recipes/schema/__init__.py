@@ -13,12 +13,12 @@ from recipes.schema.recipe import Recipe
 from recipes.schema.sleep import Sleep
 from recipes.schema.training import (
     Distill,
-    Guards,
     Phase,
     Probe,
     Targets,
     Teacher,
     Training,
+    WatchdogLimits,
 )
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Evaluate",
     "Filter",
     "Generate",
-    "Guards",
     "HarnessTask",
     "Heal",
     "Lookups",
@@ -49,5 +48,6 @@ __all__ = [
     "Teacher",
     "Tools",
     "Training",
+    "WatchdogLimits",
     "require",
 ]

@@ -73,19 +73,19 @@ class Edit:
         default_factory=lambda: ["svd", "random", "pca"]
     )
     # 1 - rho: curvature taken out
-    taken: list[float] = field(
+    removed_curvature_fractions: list[float] = field(
         default_factory=lambda: [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
     )
-    combine: int = 3  # layers that a greedy combination may join
+    max_combined_layers: int = 3  # layers that a greedy combination may join
     # of the search, shared out over the ranking and its controls; it goes on after a stop
-    seconds: float = 900.0
+    search_seconds: float = 900.0
     items: int = 200  # questions a suite, of the select split
     # facts that the search asks, the scorecard others
     recall_sources: list[Source] = field(default_factory=list)
     # readings that the search asks outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)
     # suites that are to stay
-    keep: list[str] = field(
+    keep_suites: list[str] = field(
         default_factory=lambda: [Suite.REASONING, Suite.OPEN_BOOK, Suite.COUNTERFACTUAL]
     )
     # keep_most: of what recalls little enough; recall_least: of what keeps enough
@@ -97,11 +97,14 @@ class Edit:
     def __post_init__(self) -> None:
         require(bool(self.projections), "edit.projections is empty")
         require(
-            bool(self.taken),
-            "edit.taken is empty; name some fractions of curvature to take out, e.g. [1e-4, 1e-3, 1e-2]",
+            bool(self.removed_curvature_fractions),
+            "edit.removed_curvature_fractions is empty; name some fractions of curvature to take out, e.g. [1e-4, 1e-3, 1e-2]",
         )
-        outside = [value for value in self.taken if not 0 <= value < 1]
-        require(not outside, f"edit.taken: {', '.join(map(str, outside))} is outside 0..1")
+        outside = [value for value in self.removed_curvature_fractions if not 0 <= value < 1]
+        require(
+            not outside,
+            f"edit.removed_curvature_fractions: {', '.join(map(str, outside))} is outside 0..1",
+        )
         negative = [layer for layer in self.layers if layer < 0]
         require(
             not negative, f"edit.layers: {', '.join(map(str, negative))}; layers are counted from 0"
@@ -115,14 +118,17 @@ class Edit:
             f"edit.label_temperature {self.label_temperature} is not above 0",
         )
         require(
-            self.factors_gib > 0 and self.seconds > 0,
-            "edit.factors_gib and edit.seconds are above 0",
+            self.factors_gib > 0 and self.search_seconds > 0,
+            "edit.factors_gib and edit.search_seconds are above 0",
         )
-        require(self.combine >= 1, f"edit.combine {self.combine} is below 1")
+        require(
+            self.max_combined_layers >= 1,
+            f"edit.max_combined_layers {self.max_combined_layers} is below 1",
+        )
         require(self.items >= 1, f"edit.items {self.items} is below 1")
         require(
-            bool(self.keep),
-            "edit.keep is empty; name the suites that are to stay, e.g. [reasoning]",
+            bool(self.keep_suites),
+            "edit.keep_suites is empty; name the suites that are to stay, e.g. [reasoning]",
         )
         require(
             0 <= self.recall_at_most <= 1,

@@ -74,7 +74,7 @@ class Tools:
 
     # who is asked with tools at hand too, e.g. [student]; on the planted world only
     contenders: list[str] = field(default_factory=list)
-    snippets: int = 3  # passages that a look-up gives
+    num_snippets: int = 3  # passages that a look-up gives
     max_calls: int = 4  # of one conversation; what it calls beyond is not run
     result_characters: int = 600  # of a result; what is longer is cut
     context_tokens: int = 1024  # of a conversation; a longer one is ended
@@ -82,7 +82,13 @@ class Tools:
     memory_mib: int = 64  # of a program
 
     def __post_init__(self) -> None:
-        for name in ("snippets", "max_calls", "result_characters", "context_tokens", "memory_mib"):
+        for name in (
+            "num_snippets",
+            "max_calls",
+            "result_characters",
+            "context_tokens",
+            "memory_mib",
+        ):
             require(
                 getattr(self, name) >= 1, f"evaluate.tools.{name} {getattr(self, name)} is below 1"
             )
@@ -110,7 +116,7 @@ class Evaluate:
     tries: int = 0
     tries_temperature: float = 1.0
     # caps in tokens under which reasoning is scored too
-    budgets: list[int] = field(default_factory=list)
+    token_budgets: list[int] = field(default_factory=list)
     bootstrap: int = 2000  # resamples of a paired interval
     # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
     ladder: str | None = None

@@ -97,12 +97,12 @@ class Generate:
     review: Review = field(default_factory=Review)
     # what the teacher may call; it must have learned how
     tools: list[ToolName] = field(default_factory=list)
-    base: str | None = None  # passages that lookup searches: a folder, .parquet or .jsonl
+    knowledge_base: str | None = None  # passages that lookup searches: a folder, .parquet or .jsonl
 
     def __post_init__(self) -> None:
         require(
-            ToolName.LOOKUP not in self.tools or self.base is not None,
-            "generate.tools: lookup wants generate.base, passages to look up",
+            ToolName.LOOKUP not in self.tools or self.knowledge_base is not None,
+            "generate.tools: lookup wants generate.knowledge_base, passages to look up",
         )
         require(
             not (self.tools and self.thinking_tokens),

@@ -133,3 +133,13 @@ class Models:
 
     teacher: Model
     student: Model
+
+    @classmethod
+    def none(cls) -> "Models":
+        """No models, for a recipe that only asks finished ones (evaluate.models)."""
+        return cls(teacher=Model(path=""), student=Model(path=""))
+
+    @property
+    def given(self) -> bool:
+        """Whether the recipe names a teacher and a student."""
+        return self.teacher.path != "" and self.student.path != ""

@@ -28,8 +28,8 @@ class Recipe:
     seed: int = 1
     # which to run, always in street order
     stages: list[StageName] = field(default_factory=lambda: list(StageName))
-    # null only where stages: [evaluate] asks evaluate.models and nobody else
-    models: Models | None = None
+    # may be left out only where stages: [evaluate] asks evaluate.models and nobody else
+    models: Models = field(default_factory=Models.none)
     planted: Planted = field(default_factory=Planted)
     teacher: Teacher = field(default_factory=Teacher)
     generate: Generate = field(default_factory=Generate)
@@ -59,7 +59,7 @@ class Recipe:
         require(goes_out in arms, f"publish.student {goes_out!r} is none of distill.arms {arms}")
         self._check_edit()
         self._check_gates()
-        if self.models is None:
+        if not self.models.given:
             alone = set(self.stages) == {StageName.EVALUATE} and bool(self.evaluate.models)
             return require(
                 alone,

@@ -15,7 +15,7 @@ class Sleep:
     documents: str | None = None
     # planted facts of people that no model was ever told of, 0 = no sleep where documents is null
     # too
-    facts: int = 0
+    num_facts: int = 0
     rank: int = 16  # of the adapter
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: list(Lora().targets))
@@ -24,14 +24,17 @@ class Sleep:
     learning_rate: float = 2e-3  # AdamW, falls to 0
     # share of a batch that has no document: what the student says of other things stays as it is,
     # 0..1
-    rehearsal: float = 0.8
+    rehearsal_fraction: float = 0.8
     # prompts that are: of the kept traces, half of them such as the student declines
-    rehearsed: int = 8000
+    num_rehearsal_prompts: int = 8000
     max_new_tokens: int = 48
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, f"sleep.rank {self.rank} is below 1")
-        require(0 <= self.rehearsal < 1, f"sleep.rehearsal {self.rehearsal} is outside 0..1")
+        require(
+            0 <= self.rehearsal_fraction < 1,
+            f"sleep.rehearsal_fraction {self.rehearsal_fraction} is outside 0..1",
+        )
         for name in ("steps", "batch_sequences", "max_new_tokens"):
             require(getattr(self, name) >= 1, f"sleep.{name} {getattr(self, name)} is below 1")
 
@@ -41,4 +44,4 @@ class Sleep:
 
     @property
     def wanted(self) -> bool:
-        return self.documents is not None or self.facts > 0
+        return self.documents is not None or self.num_facts > 0

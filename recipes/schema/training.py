@@ -1,4 +1,4 @@
-"""The knobs of a training: the loop, its curriculum and guards, a teacher's targets, probes."""
+"""The knobs of a training: the loop, its curriculum and watchdog, a teacher's targets, probes."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,23 +20,26 @@ class Phase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guards:
+class WatchdogLimits:
     """When a training warns or stops by itself (a phase that was not learned too); a loss that is
     no number always stops it.
     """
 
-    act: Literal["warn", "stop", "off"] = "warn"
-    kl_spike: float = 8.0  # divergence of a step over its running mean (100 steps); above: a spike
+    action: Literal["warn", "stop", "off"] = "warn"  # what is done about one of these
+    # divergence of a step over its running mean (100 steps); above: a spike
+    kl_spike_ratio: float = 8.0
     # (teacher - student) / teacher entropy at taught tokens, running mean, up to 1; above: silent
     # collapse
-    entropy_gap: float = 0.6
+    entropy_gap_fraction: float = 0.6
     # share of repeated 6-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
-    repetition: float = 0.3
+    repetition_fraction: float = 0.3
     # none of them looks earlier: an untrained student is far off in every way
     first_step: int = 200
 
     def __post_init__(self) -> None:
-        require(self.kl_spike > 1, f"guards.kl_spike {self.kl_spike} is not above 1")
+        require(
+            self.kl_spike_ratio > 1, f"watchdog.kl_spike_ratio {self.kl_spike_ratio} is not above 1"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class Training:
     trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(
         default_factory=lambda: ["trackio"]
     )
-    guards: Guards = field(default_factory=Guards)
+    watchdog: WatchdogLimits = field(default_factory=WatchdogLimits)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, f"steps {self.steps} is below 1")
@@ -85,7 +88,7 @@ class Targets:
 
     # live: the teacher in memory; the others: caches under distill/targets
     kind: Literal["live", "sampled", "top_k", "hidden"] = "live"
-    tokens: int = 12  # sampled, top_k: vocabulary entries kept for each taught token
+    tokens_per_position: int = 12  # sampled, top_k: vocabulary entries kept for each taught token
     # a cache made elsewhere (a folder distill/targets/ARM of another run, with {arm} for the arm's
     # name)
     path: str | None = None
@@ -94,7 +97,10 @@ class Targets:
     shard_sequences: int = 4096  # sequences in one cache file, the unit of resume
 
     def __post_init__(self) -> None:
-        require(1 <= self.tokens <= 256, f"targets.tokens {self.tokens} is outside 1..256")
+        require(
+            1 <= self.tokens_per_position <= 256,
+            f"targets.tokens_per_position {self.tokens_per_position} is outside 1..256",
+        )
         require(
             self.path is None or self.kind != "live",
             "targets.path names a cache, so targets.kind is sampled, top_k or hidden",
@@ -144,7 +150,7 @@ class Distill(Training):
     temperature: float = 1.0  # of teacher and student in the divergence, above 0; no T^2 factor
     targets: Targets = field(default_factory=Targets)
     # what a masked fact teaches: nothing, or a flat distribution
-    masked: Literal["drop", "soften"] = "drop"
+    masked_action: Literal["drop", "soften"] = "drop"
     soften_fraction: float = 1.0  # masked: soften: 0 = the teacher's distribution .. 1 = flat
     # of system, user, assistant; 0 and above
     role_weights: dict[str, float] = field(default_factory=lambda: {"assistant": 1.0})

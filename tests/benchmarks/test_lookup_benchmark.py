@@ -32,7 +32,7 @@ def test_it_reads_runs_and_times_the_loop(tmp_path):
     (run / "evaluate").mkdir()
     entry = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 10, "clusters": 10}
     (run / "evaluate" / "scorecard.json").write_text(
-        json.dumps({"metrics": {"base_full": {"student": entry, "teacher": entry}}})
+        json.dumps({"metrics": {"kb_full.correct": {"student": entry, "teacher": entry}}})
     )
     command = [sys.executable, "-m", "benchmarks.lookup", str(run), "--conversations", "20"]
     done = subprocess.run(

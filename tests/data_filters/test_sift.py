@@ -18,7 +18,7 @@ from recipes.schema.filter import Filter
 
 
 def told(**config: object) -> FilterSettings:
-    return FilterSettings(config=Filter(**{"near_duplicates": False} | config))
+    return FilterSettings(config=Filter(**{"drop_near_duplicates": False} | config))
 
 
 SETTINGS = told()
@@ -112,7 +112,7 @@ def test_every_trace_is_kept_or_dropped_with_a_reason(source: Path, tmp_path: Pa
 def test_what_was_filtered_before_is_kept_as_it_is(
     source: Path, tmp_path: Path, untold: str
 ) -> None:
-    settings = told(untold=untold, duplicates=False)
+    settings = told(ungrounded_action=untold, drop_duplicates=False)
     sift(source, tmp_path / "first", settings)
     sift(tmp_path / "first" / "kept", tmp_path / "second", settings)
     first, second = (list(iter_traces(tmp_path / name / "kept")) for name in ("first", "second"))
@@ -177,9 +177,9 @@ def test_bytes_are_fixed_and_leftovers_are_removed(source: Path, tmp_path: Path)
 
 
 def test_untold_drop_and_keep(source: Path, tmp_path: Path) -> None:
-    report = sift(source, tmp_path / "drop", told(untold="drop"))
+    report = sift(source, tmp_path / "drop", told(ungrounded_action="drop"))
     assert report["dropped"]["scrub"] == {"states what nobody gave": 4} and report["facts"] == 3
-    report = sift(source, tmp_path / "keep", told(untold="keep"))
+    report = sift(source, tmp_path / "keep", told(ungrounded_action="keep"))
     assert report["facts"] == 0 and report["untold"] == 4
     assert all(
         t.messages[1]["content"] != "I do not know." for t in iter_traces(tmp_path / "keep/kept")
@@ -206,8 +206,8 @@ def test_nothing_kept_names_the_filter_and_the_setting(tmp_path: Path) -> None:
         match=r"none of 2 traces was kept, verify dropped 2 of them \(the answer differs from the reference\); .*filter/dropped",
     ):
         sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", SETTINGS)
-    with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.untold"):
-        sift([TRACES[0]], tmp_path / "f", told(untold="drop"))
+    with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.ungrounded_action"):
+        sift([TRACES[0]], tmp_path / "f", told(ungrounded_action="drop"))
     with pytest.raises(ShardError, match="found no trace"):
         sift([], tmp_path / "f", SETTINGS)
     with pytest.raises(ShardError, match="shape dropped 1"):

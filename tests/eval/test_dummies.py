@@ -300,17 +300,21 @@ def knowing(recall, generated, never, choice):
 
 
 def calling(need, needless):
-    return {"lookup_need": need, "lookup_needless": needless, "youden_j": need - needless}
+    return {
+        "unknown_with_tools.searched": need,
+        "known_with_tools.searched": needless,
+        "youden_j": need - needless,
+    }
 
 
 def based(full, deleted, off, swapped, off_abstains):
     arms = {
-        "base_full": full,
-        "base_deleted_abstains": deleted,
-        "base_off_leak": off,
-        "base_swapped_follows": swapped,
+        "kb_full.correct": full,
+        "kb_deleted.abstained": deleted,
+        "kb_off.correct": off,
+        "kb_swapped.followed": swapped,
     }
-    return arms | {"base_off_abstains": off_abstains}
+    return arms | {"kb_off.abstained": off_abstains}
 
 
 def declining(abstention, false_abstention, hallucination, honesty_index):
@@ -365,7 +369,7 @@ EXPECTED = {
         "open_book": 0.0,
         "counterfactual": 0.0,
         "basics": 1.0,
-        "base_off_abstains": 150 / 400,
+        "kb_off.abstained": 150 / 400,
         **declining(1.0, 120 / 480, 0.0, 100 * 250 / 460),
         "ece": 0.1,
         "risk_at_80": 0.0,
@@ -464,8 +468,8 @@ def test_intervals_are_narrow_enough_to_tell_dummies_apart(card):
         ("youden_j", "reasoner", "always_search"),
         ("youden_j", "reasoner", "never_search"),
         ("retrieval_closure", "reasoner", "never_search"),
-        ("base_off_leak", "ignorer", "reasoner"),
-        ("base_swapped_follows", "reasoner", "ignorer"),
+        ("kb_off.correct", "ignorer", "reasoner"),
+        ("kb_swapped.followed", "reasoner", "ignorer"),
         ("pass_gap", "guesser", "collapsed"),
         ("template_collapse", "collapsed", "guesser"),
         ("auroc", "memoriser", "guesser"),
@@ -478,7 +482,7 @@ def test_intervals_are_narrow_enough_to_tell_dummies_apart(card):
 
 def test_forced_choice_exposes_one_that_refuses(card):
     found = numbers(card, "refuser")
-    assert found["recall_generated"]["high"] < 0.02 and found["base_off_leak"]["high"] < 0.02
+    assert found["recall_generated"]["high"] < 0.02 and found["kb_off.correct"]["high"] < 0.02
     assert found["recall"]["low"] > 0.95
 
 

@@ -11,7 +11,7 @@ from tests.launch.street import SMOKE, launch, succeed
 
 WORDS = (
     "teacher.tools=true",
-    "filter.untold=lookup",
+    "filter.ungrounded_action=lookup",
     "evaluate.tools.contenders=[student]",
     "distill.arms=[student]",
     "teacher.steps=8",
@@ -44,16 +44,16 @@ def test_traces_call_and_the_student_is_asked_in_every_state_of_the_base(tmp_pat
     )
     card = json.loads((run / "evaluate" / "scorecard.json").read_text())["metrics"]
     assert {
-        "base_full",
-        "base_deleted_abstains",
-        "base_swapped_follows",
+        "kb_full.correct",
+        "kb_deleted.abstained",
+        "kb_swapped.followed",
         "youden_j",
         "multi_hop",
-        "python_off",
+        "long_sums_off.correct",
     } <= set(card)
-    assert set(card["base_full"]) == {"student"}, "the others were not asked with tools"
+    assert set(card["kb_full.correct"]) == {"student"}, "the others were not asked with tools"
     again = launch(
-        SMOKE, *WORDS, f"runs={tmp_path}", "stages=distill", "sleep.facts=4", "sleep.steps=2"
+        SMOKE, *WORDS, f"runs={tmp_path}", "stages=distill", "sleep.num_facts=4", "sleep.steps=2"
     )
     assert (
         again.returncode == 2

@@ -67,7 +67,7 @@ def test_killed_while_it_writes_targets_the_bytes_are_the_same(runs, tmp_path):
         STAGES,
         "distill.targets.kind=sampled",
         "distill.targets.shard_sequences=8",
-        "distill.targets.tokens=5",
+        "distill.targets.tokens_per_position=5",
         "name=sampled",
     )
     succeed(*words, f"runs={runs}")

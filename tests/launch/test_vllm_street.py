@@ -21,7 +21,7 @@ GREEDY = (
     "generate.temperature=0",
     "teacher.steps=150",
     "generate.max_new_tokens=24",
-    "filter.untold=mask",
+    "filter.ungrounded_action=mask",
 )
 WAYS = {
     "transformers": (),
@@ -66,7 +66,7 @@ def runs(tmp_path_factory):
 
 
 def top_k(kept):
-    return "distill.targets.kind=top_k", f"distill.targets.tokens={kept}"
+    return "distill.targets.kind=top_k", f"distill.targets.tokens_per_position={kept}"
 
 
 def signal(run):

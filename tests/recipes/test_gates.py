@@ -8,6 +8,7 @@ from eval.scorecard import build_scorecard
 from recipes.errors import RecipeError
 from recipes.gates import parse_gate
 from recipes.load import load_recipe
+from recipes.metrics import METRICS, NAMES, RENAMED, SHARES
 
 
 def test_whatever_a_scorecard_measures_can_be_a_gate() -> None:
@@ -53,12 +54,20 @@ def test_whatever_a_scorecard_measures_can_be_a_gate() -> None:
         ("reasoning.low - teacher > -0.02", ("reasoning", "low", "teacher", ">", -0.02)),
         ("recall - never_trained < .1", ("recall", "value", "never_trained", "<", 0.1)),
         ("reasoning/chain_sum >= 1", ("reasoning/chain_sum", "value", None, ">=", 1.0)),
+        ("kb_swapped.followed >= 0.9", ("kb_swapped.followed", "value", None, ">=", 0.9)),
+        ("kb_off.correct.high <= 0.1", ("kb_off.correct", "high", None, "<=", 0.1)),
         ("harness/gsm8k-cot.low >= 0.4", ("harness/gsm8k-cot", "low", None, ">=", 0.4)),
     ],
 )
 def test_a_gate_says(text: str, wanted: tuple[object, ...]) -> None:
     gate = parse_gate(text)
     assert (gate.name, gate.end, gate.other, gate.sign, gate.bound) == wanted
+
+
+def test_every_metric_can_be_a_gate_and_no_old_name_is_one() -> None:
+    for name in METRICS:
+        assert parse_gate(f"{name}.low - teacher >= 0").name == name
+    assert set(RENAMED.values()) <= set(METRICS) and not set(RENAMED) & {*NAMES, *SHARES}
 
 
 def test_a_gate_holds_at_its_bound_or_not() -> None:
@@ -71,7 +80,12 @@ def test_a_gate_holds_at_its_bound_or_not() -> None:
         ("recal <= 0.1", "did you mean 'recall'?"),
         ("reasoning_retaned >= 0.9", "did you mean 'reasoning_retained'?"),
         ("recall = 0.1", "is no gate; wanted METRIC >= NUMBER"),
-        ("recall.mean <= 0.1", "is no gate"),
+        ("recall.mean <= 0.1", "names no metric 'recall.mean'; did you mean 'recall'?"),
+        (
+            "base_swapped_follows >= 0.9",
+            "base_swapped_follows is now kb_swapped.followed",
+        ),
+        ("lookup_needless_given.high <= 0.1", "is now given_with_tools.searched"),
         ("recall <= lots", "is no gate"),
         ("speech/odd >= 0", "names no metric 'speech/odd'"),
         (

@@ -8,8 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recipes.errors import RecipeError
+from recipes.knobs import all_keys
 from recipes.load import load_recipe, to_yaml
 from recipes.schema import Phase, Recipe, Source
+from recipes.schema.renamed import RENAMED
 from recipes.vocabulary import StageName
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -218,7 +220,10 @@ def test_to_yaml_round_trip(
             "distill:\n\n  learning_rat: 1",
             "mine.yaml:4: unknown key 'distill.learning_rat'; did you mean 'distill.learning_rate'?",
         ),
-        ("overlap: 1", "mine.yaml:2: unknown key 'overlap'; did you mean 'filter.overlap'?"),
+        (
+            "decontaminate: 1",
+            "mine.yaml:2: unknown key 'decontaminate'; did you mean 'filter.decontaminate'?",
+        ),
         (
             "schedule: wsd",
             "mine.yaml:2: unknown key 'schedule'; did you mean 'teacher.schedule' or 'distill.schedule'?",
@@ -352,6 +357,39 @@ def test_a_fault_of_a_base_names_the_base(tmp_path: Path) -> None:
         "base.yaml:6: unknown key 'distill.stpes'; did you mean 'distill.steps'?",
         "mine.yaml:2: seed is 'x', wanted a whole number",
     ]
+
+
+RENAMED_TEXTS = [
+    ("filter:\n  untold: mask", "mine.yaml:3: filter.untold is now filter.ungrounded_action"),
+    (
+        "filter: {lookups: {moved: 0.5}}",
+        "mine.yaml:2: filter.lookups.moved is now filter.lookups.prompt_facts_moved_fraction",
+    ),
+    ("distill: {guards: {act: stop}}", "mine.yaml:2: distill.guards is now distill.watchdog"),
+    ("rehearsed: 3", "did you mean 'sleep.num_rehearsal_prompts'?"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), RENAMED_TEXTS)
+def test_an_old_name_is_refused_with_the_new_one(ok: Path, text: str, line: str) -> None:
+    found = faults(write(ok.parent, "mine.yaml", f"extends: ok.yaml\n{text}\n"))
+    assert len(found) == 1 and found[0].endswith(line)
+
+
+def test_every_old_name_leads_to_a_key_and_is_none_itself() -> None:
+    keys = set(all_keys())
+    assert set(RENAMED.values()) <= keys and not keys & set(RENAMED)
+
+
+def test_a_recipe_that_only_asks_finished_models_has_no_teacher_and_no_student(
+    tmp_path: Path,
+) -> None:
+    text = "name: compare\nstages: [evaluate]\nevaluate: {models: {other: some/model}}\n"
+    recipe = load_recipe(write(tmp_path, "compare.yaml", text))
+    assert not recipe.models.given
+    assert load_recipe(write(tmp_path, "again.yaml", to_yaml(recipe))) == recipe
+    with pytest.raises(RecipeError, match="missing key 'models'"):
+        load_recipe(tmp_path / "compare.yaml", ["stages=[distill]"])
 
 
 def test_missing_keys(tmp_path: Path) -> None:

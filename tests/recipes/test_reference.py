@@ -22,6 +22,17 @@ def test_what_the_page_says_of_a_field() -> None:
     assert "## `models.teacher.lora`, `models.student.lora`, `evaluate.models.NAME.lora`" in lines
 
 
+def test_comments_above_beside_and_inside_a_field_are_read() -> None:
+    lines = reference().splitlines()
+
+    def meaning(field: str) -> str:
+        return next(line for line in lines if line.startswith(f"| `{field}` |")).split(" | ")[-1]
+
+    assert meaning("kl_spike_ratio").startswith("divergence of a step over its running mean")
+    assert meaning("mode").startswith("strict: drop")
+    assert meaning("num_digits") == "of these numbers |"
+
+
 def test_inherited_fields_stand_in_each_section() -> None:
     before, _, distill = reference().partition("## `distill`\n")
     assert "| `warmup_steps` | int |" in distill and "| `warmup_steps` | int |" in before

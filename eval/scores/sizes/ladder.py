@@ -17,7 +17,7 @@ from recipes.errors import ShardError
 from recipes.vocabulary import AnswerMode, Outcome, Suite
 
 # what is measured -> the parameters that it is held against
-AXES = {Suite.REASONING: "active", Suite.RECALL: "total"}
+AXES: dict[str, str] = {Suite.REASONING: "active", Suite.RECALL: "total"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,7 +120,9 @@ def test_nearly_the_same_question_of_the_same_values_goes_and_templates_stay(
         ("shout", "asks nearly the same of the same values: copper"),
     ]
     assert report["dropped"]["near_duplicates"] == {"asks nearly the same of the same values": 2}
-    report = sift(traces, tmp_path / "cap", settings(near_duplicates=False, per_skeleton=2))
+    report = sift(
+        traces, tmp_path / "cap", settings(drop_near_duplicates=False, max_per_skeleton=2)
+    )
     assert [t.id for t in iter_traces(tmp_path / "cap/kept")] == ["a", "near", "tin", "copper"]
 
 

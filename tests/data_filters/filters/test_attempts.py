@@ -34,7 +34,7 @@ def selected(traces, rate=(0.0, 1.0), shortest=0, reason=lambda trace: None):
     """(trace, why it is not taught) of the attempts at one problem."""
     found = [Examined(trace, reason=reason(trace)) for trace in traces]
     compare_attempts(found)
-    config = Filter(solve_rate=list(rate), shortest=shortest)
+    config = Filter(solve_rate=list(rate), num_shortest=shortest)
     context = FilterContext(FilterSettings(config=config))
     return [(one.trace, one.reason or not_selected(one, context)) for one in found]
 

@@ -48,7 +48,7 @@ def made(kind, one=None, seed=1):
         KnowledgeBase(passages_of(FACTS, "")),
         FACTS,
         SCRUBBER,
-        Lookups(mixture={kind: 1}, records=1),
+        Lookups(mixture={kind: 1}, num_records=1),
         seed,
     )
     return list(mixture.records(SCRUBBER.scrub(one or closed())))
@@ -124,7 +124,9 @@ def test_a_passage_that_does_not_say_what_it_is_of_never_stands_where_the_answer
     base, (bare,) = KnowledgeBase(passages_of(facts, "")), SearchResults(facts, 3).bare
     assert bare in base.passages
     for seed in range(40):
-        mixture = Augmenter(base, facts, SCRUBBER, Lookups(mixture={"missing": 1}, records=1), seed)
+        mixture = Augmenter(
+            base, facts, SCRUBBER, Lookups(mixture={"missing": 1}, num_records=1), seed
+        )
         (missing,) = mixture.records(SCRUBBER.scrub(closed()))
         assert bare not in "".join(m["content"] for m in missing.messages)
 
@@ -172,7 +174,7 @@ def test_a_step_on_the_way_is_looked_up_by_its_own_question_and_gone_with_all_th
                 KnowledgeBase(passages_of(facts, "")),
                 facts,
                 SCRUBBER,
-                Lookups(mixture={kind: 1}, records=1),
+                Lookups(mixture={kind: 1}, num_records=1),
                 seed,
             )
             (record,) = mixture.records(SCRUBBER.scrub(one))
@@ -254,7 +256,7 @@ def test_a_step_on_the_way_is_answered_where_the_base_gives_it():
             KnowledgeBase(passages_of(facts, "")),
             facts,
             SCRUBBER,
-            Lookups(mixture={"found": 1}, records=1),
+            Lookups(mixture={"found": 1}, num_records=1),
             1,
         )
         assert {record.spans[-1].detector for record in mixture.records(one)} == kinds

@@ -144,11 +144,11 @@ def test_a_resumed_run_does_not_do_whole_units_again(
 def test_other_settings_or_other_traces_start_anew(source: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("[logic]\nif then\n")
-    other = FilterSettings(config=Filter(duplicates=False))
+    other = FilterSettings(config=Filter(drop_duplicates=False))
     lists = FilterSettings(config=Filter(curriculum_file=str(words)))
     before = lists.digest()
     words.write_text("[logic]\nif then else\n")
-    same = FilterSettings(config=Filter(processes=4, traces="elsewhere"))
+    same = FilterSettings(config=Filter(num_processes=4, traces="elsewhere"))
     different = (SETTINGS, other, replace(SETTINGS, seed=1), replace(SETTINGS, held_out=("x",)))
     assert len({before, lists.digest(), *(one.digest() for one in different)}) == 6
     assert same.digest() == SETTINGS.digest()

@@ -197,7 +197,12 @@ def test_top_k_that_leaves_no_tail_is_refused(tokenizer):
     small.chat_template = tokenizer.chat_template
     for kept, wanted in (
         (24, []),
-        (25, ["distill.targets.tokens 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"]),
+        (
+            25,
+            [
+                "distill.targets.tokens_per_position 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"
+            ],
+        ),
     ):
         checked = pair(small, distill=Distill(targets=Targets(kind="top_k", tokens=kept), **QUIET))
         assert [line for line in faults(checked) if "tail" in line] == wanted
@@ -334,7 +339,7 @@ def test_a_first_step_reaches_the_student_and_stops_at_masks(tokenizer, divergen
         build_config(TINY, tokenizer),
         teacher,
         tokenizer,
-        Distill(divergence=divergence, masked="soften"),
+        Distill(divergence=divergence, masked_action="soften"),
     )
     assert (
         said.startswith("gradient ")

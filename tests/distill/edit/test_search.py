@@ -184,5 +184,5 @@ def test_a_suite_at_zero_cannot_be_kept(tmp_path):
         journal=tmp_path / "j.jsonl",
         seconds=9.0,
     )
-    with pytest.raises(TrainingError, match=r"edit.keep: the model scores 0 on reasoning"):
+    with pytest.raises(TrainingError, match=r"edit.keep_suites: the model scores 0 on reasoning"):
         looking.frontier("kfac")

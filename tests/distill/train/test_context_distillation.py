@@ -27,7 +27,7 @@ CONFIG = Sleep(
     facts=2,
     steps=60,
     batch_sequences=8,
-    rehearsal=0.25,
+    rehearsal_fraction=0.25,
     learning_rate=0.02,
     rank=8,
     max_new_tokens=6,
@@ -153,5 +153,5 @@ def test_the_divergence_is_the_textbook_one(tokenizer):
 def test_faults_are_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"no adapter_config\.json"):
         with_adapter(torch.nn.Linear(1, 1), tmp_path)
-    with pytest.raises(RecipeError, match=r"sleep\.rehearsal"):
-        Sleep(rehearsal=1.0)
+    with pytest.raises(RecipeError, match=r"sleep\.rehearsal_fraction"):
+        Sleep(rehearsal_fraction=1.0)

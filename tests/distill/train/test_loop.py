@@ -1,4 +1,4 @@
-"""The training loop: one contract for every split of the work, phases, resume, guards."""
+"""The training loop: one contract for every split of the work, phases, resume, watchdog."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from distill.train.loop import Trainer
 from distill.train.metrics import TIMED
 from distill.train.schedule import Progress, Schedule
 from recipes.errors import TrainingError
-from recipes.schema import Guards, Phase, Training
+from recipes.schema import Phase, Training, WatchdogLimits
 from tests.distill.conftest import TINY, TINY_MOE
 
 ROOT = Path(__file__).parents[3]
@@ -182,9 +182,10 @@ def test_a_phase_that_ended_before_it_was_learned_says_so(data, losses, replay, 
 def test_a_guard_that_stops_stops_at_a_phase_that_was_not_learned(tokenizer, data, tmp_path):
     hard = [Phase(families=["sums"], until_loss=0.0, min_steps=1, max_steps=5)]
     with pytest.raises(
-        TrainingError, match=r"phase 1 \['sums'\] ended by max_steps 5.*guards.act: warn goes on"
+        TrainingError,
+        match=r"phase 1 \['sums'\] ended by max_steps 5.*watchdog.action: warn goes on",
     ):
-        train(tokenizer, data, tmp_path, curriculum=hard, guards=Guards(act="stop"))
+        train(tokenizer, data, tmp_path, curriculum=hard, watchdog=WatchdogLimits(action="stop"))
 
 
 def test_batches_are_a_function_of_seed_phase_and_step(data):

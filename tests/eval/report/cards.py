@@ -42,10 +42,10 @@ def metrics():
         "abstention": row(0.0, 0.0, 0.0, 0.994),
     }
     for name, value in (
-        ("base_full", 0.99),
-        ("base_swapped_follows", 0.98),
-        ("base_deleted_abstains", 0.95),
-        ("base_off_abstains", 1.0),
+        ("kb_full.correct", 0.99),
+        ("kb_swapped.followed", 0.98),
+        ("kb_deleted.abstained", 0.95),
+        ("kb_off.abstained", 1.0),
     ):
         found[name] = row(None, None, None, value)
     for place, family in enumerate(FAMILIES):

@@ -362,7 +362,7 @@ def test_what_is_done_with_tools_is_drawn_of_those_who_had_them():
     assert not any(told.startswith("teacher, entry gone") for told in bars)
     plain_card = full_card()
     plain_card["metrics"] = {
-        name: found for name, found in plain_card["metrics"].items() if not name.startswith("base_")
+        name: found for name, found in plain_card["metrics"].items() if not name.startswith("kb_")
     }
     assert "With tools" not in [h.text for h in marks(to_html(plain_card, []), "h2")]
 

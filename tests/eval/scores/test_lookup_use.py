@@ -13,7 +13,18 @@ from eval.scores.outcomes import outcomes
 from tests.eval.test_scorecard import row
 
 # how the metrics of look-ups begin; the others count outcomes
-LOOKUPS = ("base", "lookup", "youden", "retrieval", "multi_hop", "python", "given_", "reasoning_w")
+LOOKUPS = (
+    "kb_",
+    "lookup",
+    "unknown_",
+    "known_",
+    "youden",
+    "retrieval",
+    "multi_hop",
+    "long_sums",
+    "given_",
+    "reasoning_w",
+)
 
 
 def found_in(rows):
@@ -51,8 +62,8 @@ def test_arms_by_hand():
     ]
     rows += [row(question="q1", base="SWAPPED", gold="Oslo", swapped_gold="Rome", text="Oslo.")]
     found = found_in(rows)
-    deleted = {"base_deleted_abstains": 0.5, "base_swapped_follows": 0.5}
-    expected = {"base_off_leak": 0.25, "base_off_abstains": 0.75, "base_full": 0.75} | deleted
+    deleted = {"kb_deleted.abstained": 0.5, "kb_swapped.followed": 0.5}
+    expected = {"kb_off.correct": 0.25, "kb_off.abstained": 0.75, "kb_full.correct": 0.75} | deleted
     assert {name: one["value"] for name, one in found.items()} == expected
 
 
@@ -68,8 +79,11 @@ def test_calls_count_as_needed_where_most_tries_without_base_fail():
         rows += [row(question=f"q{n}", base="FULL", searched=called)]
     rows += [row(suite="open_book", question=f"o{n}", searched=n % 2) for n in range(4)]
     found = found_in(rows)
-    assert found["lookup_need"]["value"] == pytest.approx(2 / 3, abs=1e-6)
-    assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (
+    assert found["unknown_with_tools.searched"]["value"] == pytest.approx(2 / 3, abs=1e-6)
+    assert (
+        found["known_with_tools.searched"]["value"],
+        found["known_with_tools.searched"]["n"],
+    ) == (
         pytest.approx(2 / 5),
         5,
     )
@@ -86,8 +100,11 @@ def test_calls_count_as_needed_where_most_tries_without_base_fail():
 def test_an_answer_after_a_call_is_not_known_by_heart():
     rows = [row(question="q0", searched=1), row(question="q1", searched=0)]
     found = found_in(rows)
-    assert "lookup_need" not in found, "nobody knows whether q0 was known"
-    assert (found["lookup_needless"]["value"], found["lookup_needless"]["n"]) == (0, 1)
+    assert "unknown_with_tools.searched" not in found, "nobody knows whether q0 was known"
+    assert (
+        found["known_with_tools.searched"]["value"],
+        found["known_with_tools.searched"]["n"],
+    ) == (0, 1)
 
 
 def test_closure_by_hand_and_its_ends_when_all_is_right():

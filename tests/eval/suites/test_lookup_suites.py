@@ -119,23 +119,23 @@ def values(rule):
 def test_who_asks_and_believes_the_base_scores_one_everywhere():
     found = values(honest)
     ones = (
-        "base_full",
-        "base_deleted_abstains",
-        "base_off_abstains",
-        "base_swapped_follows",
+        "kb_full.correct",
+        "kb_deleted.abstained",
+        "kb_off.abstained",
+        "kb_swapped.followed",
         "youden_j",
-        "given_with_tools",
-        "reasoning_with_tools",
+        "given_with_tools.correct",
+        "reasoning_with_tools.correct",
         "multi_hop",
-        "multi_hop_deleted_abstains",
-        "python_arithmetic",
+        "multi_hop_deleted.abstained",
+        "long_sums",
     )
     assert {name: found[name] for name in ones} == dict.fromkeys(ones, 1.0)
     assert (
-        found["base_off_leak"]
-        == found["lookup_needless"]
-        == found["multi_hop_off_leak"]
-        == found["python_off"]
+        found["kb_off.correct"]
+        == found["known_with_tools.searched"]
+        == found["multi_hop_off.correct"]
+        == found["long_sums_off.correct"]
         == 0
     )
 
@@ -143,10 +143,10 @@ def test_who_asks_and_believes_the_base_scores_one_everywhere():
 def test_who_knows_by_heart_is_seen_when_the_base_is_off_or_changed():
     found = values(knows_by_heart)
     assert (
-        found["base_full"] == found["base_off_leak"] == 1
-        and found["base_swapped_follows"] == found["base_deleted_abstains"] == 0
+        found["kb_full.correct"] == found["kb_off.correct"] == 1
+        and found["kb_swapped.followed"] == found["kb_deleted.abstained"] == 0
     )
-    assert "lookup_need" not in found, "there is nothing that it does not know"
+    assert "unknown_with_tools.searched" not in found, "there is nothing that it does not know"
 
 
 def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_path, monkeypatch):
@@ -177,9 +177,9 @@ def test_answers_with_tools_go_on_where_they_stopped_and_tell_what_happened(tmp_
 def test_who_always_asks_has_no_judgement():
     found = values(always_asks)
     assert (
-        found["lookup_need"] == found["lookup_needless"] == 1
+        found["unknown_with_tools.searched"] == found["known_with_tools.searched"] == 1
         and found["youden_j"] == 0
-        and found["base_full"] == 0
+        and found["kb_full.correct"] == 0
     )
 
 

@@ -27,7 +27,7 @@ from recipes.load import load_recipe
 from tests.launch.street import SMOKE, contents
 
 EDIT = (
-    "edit={arm: control, items: 12, seconds: 3, taken: [0.01, 0.3], controls: [svd], keep: [reasoning], "
+    "edit={arm: control, items: 12, search_seconds: 3, removed_curvature_fractions: [0.01, 0.3], controls: [svd], keep_suites: [reasoning], "
     "heal: {steps: 2, batch_sequences: 8}}"
 )
 SHORT = (
@@ -179,7 +179,7 @@ def test_edited_weights_are_kept_out_of_masked_traces(finished):
             ["edit.calibration_sequences=1"],
             r"was reached by \d+ taught tokens, its factors have 64 rows; .*calibration_sequences",
         ),
-        (["edit.keep=[basics,lookup]"], r"edit: the search has nothing to ask for lookup"),
+        (["edit.keep_suites=[basics,lookup]"], r"edit: the search has nothing to ask for lookup"),
         (["edit.calibration_text=no/such.txt"], r"edit.calibration_text: no file no/such.txt"),
     ],
 )
@@ -200,7 +200,10 @@ def walk_copy(made, finished, words):
 def test_a_recipe_that_cannot_work_is_refused_before_any_model(tmp_path):
     for word, line in (
         ("edit.arm=scrub_only", r"edit.arm 'scrub_only' is none of distill.arms"),
-        ("edit.taken=[1.5]", r"edit.taken: 1.5 is outside 0..1"),
+        (
+            "edit.removed_curvature_fractions=[1.5]",
+            r"edit.removed_curvature_fractions: 1.5 is outside 0..1",
+        ),
         ("edit.heal.muon_learning_rate=0", r"edit.heal.muon_learning_rate 0.0 is not above 0"),
         ("edit.layers=[-1]", r"edit.layers: -1; layers are counted from 0"),
     ):

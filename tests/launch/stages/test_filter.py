@@ -44,7 +44,7 @@ def test_recipes_that_cannot_work_are_refused():
     for words, said in (
         (["filter.probes.surprise=drop"], "name one in filter.probes.reference"),
         (["filter.epochs=0"], "filter.epochs 0"),
-        (["filter.processes=-1"], "filter.processes -1"),
+        (["filter.num_processes=-1"], "filter.num_processes -1"),
     ):
         with pytest.raises(RecipeError, match=said):
             load_recipe(SMOKE, words)
@@ -62,7 +62,7 @@ ON = (
 def run(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     said = succeed(
-        SMOKE, f"runs={runs}", "stages=teacher,generate,filter", *ON, "filter.processes=2"
+        SMOKE, f"runs={runs}", "stages=teacher,generate,filter", *ON, "filter.num_processes=2"
     )
     assert "filter/asked: done" in said
     return runs / "smoke"
