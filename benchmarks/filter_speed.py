@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.table import forget_peak, fresh_process, peak_rss_mb, print_json, print_table
-from data_filters.detect.detect import load_curriculum
 from data_filters.detect.ner import spacy_detector
 from data_filters.records.traces import Trace, to_row
 from data_filters.scrub.scrub import Scrubber
+from data_filters.text.curriculum import load_curriculum
 from data_filters.verify.answers import after_thought
 from distill.problems.planted_world import World
 from recipes.schema import Planted

@@ -1,6 +1,6 @@
-"""A character range that may state a fact: what detectors return, whoever they are."""
+"""A character range that may state a fact: what every detector yields."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from recipes.vocabulary import Kind
 NAMED = frozenset((Kind.NAME, Kind.PERSON, Kind.PLACE, Kind.ORGANISATION, Kind.TITLE))
 
 
-class Found(NamedTuple):
+class CandidateSpan(NamedTuple):
     """Offsets are characters; a start stands where a word or number of the text begins."""
 
     start: int
@@ -22,17 +22,11 @@ class Found(NamedTuple):
     unit: str = ""  # of a quantity
 
 
-# A detector of one's own: texts to spans, one list a text. spaCy comes in like this, and so may any
-# model. It travels to other processes, so it is a function of a module or an object that can be
-# pickled.
-Detector = Callable[[Sequence[str]], list[list[Found]]]
-
-
-def without_overlap(found: Iterable[Found]) -> list[Found]:
-    """In the order of the text; of two that overlap the one that came first in `found` stays."""
-    taken: list[Found] = []
+def without_overlap(candidates: Iterable[CandidateSpan]) -> list[CandidateSpan]:
+    """In the order of the text; of two that overlap the one that came first stays."""
+    taken: list[CandidateSpan] = []
     covered: set[int] = set()
-    for one in found:
+    for one in candidates:
         places = range(one.start, one.end)
         if covered.isdisjoint(places):
             covered.update(places)

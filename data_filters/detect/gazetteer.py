@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from data_filters.detect.candidates import NAMED, Found
+from data_filters.detect.candidates import NAMED
 from data_filters.text.stem import stem
-from data_filters.text.tokens import Sentence
 from recipes.errors import ShardError
 from recipes.vocabulary import Kind
 
@@ -122,27 +121,6 @@ def _row(text: str) -> tuple[list[str], str, str]:
         kind,
         "" if kind in _KINDS else f"kind {kind!r}, wanted one of {', '.join(sorted(_KINDS))}",
     )
-
-
-def find_terms(sentences: Sequence[Sentence], gazetteer: Gazetteer) -> Iterator[Found]:
-    """The user's terms in a text, the longest at each word."""
-    if not gazetteer.terms:
-        return
-    for sentence in sentences:
-        words = sentence.words
-        keys = [stem(fold(word.text)) for word in words]
-        for place, key in enumerate(keys):
-            for phrase, kind in gazetteer.terms.get(key, ()):
-                if tuple(keys[place : place + len(phrase)]) == phrase:
-                    last = words[place + len(phrase) - 1]
-                    end = last.end - 2 if last.text.endswith(("'s", "\u2019s")) else last.end
-                    yield Found(
-                        words[place].start,
-                        end,
-                        Kind.PLACE if kind == "country" else kind,
-                        "gazetteer",
-                    )
-                    break
 
 
 @lru_cache(maxsize=1 << 15)

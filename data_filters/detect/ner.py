@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data_filters.detect.candidates import Detector, Found
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.reading import TextModel
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 from recipes.errors import RecipeError
@@ -46,11 +47,11 @@ class SpacyDetector:
 
     model: str
 
-    def __call__(self, texts: Sequence[str]) -> list[list[Found]]:
+    def __call__(self, texts: Sequence[str]) -> list[list[CandidateSpan]]:
         return [_spans(document) for document in _loaded(self.model).pipe(texts, batch_size=BATCH)]
 
 
-def spacy_detector(model: str = MODEL) -> Detector:
+def spacy_detector(model: str = MODEL) -> TextModel:
     """A function of many texts; dates and numbers are left to the rules, which know their values.
 
     Raises:
@@ -84,12 +85,12 @@ def _loaded(model: str) -> Any:
     return nlp
 
 
-def _spans(document: Any) -> list[Found]:
+def _spans(document: Any) -> list[CandidateSpan]:
     """Its entities; those of ordinary words only ("Suppose", "Least Common Multiple") are its usual
     mistake in reasoning.
     """
     return [
-        Found(one.start_char, one.end_char, _KINDS[one.label_], "ner")
+        CandidateSpan(one.start_char, one.end_char, _KINDS[one.label_], "ner")
         for one in document.ents
         if one.label_ in _KINDS
         and not all(len(word) < 2 or is_ordinary(stem(word)) for word in _WORD.findall(one.text))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from data_filters.detect.candidates import NAMED, Found
+from data_filters.detect.candidates import NAMED, CandidateSpan
 from data_filters.text.arithmetic import in_expression
 from data_filters.text.tokens import Sentence, Token
 
@@ -19,10 +19,10 @@ LIST_NAMES = 3  # so many names in a row are a list, not a note
 Names = frozenset[str]
 
 
-class Place(NamedTuple):
+class SpanContext(NamedTuple):
     """A span with its surroundings; names are sets of stems."""
 
-    found: Found
+    span: CandidateSpan
     tokens: tuple[Token, ...]  # of the span
     # the nearest entity before it in its clause, and those joined to it by "and"
     subjects: tuple[Names, ...]
@@ -35,27 +35,30 @@ class Place(NamedTuple):
     concluding: bool  # part of the final answer
 
 
-def places(sentences: Sequence[Sentence], found: Sequence[Found]) -> Iterator[Place]:
-    """Each span with its place, in order. A text without a reasoning block concludes with its last
-    sentence.
+def span_contexts(
+    sentences: Sequence[Sentence], spans: Sequence[CandidateSpan]
+) -> Iterator[SpanContext]:
+    """Each span with its surroundings, in order. A text without a reasoning block concludes with
+    its last sentence.
     """
-    by_start = _by_token(sentences, found)
+    by_start = _by_token(sentences, spans)
     thought = any(not sentence.final for sentence in sentences)
     for number, sentence in enumerate(sentences):
         if any(token.start in by_start for token in sentence.tokens):
-            yield from _places_in(
-                sentence, by_start, sentence.final and (thought or number == len(sentences) - 1)
-            )
+            concluding = sentence.final and (thought or number == len(sentences) - 1)
+            yield from _contexts_in(sentence, by_start, concluding)
 
 
-def _by_token(sentences: Sequence[Sentence], found: Sequence[Found]) -> dict[int, Found]:
+def _by_token(
+    sentences: Sequence[Sentence], spans: Sequence[CandidateSpan]
+) -> dict[int, CandidateSpan]:
     """Spans by the start of the token that they begin with or in: in "$ 5" that is the number.
     Where another span begins, it stays.
     """
-    by_start = {one.start: one for one in found}
+    by_start = {one.start: one for one in spans}
     tokens = [token for sentence in sentences for token in sentence.tokens]
     starts, ends = {token.start for token in tokens}, [token.end for token in tokens]
-    for stray in [one for one in found if one.start not in starts]:
+    for stray in [one for one in spans if one.start not in starts]:
         del by_start[stray.start]
         # the first token that ends behind the span's start
         number = bisect_right(ends, stray.start)
@@ -64,7 +67,9 @@ def _by_token(sentences: Sequence[Sentence], found: Sequence[Found]) -> dict[int
     return by_start
 
 
-def _places_in(sentence: Sentence, by_start: dict[int, Found], concluding: bool) -> Iterator[Place]:
+def _contexts_in(
+    sentence: Sentence, by_start: dict[int, CandidateSpan], concluding: bool
+) -> Iterator[SpanContext]:
     walk, end = _Walk(), -1
     lists = _name_lists(sentence, by_start)
     for number, token in enumerate(sentence.tokens):
@@ -76,19 +81,17 @@ def _places_in(sentence: Sentence, by_start: dict[int, Found], concluding: bool)
             continue
         end = one.end
         tokens = tuple(t for t in sentence.tokens[number : number + 12] if t.start < end)
-        computing = token.kind == "number" and in_expression(sentence.tokens, number)
-        subjects, everybody = tuple(walk.subjects), tuple(walk.everybody)
-        yield Place(
+        yield SpanContext(
             one,
             tokens,
-            subjects,
-            everybody,
-            walk.subject,
-            walk.direct,
-            walk.counted,
-            computing,
-            one.start in lists,
-            concluding,
+            subjects=tuple(walk.subjects),
+            everybody=tuple(walk.everybody),
+            subject=walk.subject,
+            direct=walk.direct,
+            counted=walk.counted,
+            computing=token.kind == "number" and in_expression(sentence.tokens, number),
+            in_list=one.start in lists,
+            concluding=concluding,
         )
         walk.meets(one, tokens)
 
@@ -114,8 +117,8 @@ class _Walk:
             self.joined = []
         self.direct = False
 
-    def meets(self, found: Found, tokens: Sequence[Token]) -> None:
-        self.direct = found.kind in NAMED
+    def meets(self, span: CandidateSpan, tokens: Sequence[Token]) -> None:
+        self.direct = span.kind in NAMED
         if self.direct:
             names = frozenset(token.key for token in tokens)
             self.subjects = [*self.joined, names]
@@ -125,13 +128,13 @@ class _Walk:
                 " ".join(token.text for token in tokens).removesuffix("'s").removesuffix("\u2019s")
             )
         else:
-            self.counted = self.counted or found.detector == "numbers"
+            self.counted = self.counted or span.detector == "numbers"
         self.joined = []
 
 
-def _name_lists(sentence: Sentence, by_start: dict[int, Found]) -> frozenset[int]:
+def _name_lists(sentence: Sentence, by_start: dict[int, CandidateSpan]) -> frozenset[int]:
     """Starts of the names that stand in a row of three or more, without a word between them."""
-    rows: list[list[Found]] = []
+    rows: list[list[CandidateSpan]] = []
     for token in sentence.tokens:
         one = by_start.get(token.start)
         if one is None or one.kind not in NAMED:

@@ -7,160 +7,117 @@ the text states it of.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
-from data_filters.detect.candidates import Found
-from data_filters.ground.clauses import Names, Place, places
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.reading import Reading
+from data_filters.ground.clauses import Names, SpanContext, span_contexts
+from data_filters.ground.memory import Decision, Key, Memory
 from data_filters.text.arithmetic import one_step, signed_sum, steps
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.dates import Date
-from data_filters.text.prompts import Told, read_prompt
+from data_filters.text.prompts import PromptFacts
 from data_filters.text.stem import stem
-from data_filters.text.tokens import Token, Value, read
+from data_filters.text.tokens import Token, Value
 from recipes.vocabulary import Grounding, Kind
 
 _YEARS = range(1000, 2200)
-_TIME_WORDS = frozenset(("when", "year", "date", "century"))
-Key = tuple[tuple[str, ...], Value | None]
-
-
-class Decision(NamedTuple):
-    """What was decided of a span; `subject` is the entity before it, `computed` says that
-    arithmetic in the text made it.
-    """
-
-    grounding: str
-    subject: str = ""
-    computed: bool = False
-
-
-@dataclass(slots=True)
-class Memory:
-    """What a text has established so far; one Memory serves the assistant messages of a
-    conversation in turn.
-    """
-
-    known: dict[Key, str] = field(default_factory=dict)  # the last grounding of a value
-    # entities that a given value was bound to
-    about: dict[Key, Names] = field(default_factory=dict)
-    # grounding of the span that starts here, in this message
-    at: dict[int, str] = field(default_factory=dict)
-
-
-def ground(
-    trace_prompt: str, text: str, found: Sequence[Found], curriculum: Curriculum, small_numbers: int
-) -> list[str]:
-    """One of given, derived, common, ungrounded for every span that `find_facts` returned for this
-    text.
-
-    Args:
-        trace_prompt: all that was given before the text.
-        text: one assistant message.
-        found: its spans, in order.
-        curriculum: the tools of thought.
-        small_numbers: whole numbers up to here are common, unless noted about a named entity; -1:
-            none.
-    """
-    return [
-        decision.grounding
-        for decision in decide(trace_prompt, text, found, curriculum, small_numbers, Memory())
-    ]
+_TIME_WORDS = frozenset(("when", "year", Kind.DATE, "century"))
 
 
 def decide(
-    trace_prompt: str,
-    text: str,
-    found: Sequence[Found],
-    curriculum: Curriculum,
-    small_numbers: int,
-    memory: Memory,
+    reading: Reading, spans: Sequence[CandidateSpan], small_numbers: int, memory: Memory
 ) -> list[Decision]:
-    """Like `ground`, with the subject of each span; `memory` carries what earlier messages
-    established and is updated.
+    """Who supplied each span, with its subject.
+
+    Args:
+        reading: a message.
+        spans: its spans, in order.
+        small_numbers: whole numbers up to here are common, unless noted about a named entity; -1:
+            none.
+        memory: what earlier messages established; this message is added.
     """
     memory.at = {}
-    sentences = read(text)
     results = {
         step.result.start: step.operands
-        for sentence in sentences
+        for sentence in reading.sentences
         if len(sentence.numbers) > 2
         for step in steps(sentence.tokens)
     }
-    judge = _Judge(
-        read_prompt(trace_prompt, curriculum), curriculum, small_numbers, memory, results
-    )
-    placed = {place.found.start: judge.decide(place) for place in places(sentences, found)}
-    # a span in the middle of a token has no place
-    return [placed.get(one.start, Decision(Grounding.UNGROUNDED, "", False)) for one in found]
+    judge = _Judge(reading.prompt, reading.curriculum, small_numbers, memory, results)
+    contexts = span_contexts(reading.sentences, spans)
+    decided = {context.span.start: judge.decide(context) for context in contexts}
+    # a span in the middle of a token has no context
+    return [decided.get(one.start, Decision(Grounding.UNGROUNDED)) for one in spans]
 
 
 @dataclass(slots=True)
 class _Judge:
-    told: Told
+    prompt: PromptFacts
     curriculum: Curriculum
     small_numbers: int
     memory: Memory
     results: dict[int, tuple[Token, ...]]  # start of a computed number -> what it was computed from
 
-    def decide(self, place: Place) -> Decision:
-        found, first = place.found, place.tokens[0]
+    def decide(self, context: SpanContext) -> Decision:
+        span, first = context.span, context.tokens[0]
         words = tuple(
             token.key
-            for token in place.tokens
-            if token.kind == "word" and found.kind != Kind.QUANTITY and found.value is None
+            for token in context.tokens
+            if token.kind == Kind.WORD and span.kind != Kind.QUANTITY and span.value is None
         )
-        numbers = frozenset(token.value for token in place.tokens if token.value is not None)
-        value = found.value if found.value is not None else first.value if not words else None
+        numbers = frozenset(token.value for token in context.tokens if token.value is not None)
+        value = span.value if span.value is not None else first.value if not words else None
         computed = value is not None and first.start in self.results
         if computed:
             grounding = self._computed(first)
-        elif found.date is not None:
-            grounding = self._date(place, found.date)
+        elif span.date is not None:
+            grounding = self._date(context, span.date)
         elif value is not None:
-            grounding = self._number(place, value)
+            grounding = self._number(context, value)
         elif words:
-            grounding = self._words(place, frozenset(words), numbers, (words, None))
+            grounding = self._words(context, frozenset(words), numbers, (words, None))
         else:  # a date such as 1957-05-12
-            grounding = Grounding.GIVEN if first.text in self.told.text else Grounding.UNGROUNDED
-        self.memory.known[words, value] = self.memory.at[found.start] = grounding
-        return Decision(grounding, place.subject, computed)
+            grounding = (
+                Grounding.GIVEN if self.prompt.contains(first.text) else Grounding.UNGROUNDED
+            )
+        self.memory.learn((words, value), grounding)
+        self.memory.at[span.start] = grounding
+        return Decision(grounding, context.subject, computed)
 
-    def _date(self, place: Place, date: Date) -> str:
+    def _date(self, context: SpanContext, date: Date) -> Grounding:
         """Given where its parts are, in whatever form; a decade or century also by a year in it. A
         year alone is a number.
         """
-        if len(date.span) > 1 and any(value in date.span for value in self.told.number_set):
+        if len(date.span) > 1 and any(year in self.prompt.numbers for year in date.span):
             return Grounding.GIVEN
         parts = date.numbers | date.figures
         if date.months or len(parts) > 1:
-            return self._words(
-                place, date.months, frozenset(parts), ((*sorted(date.months), "date"), sum(parts))
-            )
-        return self._number(place, next(iter(parts)))
+            key: Key = ((*sorted(date.months), Kind.DATE), sum(parts))
+            return self._words(context, date.months, frozenset(parts), key)
+        return self._number(context, next(iter(parts)))
 
     # --- words
-    # ---------------------------------------------------------------------------------------------------
 
-    def _words(self, place: Place, words: Names, numbers: frozenset[Value], key: Key) -> str:
-        told = words <= self.told.words and numbers <= self.told.number_set
-        if place.concluding and key in self.memory.known:
+    def _words(
+        self, context: SpanContext, words: Names, numbers: frozenset[Value], key: Key
+    ) -> Grounding:
+        stands = words <= self.prompt.words and numbers <= self.prompt.numbers
+        if context.concluding and key in self.memory.known:
             return self._repeat(words, numbers, key)
-        if place.subjects:
-            if self._bound(place.subjects, words, numbers, key):
+        if context.subjects:
+            if self._bound(context.subjects, words, numbers, key):
                 return Grounding.GIVEN
-            if self._chained(place.subjects, key):
+            if self._chained(context.subjects, key):
                 return Grounding.DERIVED
-            return (
-                Grounding.GIVEN
-                if told and (place.in_list or not self.told.asked)
-                else Grounding.UNGROUNDED
-            )
+            loose = context.in_list or not self.prompt.asked
+            return Grounding.GIVEN if stands and loose else Grounding.UNGROUNDED
         if key in self.memory.known:
             return self.memory.known[key]
         return (
             Grounding.GIVEN
-            if told and self._fits_question(place, words, numbers)
+            if stands and self._fits_question(context, words, numbers)
             else Grounding.UNGROUNDED
         )
 
@@ -169,8 +126,8 @@ class _Judge:
     ) -> bool:
         """Whether the prompt says it about one of the subjects; remembers about which."""
         for subject in subjects:
-            if self.told.binds(subject, words, numbers):
-                self.memory.about[key] = self.memory.about.get(key, frozenset()) | subject
+            if self.prompt.statements.binds(subject, words, numbers):
+                self.memory.bind(key, subject)
                 return True
         return False
 
@@ -181,112 +138,108 @@ class _Judge:
         about = self.memory.about.get(key)
         if not about:
             return False
-        established = {frozenset(names) for names, _ in self.memory.about}
         return any(
-            subject in established or self.told.links(subject, about) for subject in subjects
+            subject in self.memory.established or self.prompt.statements.links(subject, about)
+            for subject in subjects
         )
 
-    def _repeat(self, words: Names, numbers: frozenset[Value], key: Key) -> str:
+    def _repeat(self, words: Names, numbers: frozenset[Value], key: Key) -> Grounding:
         """The final answer repeats what the reasoning found, unless it found it about somebody else
         than was asked.
         """
         known = self.memory.known[key]
         if (
             known == Grounding.GIVEN
-            and self.told.untold
-            and not self.told.binds(self.told.asked, words, numbers)
+            and self.prompt.asks_about_unknown
+            and not self.prompt.statements.binds(self.prompt.asked, words, numbers)
         ):
             return Grounding.UNGROUNDED
         return known
 
-    def _fits_question(self, place: Place, words: Names, numbers: frozenset[Value]) -> bool:
-        """A bare final answer is about the one who was asked for: nothing told of them means
-        nothing given.
+    def _fits_question(self, context: SpanContext, words: Names, numbers: frozenset[Value]) -> bool:
+        """A bare final answer is about the one who was asked for: where the prompt says nothing of
+        them, nothing is given.
         """
-        return not (place.concluding and self.told.untold) or self.told.binds(
-            self.told.asked, words, numbers
-        )
+        if context.concluding and self.prompt.asks_about_unknown:
+            return self.prompt.statements.binds(self.prompt.asked, words, numbers)
+        return True
 
     # --- numbers
-    # -------------------------------------------------------------------------------------------------
 
-    def _computed(self, result: Token) -> str:
+    def _computed(self, result: Token) -> Grounding:
         tainted = any(
             self.memory.at.get(token.start) == Grounding.UNGROUNDED
             for token in self.results[result.start]
         )
         return Grounding.UNGROUNDED if tainted else Grounding.DERIVED
 
-    def _number(self, place: Place, value: Value) -> str:
+    def _number(self, context: SpanContext, value: Value) -> Grounding:
         key: Key = ((), value)
-        if place.concluding and key in self.memory.known:
+        if context.concluding and key in self.memory.known:
             return self._repeat(frozenset(), frozenset((value,)), key)
-        subjects = place.everybody if place.computing else () if place.counted else place.subjects
+        subjects = () if context.counted else context.subjects
+        subjects = context.everybody if context.computing else subjects
         if subjects:
-            return self._stated(place, value, key, subjects)
+            return self._stated(context, value, key, subjects)
         if key in self.memory.known:
             return self.memory.known[key]
-        if value in self.told.number_set and self._fits_question(
-            place, frozenset(), frozenset((value,))
-        ):
+        values = frozenset((value,))
+        if value in self.prompt.numbers and self._fits_question(context, frozenset(), values):
             return Grounding.GIVEN
         if self._common(value):
             return Grounding.COMMON
-        foreign = place.found.date is not None or self._foreign(place)
-        computable = self.told.closed_world and not self._dates(value) and not foreign
-        return (
-            Grounding.DERIVED
-            if computable or self._reproducible(value, self._at_hand(place), foreign)
-            else Grounding.UNGROUNDED
-        )
+        foreign = context.span.date is not None or self._foreign(context)
+        if self.prompt.closed_world and not self._dates(value) and not foreign:
+            return Grounding.DERIVED
+        reproducible = self._reproducible(value, self._at_hand(context), foreign)
+        return Grounding.DERIVED if reproducible else Grounding.UNGROUNDED
 
-    def _foreign(self, place: Place) -> bool:
+    def _foreign(self, context: SpanContext) -> bool:
         """Whether a quantity is in a unit or currency of which the prompt does not speak."""
-        unit = place.found.unit or (
-            place.tokens[-1].text
-            if place.found.kind == Kind.QUANTITY and len(place.tokens) > 1
-            else ""
-        )
-        if not unit or unit in self.told.text:
-            return False
+        unit = context.span.unit
+        if not unit and context.span.kind == Kind.QUANTITY and len(context.tokens) > 1:
+            unit = context.tokens[-1].text
         words = {
             "percent" if word in ("%", "per", "cent") else stem(word)
             for word in unit.lower().split()
         }
-        return words.isdisjoint(self.told.words)
+        known = not unit or not self.prompt.words.isdisjoint(words)
+        return not known and not self.prompt.contains(unit)
 
-    def _stated(self, place: Place, value: Value, key: Key, subjects: Sequence[Names]) -> str:
+    def _stated(
+        self, context: SpanContext, value: Value, key: Key, subjects: Sequence[Names]
+    ) -> Grounding:
         """A number that is stated of somebody."""
         if self._bound(subjects, frozenset(), frozenset((value,)), key):
             return Grounding.GIVEN
         if self.memory.known.get(key) == Grounding.DERIVED or self._chained(subjects, key):
             return Grounding.DERIVED
-        foreign = place.found.date is not None or self._foreign(place)
+        foreign = context.span.date is not None or self._foreign(context)
         if any(
-            self._reproducible(value, self.told.numbers_about(subject), foreign)
+            self._reproducible(value, self.prompt.statements.numbers_about(subject), foreign)
             for subject in subjects
         ):
             return Grounding.DERIVED
         return (
-            Grounding.COMMON if not place.direct and self._common(value) else Grounding.UNGROUNDED
+            Grounding.COMMON if not context.direct and self._common(value) else Grounding.UNGROUNDED
         )
 
     def _common(self, value: Value) -> bool:
         units = self.curriculum.constants.get(value)
-        if units is not None and self.told.unit_stands(units):
+        if units is not None and not self.prompt.words.isdisjoint(units):
             return True
         return isinstance(value, int) and abs(value) <= self.small_numbers
 
-    def _at_hand(self, place: Place) -> frozenset[Value]:
-        """The numbers a bare number may be computed from: those of the one who was asked for, if
-        nothing else is told of them.
+    def _at_hand(self, context: SpanContext) -> AbstractSet[Value]:
+        """The numbers a bare number may be computed from: those of the one who was asked for, if no
+        other sentence is about them.
         """
-        if place.concluding and self.told.untold:
-            return self.told.numbers_about(self.told.asked)
-        return self.told.number_set
+        if context.concluding and self.prompt.asks_about_unknown:
+            return self.prompt.statements.numbers_about(self.prompt.asked)
+        return self.prompt.numbers
 
     def _reproducible(
-        self, value: Value, numbers: frozenset[Value], strictly: bool = False
+        self, value: Value, numbers: AbstractSet[Value], strictly: bool = False
     ) -> bool:
         """One arithmetic step from the numbers, their sum with signs, or an expression that stands
         in the prompt.
@@ -295,27 +248,22 @@ class _Judge:
         unit constants and numbers derived so far help too, except for a year that is asked for, for
         dates, and for units that the prompt does not know (`strictly`).
         """
-        if value in self.told.reachable or one_step(value, numbers):
+        if value in self.prompt.reachable or one_step(value, numbers):
             return bool(numbers)
-        if signed_sum(value, [number for number in self.told.numbers if number in numbers]):
+        if signed_sum(value, self.prompt.summands(numbers)):
             return True
-        if strictly or not self.told.seeks or numbers <= {1} or self._dates(value):
+        if strictly or not self.prompt.seeks or numbers <= {1} or self._dates(value):
             return False
         return one_step(value, numbers | self._tools(), twice=True)
 
     def _dates(self, value: Value) -> bool:
         """Whether this is the year that a prompt asks for."""
-        return value in _YEARS and not _TIME_WORDS.isdisjoint(self.told.words)
+        return value in _YEARS and not self.prompt.words.isdisjoint(_TIME_WORDS)
 
     def _tools(self) -> set[Value]:
         constants = {
             value
             for value, units in self.curriculum.constants.items()
-            if self.told.unit_stands(units)
+            if not self.prompt.words.isdisjoint(units)
         }
-        derived = {
-            value
-            for (_, value), grounding in self.memory.known.items()
-            if grounding == Grounding.DERIVED and value is not None
-        }
-        return constants | derived | set(range(1, self.small_numbers + 1))
+        return constants | self.memory.derived | set(range(1, self.small_numbers + 1))

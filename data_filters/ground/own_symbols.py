@@ -3,10 +3,12 @@ given ones.
 """
 
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from data_filters.text.lexicon import is_ordinary
+from data_filters.text.prompts import PromptFacts
 from data_filters.text.stem import stem
 
 _LET = re.compile(
@@ -58,44 +60,85 @@ def _identifiers(code: re.Match[str]) -> Iterator[str]:
             yield name
 
 
+class PromptLetters:
+    """The letters of a prompt, for words made from them; a conversation reads each of its messages
+    once.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False  # whether the prompt asks for work on letters
+        self.board = False  # whether it speaks of a board with fields
+        self.known: set[str] = set()  # its words of three letters and more, in lower case
+        self.alphabets: set[frozenset[str]] = set()  # the letters of each word in capitals
+        self.labels: set[str] = set()
+        self._bags: set[str] = set()
+        self._steps: set[tuple[int, ...]] = set()
+        self._by_length: defaultdict[int, set[str]] = defaultdict(set)
+        self._num_labels = self._num_words = 0  # messages read for labels, and for words
+        self._num_characters = self._num_alnum = 0
+
+    def catch_up(self, prompt: PromptFacts) -> None:
+        """Reads the messages that are new."""
+        self.asked = not prompt.words.isdisjoint(_LETTER_CUES)
+        self.board = not prompt.words.isdisjoint(_GRID_CUES)
+        for message in prompt.messages[self._num_labels :]:
+            self.labels.update(_manner(label) for label in _LABEL.findall(message))
+        self._num_labels = len(prompt.messages)
+        if not self.asked:
+            return
+        for message in prompt.messages[self._num_words :]:
+            self._read_words(message)
+        self._num_words = len(prompt.messages)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether most of a prompt about letters are other characters: it draws them."""
+        num_characters = self._num_characters + max(self._num_words - 1, 0)  # with line breaks
+        return (
+            self.asked and num_characters > _MIN_DRAWING and self._num_alnum < 0.4 * num_characters
+        )
+
+    def gives(self, word: str) -> bool:
+        """Whether a word is a given one, its anagram, its reversal or a shifted form of it, or one
+        letter away from it.
+        """
+        return (
+            word in self.known
+            or _bag(word) in self._bags
+            or _shape(word) in self._steps
+            or _one_letter_away(word, self._by_length.get(len(word), ()))
+        )
+
+    def _read_words(self, message: str) -> None:
+        words = set(_LETTERS.findall(message.lower()))
+        long = {word for word in words if len(word) >= _MIN_LETTERS} - self.known
+        self._bags.update(map(_bag, words))
+        self._steps.update(map(_shape, long))
+        self.known |= long
+        for word in long:
+            self._by_length[len(word)].add(word)
+        self.alphabets.update(
+            frozenset(word)
+            for word in _LETTERS.findall(message)
+            if len(word) > _MIN_LETTERS and word.isupper()
+        )
+        self._num_characters += len(message)
+        self._num_alnum += sum(map(str.isalnum, message))
+
+
 class Letters:
-    """Words that a text may make from the letters of what it was given, where it was asked for
+    """Words that a message may make from the letters of what it was given, where it was asked for
     that; and labels in the prompt's manner.
 
     Args:
-        prompt: all that was given.
-        stems: its words, as stems.
-        text: what was written.
+        given: what the prompt gives.
+        text: the message.
     """
 
-    def __init__(self, prompt: str, stems: frozenset[str], text: str) -> None:
-        asked = not stems.isdisjoint(_LETTER_CUES)
-        words = _LETTERS.findall(prompt.lower()) if asked else []
-        self._asked = asked
-        self._bags = {_bag(word) for word in words}
-        self._steps = {_shape(word) for word in words if len(word) >= _MIN_LETTERS}
-        self._known = {word for word in words if len(word) >= _MIN_LETTERS}
-        self._beside = (
-            {word for word in _LETTERS.findall(text.lower()) if len(word) >= _MIN_LETTERS}
-            if asked
-            else set()
-        )
-        self._alphabets = (
-            [
-                set(word)
-                for word in _LETTERS.findall(prompt)
-                if len(word) > _MIN_LETTERS and word.isupper()
-            ]
-            if asked
-            else []
-        )
-        self._labels = {_manner(label) for label in _LABEL.findall(prompt)}
-        self._grid = not stems.isdisjoint(_GRID_CUES)
-        self._drawn = (
-            asked
-            and len(prompt) > _MIN_DRAWING
-            and sum(character.isalnum() for character in prompt) < 0.4 * len(prompt)
-        )
+    def __init__(self, given: PromptLetters, text: str) -> None:
+        self._given = given
+        words = _LETTERS.findall(text.lower()) if given.asked else []
+        self._beside = {word for word in words if len(word) >= _MIN_LETTERS}
 
     def make(self, said: str) -> bool:
         """Whether every word follows from given letters, or is a label such as the prompt has.
@@ -104,26 +147,24 @@ class Letters:
         word or from one beside it; capitals of an alphabet that the prompt spells out ("LURD");
         what a drawing of characters says; a field of a board ("C4").
         """
-        if _LABEL.fullmatch(said) and (_manner(said) in self._labels or self._grid):
+        given = self._given
+        if _LABEL.fullmatch(said) and (_manner(said) in given.labels or given.board):
             return True
         made = [word.lower() for word in _LETTERS.findall(said)]
-        if not self._asked or not made:
+        if not given.asked or not made:
             return False
         if said.isupper() and (
-            self._drawn or any(set(said) <= alphabet for alphabet in self._alphabets)
+            given.is_drawing or any(set(said) <= letters for letters in given.alphabets)
         ):
             return True
         return all(map(self._makes, made))
 
     def _makes(self, word: str) -> bool:
-        if (
+        return (
             len(word) < _MIN_LETTERS
-            or word in self._known
-            or _bag(word) in self._bags
-            or _shape(word) in self._steps
-        ):
-            return True
-        return any(_one_letter(word, other) for other in self._known | self._beside)
+            or self._given.gives(word)
+            or _one_letter_away(word, self._beside)
+        )
 
 
 def _manner(label: str) -> str:
@@ -142,5 +183,10 @@ def _shape(word: str) -> tuple[int, ...]:
     return tuple((ord(b) - ord(a)) % 26 for a, b in pairwise(word))
 
 
-def _one_letter(word: str, other: str) -> bool:
-    return len(word) == len(other) and sum(a != b for a, b in zip(word, other, strict=True)) == 1
+def _one_letter_away(word: str, others: Iterable[str]) -> bool:
+    """Whether one of the others differs from the word in exactly one letter."""
+    return any(
+        sum(a != b for a, b in zip(word, other, strict=True)) == 1
+        for other in others
+        if len(other) == len(word)
+    )

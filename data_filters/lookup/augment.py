@@ -19,7 +19,8 @@ from data_filters.lookup.search_results import SearchResults
 from data_filters.records.rows import list_shards
 from data_filters.records.shards import iter_traces, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Trace, to_row
-from data_filters.scrub.scrub import Scrubber, restore
+from data_filters.scrub.restore import restore
+from data_filters.scrub.scrub import Scrubber
 from recipes.schema.filter import Lookups
 from recipes.vocabulary import Action, Role
 

@@ -18,7 +18,7 @@ from data_filters.passes.scratch import Scratch
 from data_filters.records.files import reading, replacing
 from data_filters.records.traces import Trace, from_row, span_of_values, span_values, to_row
 from data_filters.records.units import Refused, read_unit
-from data_filters.scrub.scrub import is_acted_on
+from data_filters.scrub.restore import is_acted_on
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import final_answer, verify
 from recipes.vocabulary import Verdict

@@ -25,7 +25,7 @@ from data_filters.records.traces import (
     to_row,
 )
 from data_filters.report.unit_summary import UnitSummary
-from data_filters.scrub.scrub import is_acted_on
+from data_filters.scrub.restore import is_acted_on
 from data_filters.text.tokens import uncollected
 from data_filters.verify.answers import verify
 from recipes.vocabulary import Action, Grounding, Kind, Verdict

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub.scrub import masked_words
+from data_filters.scrub.arms import masked_words
 from recipes.vocabulary import Action, Grounding
 
 _SAMPLES = 5

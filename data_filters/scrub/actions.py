@@ -3,6 +3,7 @@ right in the new text.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from data_filters.scrub.surrogates import Surrogates
 from recipes.vocabulary import Action, Grounding, Kind
 
 EDITS = (Action.HIDE, Action.RENAME, Action.GENERALISE)  # they change the text; mask does not
-_GENERAL = {
+_GENERAL: dict[str, str] = {
     Kind.PERSON: "someone",
     Kind.PLACE: "some place",
     Kind.ORGANISATION: "some organisation",
@@ -29,7 +30,7 @@ _MEASURE = re.compile(r"[^\W\d_][\w/ ]*$")
 def edit(
     trace: Trace,
     spans: Sequence[Span],
-    action_of: Mapping[str, str] | Callable[[Span], str],
+    action_of: Mapping[str, Action] | Callable[[Span], Action],
     surrogates: Surrogates,
 ) -> Trace:
     """The trace with an action done to each ungrounded span; all spans are moved to where they
@@ -47,11 +48,14 @@ def edit(
     chosen = (
         action_of if callable(action_of) else lambda span: action_of.get(span.kind, Action.KEEP)
     )
+    by_message: defaultdict[int, list[Span]] = defaultdict(list)
+    for span in spans:
+        by_message[span.message].append(span)
     messages, moved = [dict(message) for message in trace.messages], []
     for number, message in enumerate(trace.messages):
         text, new, at = message["content"], "", 0
         fixed = _untouchable(text)
-        for span in (span for span in spans if span.message == number):
+        for span in by_message[number]:
             action = (
                 Action.KEEP
                 if span.grounding != Grounding.UNGROUNDED
@@ -68,7 +72,7 @@ def edit(
     return replace(trace, messages=messages, spans=moved)
 
 
-def _possible(span: Span, action: str, fixed: Sequence[tuple[int, int]]) -> str:
+def _possible(span: Span, action: Action, fixed: Sequence[tuple[int, int]]) -> Action:
     if action == Action.RENAME and span.kind not in NAMED:
         return Action.MASK
     if action in EDITS and any(start < span.end and span.start < end for start, end in fixed):
@@ -76,7 +80,7 @@ def _possible(span: Span, action: str, fixed: Sequence[tuple[int, int]]) -> str:
     return action
 
 
-def _put(span: Span, action: str, surrogates: Surrogates) -> str:
+def _put(span: Span, action: Action, surrogates: Surrogates) -> str:
     """What stands there afterwards."""
     if action == Action.RENAME:
         return surrogates.rename(span.original)
@@ -85,7 +89,7 @@ def _put(span: Span, action: str, surrogates: Surrogates) -> str:
     return _general(span) if action == Action.GENERALISE else span.original
 
 
-def _done(span: Span, action: str, start: int, put: str) -> Span:
+def _done(span: Span, action: Action, start: int, put: str) -> Span:
     weight = 0.0 if action in (Action.MASK, Action.HIDE) else span.weight
     return replace(span, start=start, end=start + len(put), action=action, weight=weight)
 

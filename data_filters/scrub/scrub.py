@@ -1,30 +1,24 @@
-"""What is done with facts that nobody gave, span by span or message by message; and the views of
-other training arms.
-"""
+"""What is done with ungrounded facts, span by span or message by message."""
 
-import random
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 
-from data_filters.detect.candidates import Detector, Found
-from data_filters.detect.detect import find_facts
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.detect import detect
 from data_filters.detect.entity_kinds import is_year, kind_of
 from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
-from data_filters.ground.exemptions import Excuses
-from data_filters.ground.grounding import Memory, decide
-from data_filters.records.tool_calls import without_calls
+from data_filters.detect.reading import Detector, Reader, Reading, TextModel, read_ahead
+from data_filters.ground.exemptions import Exemptions
+from data_filters.ground.grounding import decide
+from data_filters.ground.memory import Decision, Memory
+from data_filters.ground.own_symbols import PromptLetters
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.actions import EDITS, edit
+from data_filters.scrub.restore import by_place, is_acted_on, restore, step_spans
 from data_filters.scrub.surrogates import Surrogates
 from data_filters.text.curriculum import Curriculum
-from data_filters.text.prompts import read_prompt
 from data_filters.text.tokens import uncollected
-from recipes.errors import RecipeError
-from recipes.vocabulary import Action, Arm, Grounding, Kind, Verdict
-
-_WORD = re.compile(r"</?think>|(\w(?:[\w.,:'\u2019-]*\w)?)")
+from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +36,7 @@ class Scrubber:
         by_kind: actions for kinds of spans, where they differ from `untold`.
         abstain_text: what the student says instead.
         gazetteer: known names; None: the places that ship with the room.
-        models: further detectors, such as spaCy.
+        models: further detectors, such as spaCy; they are given many texts at once.
         keep_commonness: names whose words all have at least this Zipf frequency are common
             knowledge; None: no name is.
         seed, variant: of surrogates; another variant has other names.
@@ -51,11 +45,11 @@ class Scrubber:
     detectors: Sequence[str]
     curriculum: Curriculum
     small_numbers: int = 10
-    untold: str = Action.ABSTAIN
-    by_kind: Mapping[str, str] = field(default_factory=dict)
+    untold: Action = Action.ABSTAIN
+    by_kind: Mapping[str, Action] = field(default_factory=dict)
     abstain_text: str = "I do not know."
     gazetteer: Gazetteer | None = None
-    models: Sequence[Detector] = ()
+    models: Sequence[TextModel] = ()
     keep_commonness: float | None = None
     seed: int = 0
     variant: int = 0
@@ -68,102 +62,65 @@ class Scrubber:
 
     @uncollected()
     def spans_of(self, traces: Sequence[Trace]) -> list[list[Span]]:
-        """Like `spans`, for many: models read many texts at once."""
-        texts = (
-            [m["content"] for trace in traces for m in trace.messages if m["role"] == "assistant"]
-            if self.models
-            else []
-        )
-        read = [model(texts) for model in self.models]
-        more = (
-            iter(
-                [[one for found in by_text for one in found] for by_text in zip(*read, strict=True)]
-            )
-            if self.models
-            else repeat([])
-        )
-        return [self._trace_spans(trace, more) for trace in traces]
+        """Like `spans`, for many: models read many texts at once, and attempts at one problem that
+        stand together share the reading of its prompt.
+        """
+        models: list[Detector] = []
+        if self.models:
+            messages = [message for trace in traces for message in trace.messages]
+            texts = [m["content"] for m in messages if m["role"] == "assistant"]
+            models = [read_ahead(model, texts) for model in self.models]
+        reader = Reader(self.curriculum, self.gazetteer or load_gazetteer())
+        return [self._trace_spans(trace, reader, models) for trace in traces]
 
-    def _trace_spans(self, trace: Trace, more: Iterator[list[Found]]) -> list[Span]:
-        found: list[Span] = []
-        memory, given = Memory(), []
-        for number, message in enumerate(trace.messages):
-            if message["role"] == "assistant":
-                found += self._message_spans(
-                    number, message["content"], "\n".join(given), memory, next(more)
-                )
-            else:
-                given.append(message["content"])
-        return found
-
-    def _message_spans(
-        self, number: int, text: str, prompt: str, memory: Memory, more: list[Found]
-    ) -> list[Span]:
-        told = read_prompt(prompt, self.curriculum)
-        gazetteer = self.gazetteer or load_gazetteer()
-        found = find_facts(text, self.detectors, self.curriculum, prompt, gazetteer, more)
-        decisions = decide(prompt, text, found, self.curriculum, self.small_numbers, memory)
-        excused = Excuses(prompt, text, told, self.keep_commonness)
-        spans = []
-        for one, decision in zip(found, decisions, strict=True):
-            said, kind, grounding = text[one.start : one.end], one.kind, decision.grounding
-            if grounding == Grounding.UNGROUNDED:
-                grounding = excused.grounding(said, kind)
-                kind = (
-                    kind_of(text, one.start, one.end, gazetteer)
-                    if kind == Kind.NAME and grounding == Grounding.UNGROUNDED
-                    else kind
-                )
-                kind = (
-                    Kind.DATE if kind == Kind.NUMBER and is_year(text, one.start, one.end) else kind
-                )
-            spans.append(
-                Span(
-                    message=number,
-                    start=one.start,
-                    end=one.end,
-                    kind=Kind.RESULT if decision.computed else kind,
-                    grounding=grounding,
-                    original=said,
-                    subject=decision.subject or told.subject,
-                    relation=told.question,
-                    detector=one.detector,
-                )
-            )
+    def _trace_spans(self, trace: Trace, reader: Reader, models: Sequence[Detector]) -> list[Span]:
+        memory, letters = Memory(), PromptLetters()
+        spans: list[Span] = []
+        for reading in reader.read(trace.messages):
+            found = detect(reading, self.detectors, models)
+            decisions = decide(reading, found, self.small_numbers, memory)
+            exemptions = Exemptions(reading, letters, self.keep_commonness)
+            spans += [
+                _span(reading, one, decision, exemptions)
+                for one, decision in zip(found, decisions, strict=True)
+            ]
         return spans
 
     def scrub(self, trace: Trace) -> Trace:
         """The trace with its spans recorded and `untold` applied to the messages that state an
-        ungrounded fact; what was scrubbed before stays."""
+        ungrounded fact; what was scrubbed before stays.
+        """
         return trace if is_acted_on(trace) else self.act(trace, self.spans(trace))
 
     def act(self, trace: Trace, spans: Sequence[Span]) -> Trace:
         """Like `scrub`, with spans that were found before."""
-        acts = [
+        facts = [
             span
             for span in spans
             if span.grounding == Grounding.UNGROUNDED
             and self.action(span) not in (Action.KEEP, Action.DROP)
         ]
-        guilty = {span.message for span in acts if self.action(span) == Action.ABSTAIN}
-        steps = _steps(trace)
-        if not acts:
+        steps = step_spans(trace)
+        if not facts:
             return replace(trace, spans=by_place([*spans, *steps]))
-        kept = [span for span in spans if span.message not in guilty]
-        edited = (
-            self._edited(trace, kept, bool(steps))
-            if len(acts) > sum(span.message in guilty for span in acts)
-            else replace(trace, spans=kept)
-        )
-        declined = [self._decline(trace, next(s for s in acts if s.message == n)) for n in guilty]
+        # the first fact of each message that declines
+        declining: dict[int, Span] = {}
+        for span in facts:
+            if self.action(span) == Action.ABSTAIN:
+                declining.setdefault(span.message, span)
+        kept = [span for span in spans if span.message not in declining]
+        edited = replace(trace, spans=kept)
+        if any(span.message not in declining for span in facts):
+            edited = self._edited(trace, kept, bool(steps))
         messages = [
-            m | {"content": self.abstain_text} if n in guilty else m
-            for n, m in enumerate(edited.messages)
+            message | {"content": self.abstain_text} if number in declining else message
+            for number, message in enumerate(edited.messages)
         ]
-        steps = [span for span in steps if span.message not in guilty]
+        declined = [self._decline(trace, fact) for fact in declining.values()]
+        steps = [span for span in steps if span.message not in declining]
         return replace(trace, messages=messages, spans=by_place([*edited.spans, *declined, *steps]))
 
-    def action(self, span: Span) -> str:
+    def action(self, span: Span) -> Action:
         """What the recipe does with an ungrounded span of this kind."""
         wanted = self.by_kind.get(span.kind, self.untold)
         return Action.ABSTAIN if wanted == Action.LOOKUP else wanted
@@ -233,131 +190,27 @@ class Scrubber:
             original=original,
         )
 
-    def arm_view(self, trace: Trace, arm: str, seed: int, masked_fraction: float) -> Trace:
-        """What another training arm sees of a kept trace; arms differ in span actions only.
 
-        Args:
-            trace: as the filter wrote it, possibly edited.
-            arm: student (as it stands), control (the teacher's own text, nothing masked),
-                scrub_only (its own text, ungrounded facts masked) or random_mask (its own text,
-                words masked at random).
-            seed: of random_mask; a trace is masked alike whatever stands around it.
-            masked_fraction: chance of each assistant word in random_mask, 0..1; the filter's report
-                has scrub_only's.
-
-        Raises:
-            RecipeError: no such arm.
-        """
-        if arm == Arm.STUDENT:
-            return trace
-        plain = restore(trace)
-        if arm == Arm.CONTROL:
-            return plain
-        if arm == Arm.SCRUB_ONLY:
-            found = [
-                _masked(span) if span.grounding == Grounding.UNGROUNDED else span
-                for span in self.spans(plain)
-            ]
-            return replace(plain, spans=by_place(found + _steps(plain)))
-        if arm == Arm.RANDOM_MASK:
-            found = _random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction)
-            return replace(plain, spans=by_place(found + _steps(plain)))
-        raise RecipeError(
-            f"distill.arms: found {arm!r}, wanted student, control, scrub_only or random_mask"
-        )
-
-
-def is_acted_on(trace: Trace) -> bool:
-    """Whether some span of the trace was masked or edited."""
-    return any(span.action != Action.KEEP for span in trace.spans)
-
-
-def _steps(trace: Trace) -> list[Span]:
-    """What a review said of the steps; it concerns thought, not facts, so every arm has it."""
-    return [span for span in trace.spans if span.kind == Kind.STEP]
-
-
-def by_place(spans: Iterable[Span]) -> list[Span]:
-    """In the order of the text; a span stands before those that lie inside it, so that what they
-    say of their tokens holds.
-    """
-    return sorted(spans, key=lambda span: (span.message, span.start, -span.end))
-
-
-def restore(trace: Trace) -> Trace:
-    """The trace with the teacher's own text and full weights; spans of edits that were undone are
-    gone.
-    """
-    trace = without_calls(trace)
-    messages, spans = [dict(message) for message in trace.messages], []
-    shift = dict.fromkeys(range(len(messages)), 0)
-    for span in sorted(trace.spans, key=lambda one: (one.message, one.start)):
-        by = shift[span.message]
-        if span.action in (Action.KEEP, Action.MASK):
-            weight = span.weight if span.kind == Kind.STEP else 1.0
-            spans.append(
-                replace(
-                    span,
-                    start=span.start + by,
-                    end=span.end + by,
-                    action=Action.KEEP,
-                    weight=weight,
-                )
-            )
-        else:
-            text = messages[span.message]["content"]
-            messages[span.message]["content"] = (
-                text[: span.start + by] + span.original + text[span.end + by :]
-            )
-            shift[span.message] += len(span.original) - (span.end - span.start)
-    return replace(trace, messages=messages, spans=spans)
-
-
-def word_ranges(text: str) -> list[tuple[int, int]]:
-    """(start, end) of the words and numbers of a text, tags and operators left out."""
-    return [match.span(1) for match in _WORD.finditer(text) if match.group(1)]
-
-
-def masked_words(messages: Sequence[dict[str, str]], spans: Sequence[Span]) -> tuple[int, int]:
-    """(assistant words that ungrounded spans touch, all assistant words)."""
-    hidden = total = 0
-    for number, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        words = word_ranges(message["content"])
-        bad = [
-            span
-            for span in spans
-            if span.message == number and span.grounding == Grounding.UNGROUNDED
-        ]
-        total += len(words)
-        hidden += (
-            sum(any(start < span.end and span.start < end for span in bad) for start, end in words)
-            if bad
-            else 0
-        )
-    return hidden, total
-
-
-def _masked(span: Span) -> Span:
-    return replace(span, action=Action.MASK, weight=0.0)
-
-
-def _random_spans(trace: Trace, rng: random.Random, chance: float) -> list[Span]:
-    return [
-        Span(
-            message=number,
-            start=start,
-            end=end,
-            kind=Kind.WORD,
-            grounding=Grounding.COMMON,
-            action=Action.MASK,
-            weight=0.0,
-            original=message["content"][start:end],
-            detector="random",
-        )
-        for number, message in enumerate(trace.messages)
-        if message["role"] == "assistant"
-        for start, end in word_ranges(message["content"])
-        if rng.random() < chance
-    ]
+def _span(
+    reading: Reading, found: CandidateSpan, decision: Decision, exemptions: Exemptions
+) -> Span:
+    """The record of a span: with its last grounding, and for a name its kind."""
+    said, kind, grounding = reading.text[found.start : found.end], found.kind, decision.grounding
+    if grounding == Grounding.UNGROUNDED:
+        grounding = exemptions.grounding(said, kind)
+        if kind == Kind.NAME and grounding == Grounding.UNGROUNDED:
+            kind = kind_of(reading.text, found.start, found.end, reading.gazetteer)
+        if kind == Kind.NUMBER and is_year(reading.text, found.start, found.end):
+            kind = Kind.DATE
+    question = reading.prompt.question
+    return Span(
+        message=reading.message,
+        start=found.start,
+        end=found.end,
+        kind=Kind.RESULT if decision.computed else kind,
+        grounding=grounding,
+        original=said,
+        subject=decision.subject or question.subject,
+        relation=question.text,
+        detector=found.detector,
+    )

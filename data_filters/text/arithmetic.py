@@ -10,7 +10,7 @@ from data_filters.text.tokens import Token, Value
 
 _WORD_OPERATORS = {"plus": "+", "minus": "-", "times": "*", "x": "*"}
 _EQUALS = frozenset(("=", "equal", "is", "make", "give"))  # stems
-_MAX_SUMMANDS = 6  # 2^5 signs to try
+MAX_SUMMANDS = 6  # 2^5 signs to try
 
 
 class Step(NamedTuple):
@@ -55,7 +55,7 @@ def expression_values(tokens: Sequence[Token]) -> set[Value]:
 
 def in_expression(tokens: Sequence[Token], place: int) -> bool:
     """Whether the number at `place` stands beside an operator."""
-    beside = tokens[max(place - 1, 0) : place] + tokens[place + 1 : place + 2]
+    beside = [*tokens[max(place - 1, 0) : place], *tokens[place + 1 : place + 2]]
     return any(_operator(token) or token.key == "=" for token in beside)
 
 
@@ -77,7 +77,7 @@ def signed_sum(target: Value, numbers: Sequence[Value]) -> bool:
     """Whether all the numbers, each added or taken away, the first added, make the target; only for
     up to 6 numbers.
     """
-    if not 2 <= len(numbers) <= _MAX_SUMMANDS:
+    if not 2 <= len(numbers) <= MAX_SUMMANDS:
         return False
     totals = {numbers[0]}
     for number in numbers[1:]:

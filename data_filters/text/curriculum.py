@@ -12,9 +12,9 @@ DEFAULT_CURRICULUM = Path(__file__).with_name("minimum_curriculum.txt")
 NEVER_FACTS = ("function words", "sentence starters", "logic", "maths", "proper words")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Curriculum:
-    """What needs no source; compared by identity, so that what was read with it can be cached.
+    """What needs no source.
 
     `ordinary` words are never a fact; `common` words are none unless a text notes them about a
     named entity. All hold stems. `proper` words are capitalised by themselves and make no name of

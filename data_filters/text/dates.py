@@ -63,7 +63,7 @@ def find_dates(text: str) -> Iterator[Date]:
     at = 0
     for start, end in _windows(text):
         for match in _DATE.finditer(text, max(start, at), end):
-            form = match.lastgroup if match.lastgroup != "mark" else "figures"
+            form = str(match.lastgroup) if match.lastgroup != "mark" else "figures"
             first, last = match.span(form)
             at = last
             yield _date(form, text[first:last], first, last)
@@ -137,9 +137,9 @@ def _is_month(word: str) -> bool:
     )
 
 
-def told_parts(date: Date) -> tuple[set[str], set[int]]:
-    """(month stems, numbers) that a date in a prompt gives, whatever form it is written in
-    there.
+def parts_in_any_form(date: Date) -> tuple[set[str], set[int]]:
+    """(month stems, numbers) that a date says in any of its forms: 1957-05-12 says may, 1957, 5
+    and 12.
     """
     months, numbers = set(date.months), set(date.numbers) | set(date.figures)
     months |= {stem(MONTHS[figure - 1]) for figure in date.figures if 1 <= figure <= 12}

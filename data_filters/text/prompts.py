@@ -1,216 +1,219 @@
-"""What a prompt tells, and about whom: sentences with their words, numbers and named entities."""
+"""What a prompt says and asks: its statements, numbers and question, extended message by message."""
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from collections import defaultdict, deque
+from collections.abc import Iterator, KeysView
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
-from data_filters.text.arithmetic import expression_values
+from data_filters.text.arithmetic import MAX_SUMMANDS, expression_values
 from data_filters.text.curriculum import Curriculum
-from data_filters.text.dates import find_dates, told_parts
+from data_filters.text.dates import find_dates, parts_in_any_form
 from data_filters.text.quantities import find_quantities
+from data_filters.text.statements import Statement, Statements, Stems
 from data_filters.text.stem import stem
-from data_filters.text.tokens import NUMBER_WORDS, Sentence, Token, Value, read
+from data_filters.text.tokens import NUMBER_WORDS, Sentence, Token, Value, split_sentences
 
-T = TypeVar("T")
 _PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))
 _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be worked out
-    "how calculate compute solve evaluate determine sum total count average product difference remainder minimum maximum many much "
-    "integer equation "
-    "digit sort smallest largest probability expression formula value simplify round convert multiply divide add subtract time plu "
-    "minu cost price "
-    "number percent numeric output sequence pattern next equal grid matrix move state step rule position index result find".split()
+    "how calculate compute solve evaluate determine sum total count average product difference "
+    "remainder minimum maximum many much integer equation digit sort smallest largest probability "
+    "expression formula value simplify round convert multiply divide add subtract time plu minu "
+    "cost price number percent numeric output sequence pattern next equal grid matrix move state "
+    "step rule position index result find".split()
 )
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _LOOK_BACK = 3  # the question is searched among so many last sentences
 
 
-class Statement(NamedTuple):
-    """One sentence of a prompt.
+class Question(NamedTuple):
+    """The sentence of a prompt that asks, or its last one."""
 
-    `about` holds its named entities, or those of the sentence before when it has a pronoun only;
-    empty: about anything.
+    text: str = ""  # as it stands
+    entities: Stems = frozenset()  # the named entities that it asks about
+    subject: str = ""  # the last of them, as it stands
+    about_unknown: bool = False  # no other sentence mentions any of them
+
+
+class PromptFacts:
+    """What a prompt says; all words are stems.
+
+    A conversation calls `extend` for each message that its assistant is given, so that nothing is
+    read twice. What is asked of it holds for the messages so far.
+
+    Args:
+        curriculum: words that name no entity.
     """
 
-    words: frozenset[str]
-    numbers: frozenset[Value]
-    about: frozenset[str]
+    def __init__(self, curriculum: Curriculum) -> None:
+        self.curriculum = curriculum
+        self.messages: list[str] = []
+        self.statements = Statements()
+        self.question = Question()
+        self.reachable: set[Value] = set()  # values of the expressions that stand in it
+        self._last: deque[tuple[Sentence, str]] = deque(maxlen=_LOOK_BACK)  # with their message
+        self._num_numbers = 0
+        self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
+        self._works_out = False  # has a word or a sign by which something is to be worked out
 
+    def extend(self, message: str) -> None:
+        """Reads one more message."""
+        sentences = split_sentences(message)
+        self.messages.append(message)
+        lowercase = {
+            token.key for sentence in sentences for token in sentence.words if not token.name
+        }
+        self.statements.add(_statements(message, sentences, self.curriculum), lowercase)
+        for sentence in sentences:
+            self._last.append((sentence, message))
+            for value in _numbers(sentence):
+                self._places[value].append(self._num_numbers)
+                self._num_numbers += 1
+            if len(sentence.numbers) > 1:
+                self.reachable |= expression_values(sentence.tokens)
+        if "%" in message:
+            self.statements.words.setdefault("percent", [])
+        self._works_out = (
+            self._works_out
+            or any(key in self.words for key in _SEEKS)
+            or _OPERATORS.search(message) is not None
+        )
+        self.question = self._question()
 
-class Told(NamedTuple):
-    """A prompt, read once. All words are stems."""
+    # --- words and entities
 
-    text: str
-    statements: tuple[Statement, ...]
-    question: str  # the sentence that asks, as it stands
-    asked: frozenset[str]  # named entities in the question
-    subject: str  # the last of them, as it stands
-    words: frozenset[str]
-    numbers: tuple[Value, ...]  # in order, each as often as it stands there
-    number_set: frozenset[Value]
-    entities: frozenset[str]
-    lowercase: frozenset[str]  # words that occur uncapitalised
-    running: str  # all words in order, for matching phrases
-    reachable: frozenset[Value]  # values of the expressions that stand in the prompt
-    seeks: bool  # asks about no named entity, and for something to be worked out
-    closed_world: bool  # does so, and gives two numbers or more that are about nobody
-    untold: bool  # no sentence but the question itself mentions what is asked about
+    @property
+    def words(self) -> KeysView[str]:
+        """All words, those of written-out dates among them, and "percent" where a % stands."""
+        return self.statements.words.keys()
 
-    def has_phrase(self, words: Iterable[str]) -> bool:
-        """Whether the words stand next to each other in one sentence."""
-        return f" {' '.join(words)} " in self.running
+    @property
+    def lowercase(self) -> AbstractSet[str]:
+        """Words that stand somewhere without a capital."""
+        return self.statements.lowercase
 
-    def binds(
-        self, subject: frozenset[str], words: frozenset[str], numbers: frozenset[Value]
-    ) -> bool:
-        """Whether some sentence says this of the subject (any of its words), or of nobody in
-        particular.
+    def names(self, key: str) -> bool:
+        """Whether a word is part of the name of an entity."""
+        return self.statements.names(key)
+
+    def contains(self, said: str) -> bool:
+        """Whether a passage stands in some message, letter by letter."""
+        return any(said in message for message in self.messages)
+
+    # --- numbers
+
+    @property
+    def numbers(self) -> KeysView[Value]:
+        """All values, in whatever form they are given."""
+        return self.statements.numbers.keys()
+
+    def summands(self, among: AbstractSet[Value]) -> list[Value]:
+        """Those of some numbers that stand in the prompt as figures or words, in its order and as
+        often as they stand there; empty where there are more than anybody adds up.
         """
-        for said in self.statements:
-            if (
-                words <= said.words
-                and numbers <= said.numbers
-                and (not subject.isdisjoint(said.words | said.about) or said.about <= words)
-            ):
-                return True
-        return False
+        places: list[tuple[int, Value]] = []
+        for value in among:
+            places += [(place, value) for place in self._places.get(value, ())]
+            if len(places) > MAX_SUMMANDS:
+                return []
+        return [value for _, value in sorted(places)]
 
-    def links(self, one: frozenset[str], other: frozenset[str]) -> bool:
-        """Whether some sentence mentions both."""
-        return any(
-            not (one.isdisjoint(said.words) or other.isdisjoint(said.words))
-            for said in self.statements
-        )
+    # --- what it asks for
 
-    def numbers_about(self, subject: frozenset[str]) -> frozenset[Value]:
-        """Numbers told of the subject, or of entities that a chain of sentences links to it."""
-        linked, open_, found = (
-            set(subject),
-            list(self.statements),
-            set(self.number_set if not self.entities else ()),
-        )
-        while True:
-            near = [
-                said
-                for said in open_
-                if not said.about
-                or not linked.isdisjoint(said.about | (said.words & self.entities))
-            ]
-            if not near:
-                return frozenset(found)
-            open_ = [said for said in open_ if said not in near]
-            for said in near:
-                found |= said.numbers
-                linked |= said.about
+    @property
+    def asked(self) -> Stems:
+        """The named entities in the question."""
+        return self.question.entities
 
-    def unit_stands(self, units: frozenset[str]) -> bool:
-        return not units.isdisjoint(self.words)
+    @property
+    def seeks(self) -> bool:
+        """Whether it asks about no named entity, and for something to be worked out."""
+        return not self.asked and self._works_out
 
+    @property
+    def closed_world(self) -> bool:
+        """Whether it seeks, and gives two numbers or more that are about nobody."""
+        return self.seeks and self.statements.num_general >= 2
 
-@lru_cache(maxsize=256)  # rollouts of one problem stand together
-def read_prompt(prompt: str, curriculum: Curriculum) -> Told:
-    """What a prompt tells; rollouts of one problem share the work."""
-    sentences = read(prompt)
-    lowercase = frozenset(
-        token.key for sentence in sentences for token in sentence.words if not token.name
-    )
-    statements = _statements(prompt, sentences, lowercase, curriculum)
-    words = frozenset().union(
-        *(said.words for said in statements), ("percent",) if "%" in prompt else ()
-    )
-    asking = _question(sentences)
-    names = (
-        []
-        if asking is None
-        else [
+    @property
+    def asks_about_unknown(self) -> bool:
+        """Whether no sentence but the question itself mentions what is asked about."""
+        return self.question.about_unknown
+
+    def _question(self) -> Question:
+        """The last of the final sentences that asks; without one, the last sentence."""
+        if not self._last:
+            return Question()
+        asking = (n for n in range(len(self._last), 0, -1) if self._last[n - 1][0].asks)
+        place = next(asking, len(self._last)) - 1
+        sentence, message = self._last[place]
+        names = [
             token
-            for token in sentences[asking].names
-            if _names_entity(token, lowercase, curriculum)
+            for token in sentence.names
+            if not self.curriculum.knows(token.key)
+            and not (token.first and token.key in self.statements.lowercase)
         ]
-    )
-    asked = frozenset(token.key for token in names)
-    seeks = not asked and (not words.isdisjoint(_SEEKS) or _OPERATORS.search(prompt) is not None)
-    numbers = tuple(number for sentence in sentences for number in _numbers(sentence))
-    return Told(
-        text=prompt,
-        statements=statements,
-        question="" if asking is None else _text(prompt, sentences[asking]),
-        asked=asked,
-        subject=_last_name(prompt, names),
-        words=words,
-        numbers=numbers,
-        number_set=frozenset(numbers).union(*(said.numbers for said in statements)),
-        entities=frozenset().union(*(said.about for said in statements)),
-        lowercase=lowercase,
-        running=" "
-        + " . ".join(" ".join(token.key for token in sentence.words) for sentence in sentences)
-        + " ",
-        reachable=frozenset().union(
-            *(
-                expression_values(sentence.tokens)
-                for sentence in sentences
-                if len(sentence.numbers) > 1
-            )
-        ),
-        seeks=seeks,
-        closed_world=seeks and sum(len(said.numbers) for said in statements if not said.about) >= 2,
-        untold=bool(asked)
-        and not any(asked & said.words for place, said in enumerate(statements) if place != asking),
-    )
+        entities = frozenset(token.key for token in names)
+        number = len(self.statements) - len(self._last) + place
+        unknown = bool(entities) and not self.statements.mention(entities, besides=number)
+        return Question(_text(message, sentence), entities, _last_name(message, names), unknown)
+
+
+def read_prompt(prompt: str, curriculum: Curriculum) -> PromptFacts:
+    """What a prompt of one message says."""
+    facts = PromptFacts(curriculum)
+    facts.extend(prompt)
+    return facts
 
 
 def _statements(
-    prompt: str, sentences: tuple[Sentence, ...], lowercase: frozenset[str], curriculum: Curriculum
-) -> tuple[Statement, ...]:
-    statements: list[Statement] = []
-    said_months, said_values = _written_out(prompt)
-    months, values = _by_sentence(sentences, said_months), _by_sentence(sentences, said_values)
+    message: str, sentences: tuple[Sentence, ...], curriculum: Curriculum
+) -> Iterator[Statement]:
+    months, values = _other_forms(message, sentences)
     for place, sentence in enumerate(sentences):
-        words = frozenset([token.key for token in sentence.words]).union(*months.get(place, ()))
-        numbers = frozenset(_numbers(sentence)).union(*values.get(place, ()))
-        about = frozenset(
-            token.key for token in sentence.names if _names_entity(token, lowercase, curriculum)
+        keys = list(_keys(sentence))
+        words = frozenset(keys).union(months.get(place, ()))
+        names = [token for token in sentence.names if not curriculum.knows(token.key)]
+        yield Statement(
+            words=words,
+            numbers=frozenset(_numbers(sentence)).union(values.get(place, ())),
+            phrase=f" {' '.join(keys)} ",
+            named=frozenset(token.key for token in names if not token.first),
+            openers=frozenset(token.key for token in names if token.first),
+            pronoun=not words.isdisjoint(_PRONOUNS),
         )
-        if not about and statements and not words.isdisjoint(_PRONOUNS):
-            about = statements[-1].about
-        statements.append(Statement(words, numbers, about))
-    return tuple(statements)
 
 
-def _by_sentence(
-    sentences: tuple[Sentence, ...], found: list[tuple[int, set[T]]]
-) -> dict[int, list[set[T]]]:
-    """What was found at a place of the prompt, by the number of its sentence."""
-    starts = [sentence.tokens[0].start for sentence in sentences] if found else []
-    by_sentence: dict[int, list[set[T]]] = {}
-    for at, parts in found:
-        number = bisect_right(starts, at) - 1
-        if number >= 0 and at < sentences[number].tokens[-1].end:
-            by_sentence.setdefault(number, []).append(parts)
-    return by_sentence
+def _keys(sentence: Sentence) -> Iterator[str]:
+    return (token.key for token in sentence.words)
 
 
-def _written_out(prompt: str) -> tuple[list[tuple[int, set[str]]], list[tuple[int, set[Value]]]]:
-    """(months, numbers) that the prompt gives in another form: 1957-05-12 gives may, 12 and 5, "3
-    million" gives 3,000,000.
+def _other_forms(
+    message: str, sentences: tuple[Sentence, ...]
+) -> tuple[dict[int, set[str]], dict[int, set[Value]]]:
+    """(months, numbers) that sentences give in another form, by the number of the sentence:
+    1957-05-12 gives may, 12 and 5, "3 million" gives 3,000,000.
     """
-    months: list[tuple[int, set[str]]] = []
-    values: list[tuple[int, set[Value]]] = [
-        (one.start, {one.value}) for one in find_quantities(prompt)
-    ]
-    for date in find_dates(prompt):
-        stems, numbers = told_parts(date)
-        months.append((date.start, stems))
-        values.append((date.start, set(numbers)))
+    months: defaultdict[int, set[str]] = defaultdict(set)
+    values: defaultdict[int, set[Value]] = defaultdict(set)
+    for quantity in find_quantities(message):
+        number = _sentence_at(sentences, quantity.start)
+        if number is not None:
+            values[number].add(quantity.value)
+    for date in find_dates(message):
+        number = _sentence_at(sentences, date.start)
+        if number is not None:
+            stems, numbers = parts_in_any_form(date)
+            months[number] |= stems
+            values[number] |= numbers
     return months, values
 
 
-def _names_entity(token: Token, lowercase: frozenset[str], curriculum: Curriculum) -> bool:
-    """A capitalised word outside the curriculum; one that opens a sentence must not occur in lower
-    case ("Apples", "apples").
-    """
-    return not curriculum.knows(token.key) and not (token.first and token.key in lowercase)
+def _sentence_at(sentences: tuple[Sentence, ...], at: int) -> int | None:
+    """The number of the sentence that a place of the message belongs to."""
+    number = bisect_right(sentences, at, key=lambda sentence: sentence.tokens[0].start) - 1
+    return number if number >= 0 and at < sentences[number].tokens[-1].end else None
 
 
 def _numbers(sentence: Sentence) -> list[Value]:
@@ -223,25 +226,16 @@ def _numbers(sentence: Sentence) -> list[Value]:
     return found
 
 
-def _question(sentences: tuple[Sentence, ...]) -> int | None:
-    """The last of the final sentences that asks; without one, the last sentence."""
-    last = len(sentences) - 1
-    asking = (
-        place for place in range(last, max(last - _LOOK_BACK, -1), -1) if sentences[place].asks
-    )
-    return next(asking, last if sentences else None)
-
-
-def _text(prompt: str, sentence: Sentence) -> str:
+def _text(message: str, sentence: Sentence) -> str:
     end = sentence.tokens[-1].end
-    return prompt[sentence.tokens[0].start : end + 1 if sentence.asks else end]
+    return message[sentence.tokens[0].start : end + 1 if sentence.asks else end]
 
 
-def _last_name(prompt: str, names: list[Token]) -> str:
+def _last_name(message: str, names: list[Token]) -> str:
     """The last run of neighbouring names in the question, without a possessive 's."""
     if not names:
         return ""
     start = end = len(names) - 1
     while start and names[start].start - names[start - 1].end == 1:
         start -= 1
-    return prompt[names[start].start : names[end].end].removesuffix("'s").removesuffix("\u2019s")
+    return message[names[start].start : names[end].end].removesuffix("'s").removesuffix("\u2019s")

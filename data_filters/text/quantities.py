@@ -66,7 +66,7 @@ def find_quantities(text: str) -> Iterator[Quantity]:
     or with a unit.
     """
     for match in _QUANTITY.finditer(text):
-        form = match.lastgroup if match.lastgroup != "share" else "words"
+        form = str(match.lastgroup) if match.lastgroup != "share" else "words"
         said = match[form]
         if form == "words":
             unit = (match["share"] or "").strip(" -").lower()

@@ -92,8 +92,15 @@ class Token(NamedTuple):
     first: bool
     name: bool
 
+    @property
+    def ordinary(self) -> bool:
+        """Whether the word, or the one that it is a form of, is an ordinary English one."""
+        return is_ordinary(self.key)
+
 
 class Sentence(NamedTuple):
+    """A sentence, or what stands between two line breaks or tags."""
+
     tokens: list[Token]
     words: list[Token]
     names: list[Token]  # capitalised words, ordinary ones among them
@@ -119,44 +126,31 @@ def value_of(text: str) -> Value | None:
     return int(number) if number.denominator == 1 else number
 
 
-# a text is read twice in a row; more live tokens would only slow the garbage collector
-@lru_cache(maxsize=16)
-def read(text: str) -> tuple[Sentence, ...]:
+def split_sentences(text: str) -> tuple[Sentence, ...]:
     """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never
     cross a tag.
     """
     answer_start = text.rfind("</think>")
     sentences: list[Sentence] = []
-    tokens, words, names, numbers = _nothing()
+    tokens, words, names, numbers = parts = _no_tokens()
     first, previous = True, ""
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or ""
         found, (start, end) = match[kind], match.span(kind)
         if kind == "word":
-            token = Token(
-                kind,
-                start,
-                end,
-                found,
-                stem(found),
-                None,
-                first,
-                end - start > 1 and found[0].isupper(),
-            )
+            capital = end - start > 1 and found[0].isupper()
+            token = Token(kind, start, end, found, stem(found), None, first, capital)
             words.append(token)
-            if token.name:
+            if capital:
                 names.append(token)
             first = False
         elif kind in ("stop", "tag"):
             if found == "." and _abbreviates(previous) and not _ends_label(text, tokens, end):
                 continue
             if tokens:
-                sentences.append(
-                    Sentence(
-                        tokens, words, names, numbers, "?" in found, tokens[0].start > answer_start
-                    )
-                )
-                tokens, words, names, numbers = _nothing()
+                final = tokens[0].start > answer_start
+                sentences.append(Sentence(*parts, "?" in found, final))
+                tokens, words, names, numbers = parts = _no_tokens()
             first = True
             continue
         elif kind == "number":
@@ -169,14 +163,12 @@ def read(text: str) -> tuple[Sentence, ...]:
         tokens.append(token)
         previous = found
     if tokens:
-        sentences.append(
-            Sentence(tokens, words, names, numbers, False, tokens[0].start > answer_start)
-        )
+        sentences.append(Sentence(*parts, False, tokens[0].start > answer_start))
     return tuple(sentences)
 
 
-def _nothing() -> tuple[list[Token], list[Token], list[Token], list[Token]]:
-    """Tokens of a sentence that begins, and its words, names and numbers."""
+def _no_tokens() -> tuple[list[Token], list[Token], list[Token], list[Token]]:
+    """The tokens of a sentence that begins, and those that are words, names and numbers."""
     return [], [], [], []
 
 
@@ -188,7 +180,7 @@ def _ends_label(text: str, tokens: list[Token], end: int) -> bool:
         len(tokens) < 2
         or tokens[-1].end - tokens[-1].start != 1
         or not tokens[-2].name
-        or not is_ordinary(tokens[-2].key)
+        or not tokens[-2].ordinary
     ):
         return False
     following = _NEXT_WORD.match(text, end)

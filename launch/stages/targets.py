@@ -10,6 +10,7 @@ import torch
 
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
+from data_filters.scrub.arms import arm_view
 from distill.data.packing import EncodedFile
 from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
 from distill.progress import Bar
@@ -66,9 +67,9 @@ class Targets:
         """Kept traces as an arm sees them; arms differ in nothing else."""
         report = self.work.folder("filter") / "report.json"
         masked = json.loads(report.read_text())["masked_fraction"] if report.exists() else 0.0
-        view = self.inputs.traces.scrubber.arm_view
+        scrubber = self.inputs.traces.scrubber
         return (
-            view(trace, arm, self.recipe.seed, masked)
+            arm_view(scrubber, trace, arm, self.recipe.seed, masked)
             for trace in iter_traces(self.inputs.traces.kept)
         )
 

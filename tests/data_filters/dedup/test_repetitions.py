@@ -20,12 +20,12 @@ from data_filters.dedup.duplicates import (
 from data_filters.dedup.exposure import ExposureLedger, facts_of, merge_exposure
 from data_filters.dedup.minhash import BANDS, ROWS, SHINGLE_WORDS, band_keys
 from data_filters.dedup.skeletons import fill, skeleton
-from data_filters.detect.detect import load_curriculum
 from data_filters.filters.settings import FilterSettings
 from data_filters.records.rows import list_shards
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Span, Trace
 from data_filters.sift import sift
+from data_filters.text.curriculum import load_curriculum
 from data_filters.text.stem import stem
 from recipes.schema.filter import Filter
 

@@ -2,20 +2,23 @@
 anything.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.detect.candidates import Found
-from data_filters.detect.detect import find_facts
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.detect import detect
 from data_filters.detect.entity_kinds import kind_of
-from data_filters.detect.gazetteer import load_gazetteer
+from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
 from data_filters.detect.ner import MODEL, files_digest, spacy_detector
-from data_filters.ground.own_symbols import Letters, symbols
+from data_filters.detect.reading import Detector, read_ahead, read_message
+from data_filters.ground.own_symbols import Letters, PromptLetters, symbols
 from data_filters.text.curriculum import load_curriculum
 from data_filters.text.dates import find_dates
+from data_filters.text.prompts import PromptFacts
 from data_filters.text.quantities import find_quantities
 from recipes.errors import RecipeError, ShardError
 
@@ -23,10 +26,14 @@ CURRICULUM = load_curriculum()
 DETECTORS = ("numbers", "names", "answer")
 
 
-def said(text: str, prompt: str = "Go on.", **more: object) -> list[str]:
-    return [
-        text[one.start : one.end] for one in find_facts(text, DETECTORS, CURRICULUM, prompt, **more)
-    ]
+def said(
+    text: str,
+    prompt: str = "Go on.",
+    gazetteer: Gazetteer | None = None,
+    more: Sequence[Detector] = (),
+) -> list[str]:
+    reading = read_message(text, prompt, CURRICULUM, gazetteer)
+    return [text[one.start : one.end] for one in detect(reading, DETECTORS, more)]
 
 
 DATES = [
@@ -144,10 +151,18 @@ def test_names_in_code_are_symbols_but_its_words_are_not() -> None:
 
 
 def test_letters_make_words_only_where_asked() -> None:
-    puzzle = Letters("Unscramble the word tca. Use cold.", frozenset(("unscramble", "word")), "")
+    def letters(*messages: str) -> Letters:
+        given, prompt = PromptLetters(), PromptFacts(CURRICULUM)
+        for message in messages:
+            prompt.extend(message)
+            given.catch_up(prompt)
+        return Letters(given, "")
+
+    puzzle = letters("Unscramble the word tca. Use cold.")
     assert puzzle.make("cat") and puzzle.make("cord") and not puzzle.make("dog")
-    assert not Letters("I saw a tca.", frozenset(("saw",)), "").make("cat")
-    assert Letters("Move from A1 to B3.", frozenset(), "").make("C2")
+    assert not letters("I saw a tca.").make("cat")
+    assert letters("I saw a tca.", "Now unscramble it.").make("cat")  # asked later
+    assert letters("Move from A1 to B3.").make("C2")
 
 
 # --- lists of the user's ---
@@ -184,12 +199,13 @@ def test_accents_do_not_matter() -> None:
 
 def test_spans_of_others_are_widened_to_words_and_cut_at_the_end() -> None:
     text = "the old marl pit"
-    more = [
-        Found(5, 10, "place", "model"),
-        Found(90, 120, "place", "model"),
-        Found(14, 99, "name", "model"),
+    spans = [
+        CandidateSpan(5, 10, "place", "model"),
+        CandidateSpan(90, 120, "place", "model"),
+        CandidateSpan(14, 99, "name", "model"),
     ]
-    assert said(text, more=more) == ["old marl", "pit"]
+    model = read_ahead(lambda texts: [spans for _ in texts], ["another text", text])
+    assert said(text, more=[model]) == ["old marl", "pit"]
 
 
 def test_a_missing_model_names_the_extra() -> None:
@@ -228,7 +244,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(WORDS, max_size=25).map(" ".join), st.text(max_size=40))
 def test_offsets_hold_and_spans_do_not_overlap(text: str, prompt: str) -> None:
-    found = find_facts(text, DETECTORS, CURRICULUM, prompt)
+    found = detect(read_message(text, prompt, CURRICULUM), DETECTORS)
     assert all(
         0 <= one.start < one.end <= len(text) and text[one.start : one.end].strip() for one in found
     )
@@ -256,4 +272,4 @@ def test_long_repetitions_take_linear_time(unit: str) -> None:
     stop it.
     """
     text = unit * (60_000 // len(unit))
-    assert find_facts(text, DETECTORS, CURRICULUM, "Go on.") is not None
+    assert detect(read_message(text, "Go on.", CURRICULUM), DETECTORS) is not None

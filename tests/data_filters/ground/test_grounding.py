@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.detect.detect import find_facts, load_curriculum
-from data_filters.ground.grounding import ground
+from data_filters.detect.detect import detect
+from data_filters.detect.reading import read_message
+from data_filters.ground.grounding import decide
+from data_filters.ground.memory import Memory
+from data_filters.text.curriculum import load_curriculum
 from recipes.errors import ShardError
 
 CURRICULUM = load_curriculum()
@@ -16,15 +19,16 @@ LETTER = {"given": "g", "derived": "d", "common": "c", "ungrounded": "u"}
 
 
 def decisions(prompt: str, text: str, small_numbers: int = 10) -> list[tuple[str, str]]:
-    found = find_facts(text, DETECTORS, CURRICULUM, prompt)
-    grounding = ground(prompt, text, found, CURRICULUM, small_numbers)
+    reading = read_message(text, prompt, CURRICULUM)
+    found = detect(reading, DETECTORS)
+    decided = decide(reading, found, small_numbers, Memory())
     return [
-        (text[one.start : one.end], decision)
-        for one, decision in zip(found, grounding, strict=True)
+        (text[one.start : one.end], decision.grounding)
+        for one, decision in zip(found, decided, strict=True)
     ]
 
 
-def untold(prompt: str, text: str) -> list[str]:
+def ungrounded(prompt: str, text: str) -> list[str]:
     return [said for said, decision in decisions(prompt, text) if decision == "ungrounded"]
 
 
@@ -157,11 +161,11 @@ ENGLISH = [
 
 @pytest.mark.parametrize(("prompt", "text", "expected"), ENGLISH)
 def test_plain_english(prompt: str, text: str, expected: list[str]) -> None:
-    assert untold(prompt, text) == expected
+    assert ungrounded(prompt, text) == expected
 
 
 def test_a_step_that_is_wrong_derives_nothing() -> None:
-    assert untold(
+    assert ungrounded(
         "The age of Mara is 34. How old is Mara in 5 years?",
         "<think> Mara 34. 34 + 5 = 51.</think> 51.",
     ) == ["51", "51"]
@@ -176,7 +180,8 @@ def test_words_that_open_sentences_are_no_names() -> None:
     text = (
         "Therefore it holds. Adding Mara's apples gives more. First, we look. Tuesday is fine. Yes."
     )
-    found = find_facts(text, ("names",), CURRICULUM, "Mara has apples. Does Mara have more?")
+    prompt = "Mara has apples. Does Mara have more?"
+    found = detect(read_message(text, prompt, CURRICULUM), ("names",))
     assert [text[one.start : one.end] for one in found] == ["Mara"]
 
 
@@ -216,7 +221,7 @@ def test_a_town_is_given_exactly_where_it_is_told_of_the_one_asked_for(
     asked = names[0] if known else names[2]
     prompt = f"The home of {names[0]} is {towns[0]}. The home of {names[1]} is {towns[1]}. Where does {asked} live?"
     text = f"<think> {asked} {towns[0]}.</think> {towns[0]}."
-    assert untold(prompt, text) == ([] if known else [towns[0]] * 2)
+    assert ungrounded(prompt, text) == ([] if known else [towns[0]] * 2)
 
 
 @given(AGE, AGE, st.integers(1, 9))
@@ -225,14 +230,17 @@ def test_an_age_is_given_exactly_where_it_is_told_of_the_one_asked_for(
 ) -> None:
     text = f"<think> Mara {age}. {age} + {years} = {age + years}.</think> {age + years}."
     question = f"How old is Mara in {years} years?"
-    assert untold(f"The age of Mara is {age}. The age of Ida is {other}. {question}", text) == []
-    assert len(untold(f"The age of Ida is {other}. {question}", text)) == 4
+    assert (
+        ungrounded(f"The age of Mara is {age}. The age of Ida is {other}. {question}", text) == []
+    )
+    assert len(ungrounded(f"The age of Ida is {other}. {question}", text)) == 4
 
 
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_any_text_can_be_judged(prompt: str, text: str) -> None:
-    found = find_facts(text, DETECTORS, CURRICULUM, prompt)
-    grounding = ground(prompt, text, found, CURRICULUM, 10)
-    assert len(grounding) == len(found) and set(grounding) <= set(LETTER)
+    reading = read_message(text, prompt, CURRICULUM)
+    found = detect(reading, DETECTORS)
+    decided = decide(reading, found, 10, Memory())
+    assert len(decided) == len(found) and {one.grounding for one in decided} <= set(LETTER)
     assert all(0 <= one.start < one.end <= len(text) for one in found)
     assert all(a.end <= b.start for a, b in pairwise(found))

@@ -16,7 +16,8 @@ from data_filters.lookup.search_results import SearchResults
 from data_filters.records.shards import iter_traces, write_shard
 from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, offered
 from data_filters.records.traces import SCHEMA, Trace, from_row, to_row
-from data_filters.scrub.scrub import Scrubber, restore
+from data_filters.scrub.restore import restore
+from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from recipes.errors import RecipeError
 from recipes.schema.filter import KINDS, Lookups

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from data_filters.detect.detect import load_curriculum
 from data_filters.filters.settings import FilterSettings
 from data_filters.passes.probe_answers import ask_about, probe_answers_path, read_probe_answers
 from data_filters.passes.probes import NO_THOUGHT, closed_book, premise, renames
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.traces import Trace
 from data_filters.sift import sift
+from data_filters.text.curriculum import load_curriculum
 from data_filters.text.stem import stem
 from recipes.schema.filter import Filter, Probes
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from data_filters.dedup.minhash import hash64
-from data_filters.detect.detect import load_curriculum
 from data_filters.filters.examined import Reason
 from data_filters.filters.settings import FilterSettings
 from data_filters.filters.shape import misshapen
@@ -21,6 +20,7 @@ from data_filters.report.page import to_html
 from data_filters.report.unit_summary import UnitSummary, interval
 from data_filters.scrub.scrub import Scrubber
 from data_filters.sift import sift
+from data_filters.text.curriculum import load_curriculum
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
 

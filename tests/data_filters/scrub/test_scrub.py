@@ -6,9 +6,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_filters.detect.detect import load_curriculum
 from data_filters.records.traces import Span, Trace
-from data_filters.scrub.scrub import Scrubber, restore, word_ranges
+from data_filters.scrub.arms import arm_view, word_ranges
+from data_filters.scrub.restore import restore
+from data_filters.scrub.scrub import Scrubber
+from data_filters.text.curriculum import load_curriculum
 from recipes.errors import RecipeError
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())
@@ -91,12 +93,12 @@ def test_results_of_earlier_turns_and_tool_output_are_given() -> None:
 def test_arms_differ_in_spans_only(untold: str, before: Trace) -> None:
     scrubber = replace(SCRUBBER, untold=untold)
     kept = scrubber.scrub(before)
-    assert scrubber.arm_view(kept, "student", 1, 0.5) == kept
-    control = scrubber.arm_view(kept, "control", 1, 0.5)
+    assert arm_view(scrubber, kept, "student", 1, 0.5) == kept
+    control = arm_view(scrubber, kept, "control", 1, 0.5)
     assert control.messages == before.messages and all(
         s.action == "keep" and s.weight == 1.0 for s in control.spans
     )
-    masked = scrubber.arm_view(kept, "scrub_only", 1, 0.5)
+    masked = arm_view(scrubber, kept, "scrub_only", 1, 0.5)
     assert masked.messages == before.messages
     assert [s.original for s in masked.spans if s.action == "mask"] == (
         ["Oslo", "Oslo"] if before is CLOSED else []
@@ -106,15 +108,15 @@ def test_arms_differ_in_spans_only(untold: str, before: Trace) -> None:
 
 def test_random_mask_hides_the_asked_share_of_words_and_repeats_itself() -> None:
     text = trace("Q?", "<think> " + "one 2,000 + 3.5 = don't " * 400 + "</think> end.")
-    view = SCRUBBER.arm_view(text, "random_mask", 7, 0.25)
-    assert view == SCRUBBER.arm_view(text, "random_mask", 7, 0.25)
-    assert view.spans != SCRUBBER.arm_view(text, "random_mask", 8, 0.25).spans
-    assert view.spans != SCRUBBER.arm_view(replace(text, id="t2"), "random_mask", 7, 0.25).spans
+    view = arm_view(SCRUBBER, text, "random_mask", 7, 0.25)
+    assert view == arm_view(SCRUBBER, text, "random_mask", 7, 0.25)
+    assert view.spans != arm_view(SCRUBBER, text, "random_mask", 8, 0.25).spans
+    assert view.spans != arm_view(SCRUBBER, replace(text, id="t2"), "random_mask", 7, 0.25).spans
     assert {s.original for s in view.spans} <= {"one", "2,000", "3.5", "don't", "end"}
     assert abs(len(view.spans) / 1601 - 0.25) < 0.05
-    assert SCRUBBER.arm_view(text, "random_mask", 7, 0.0).spans == []
+    assert arm_view(SCRUBBER, text, "random_mask", 7, 0.0).spans == []
     with pytest.raises(RecipeError, match="found 'other'"):
-        SCRUBBER.arm_view(text, "other", 1, 0.1)
+        arm_view(SCRUBBER, text, "other", 1, 0.1)
 
 
 def test_restoring_moves_spans_behind_a_shorter_text() -> None:
@@ -158,10 +160,13 @@ def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: 
     scrubber = replace(SCRUBBER, untold=untold)
     kept = scrubber.scrub(before)
     for arm in ("control", "scrub_only", "random_mask"):
-        assert scrubber.arm_view(kept, arm, 1, 0.3).messages == before.messages
+        assert arm_view(scrubber, kept, arm, 1, 0.3).messages == before.messages
     for view in (
         kept,
-        *(scrubber.arm_view(kept, arm, 1, 0.3) for arm in ("control", "scrub_only", "random_mask")),
+        *(
+            arm_view(scrubber, kept, arm, 1, 0.3)
+            for arm in ("control", "scrub_only", "random_mask")
+        ),
     ):
         for span in view.spans:
             text = view.messages[span.message]["content"]

@@ -16,6 +16,7 @@ from transformers import (
 
 from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
 from data_filters.records.traces import Span, Trace
+from data_filters.scrub.arms import arm_view
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from distill.data.encode import Encoded, Teaching, encode_traces
@@ -419,7 +420,7 @@ def test_marks_of_a_review_outlive_scrubbing_and_weigh_in_every_arm(tokenizer):
     scrubbed = scrubber.scrub(trace)
     assert marked in scrubbed.spans and any(span.action == "mask" for span in scrubbed.spans)
     for arm in ("student", "control", "scrub_only", "random_mask"):
-        seen = scrubber.arm_view(scrubbed, arm, 1, 0.1)
+        seen = arm_view(scrubber, scrubbed, arm, 1, 0.1)
         assert marked in seen.spans
         marks = replace(seen, spans=[span for span in seen.spans if span.kind == "step"])
         (encoded,) = encode_traces([marks], tokenizer, Teaching(kl=1.0, ce=0.0))

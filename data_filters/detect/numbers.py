@@ -1,0 +1,59 @@
+"""Dates, quantities and plain numbers of a message."""
+
+from collections.abc import Iterator
+
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.reading import Reading
+from data_filters.text.dates import find_dates
+from data_filters.text.quantities import find_quantities
+from data_filters.text.tokens import Sentence
+from recipes.vocabulary import Kind
+
+_LABELS = frozenset(  # stems of words whose number only counts
+    "step case part line equation example option question problem item figure table row column "
+    "page".split()
+)
+
+
+def find_numbers(reading: Reading) -> Iterator[CandidateSpan]:
+    """Dates, quantities, then plain numbers; no list marks ("12." at the start of a line) and no
+    labels ("Step 12").
+    """
+    text = reading.text
+    taken: set[int] = set()
+    for date in find_dates(text):
+        taken.update(range(date.start, date.end))
+        yield CandidateSpan(date.start, date.end, Kind.DATE, "numbers", date=date)
+    for quantity in find_quantities(text):
+        if quantity.start not in taken:
+            taken.update(range(quantity.start, quantity.end))
+            kind = Kind.QUANTITY if quantity.unit or quantity.spelled else Kind.NUMBER
+            yield CandidateSpan(
+                quantity.start,
+                quantity.end,
+                kind,
+                "numbers",
+                value=quantity.value,
+                unit=quantity.unit,
+            )
+    for sentence in reading.sentences:
+        # a list mark: a lone number in the reasoning says nothing
+        if sentence.numbers and (len(sentence.tokens) > 1 or sentence.final):
+            yield from _plain_numbers(sentence, taken, reading.curriculum.units)
+
+
+def _plain_numbers(
+    sentence: Sentence, taken: set[int], units: frozenset[str]
+) -> Iterator[CandidateSpan]:
+    """Numbers outside dates and quantities, with the unit that follows them."""
+    tokens = sentence.tokens
+    for place, token in enumerate(tokens):
+        if token.kind != Kind.NUMBER or token.start in taken or token.end - 1 in taken:
+            continue
+        if place and tokens[place - 1].key in _LABELS:
+            continue
+        after = tokens[place + 1] if place + 1 < len(tokens) else None
+        if after is not None and after.kind == Kind.WORD and after.key in units:
+            yield CandidateSpan(token.start, after.end, Kind.QUANTITY, "numbers")
+        else:
+            yield CandidateSpan(token.start, token.end, Kind.NUMBER, "numbers")

@@ -1,0 +1,106 @@
+"""An assistant's message, read once: its sentences, and what was said before it. Every detector is
+a function of this.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.prompts import PromptFacts, read_prompt
+from data_filters.text.tokens import Sentence, split_sentences
+
+
+class Reading:
+    """One message of an assistant.
+
+    Args:
+        text: the message, reasoning and answer.
+        prompt: what was given before it. A conversation goes on and extends it, so a reading is
+            used up before the next message is read.
+        gazetteer: names that are known.
+        message: its number in the conversation.
+    """
+
+    def __init__(
+        self, text: str, prompt: PromptFacts, gazetteer: Gazetteer, message: int = 0
+    ) -> None:
+        self.text, self.prompt, self.gazetteer, self.message = text, prompt, gazetteer, message
+        self.sentences: tuple[Sentence, ...] = split_sentences(text)
+        self._found: dict[Detector, list[CandidateSpan]] = {}
+
+    @property
+    def curriculum(self) -> Curriculum:
+        """The words and constants that are no facts."""
+        return self.prompt.curriculum
+
+    def found_by(self, detector: "Detector") -> list[CandidateSpan]:
+        """What a detector finds here, for others that build on it; it looks once."""
+        if detector not in self._found:
+            self._found[detector] = list(detector(self))
+        return self._found[detector]
+
+
+# Yields spans in any order; those without a word or number outside the curriculum are left out.
+Detector = Callable[[Reading], Iterator[CandidateSpan]]
+
+# A model that finds spans in many texts at once, one list a text. It travels to other processes, so
+# it is a function of a module, or an object that can be pickled.
+TextModel = Callable[[Sequence[str]], list[list[CandidateSpan]]]
+
+
+def read_ahead(model: TextModel, texts: Sequence[str]) -> Detector:
+    """A detector that knows what a model finds in these texts, which it is given all at once."""
+    found = dict(zip(texts, model(texts), strict=True))
+    return lambda reading: iter(found[reading.text])
+
+
+def read_message(
+    text: str, prompt: str, curriculum: Curriculum, gazetteer: Gazetteer | None = None
+) -> Reading:
+    """The only message of an assistant.
+
+    Args:
+        text: reasoning and answer.
+        prompt: all that was given before.
+        curriculum: words and constants that are no facts.
+        gazetteer: None: the places that ship with the room.
+    """
+    return Reading(text, read_prompt(prompt, curriculum), gazetteer or load_gazetteer())
+
+
+class Reader:
+    """Reads conversations; attempts at one problem stand together, so what opened the last one is
+    kept.
+
+    Args:
+        curriculum: words and constants that are no facts.
+        gazetteer: names that are known.
+    """
+
+    def __init__(self, curriculum: Curriculum, gazetteer: Gazetteer) -> None:
+        self._curriculum, self._gazetteer = curriculum, gazetteer
+        self._prompt = PromptFacts(curriculum)
+
+    def read(self, messages: Sequence[Mapping[str, str]]) -> Iterator[Reading]:
+        """A reading for each message of the assistant, in order."""
+        given: list[str] = []
+        prompt: PromptFacts | None = None
+        for number, message in enumerate(messages):
+            if message["role"] != "assistant":
+                given.append(message["content"])
+                continue
+            if prompt is None:
+                prompt = self._opened(given)
+            else:
+                for text in given:
+                    prompt.extend(text)
+            given = []
+            yield Reading(message["content"], prompt, self._gazetteer, number)
+
+    def _opened(self, given: Sequence[str]) -> PromptFacts:
+        if self._prompt.messages != given:
+            self._prompt = PromptFacts(self._curriculum)
+            for text in given:
+                self._prompt.extend(text)
+        return self._prompt

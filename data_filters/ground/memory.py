@@ -1,0 +1,44 @@
+"""What a conversation has established: the grounding of its values, and whom they are about."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from data_filters.ground.clauses import Names
+from data_filters.text.tokens import Value
+from recipes.vocabulary import Grounding
+
+Key = tuple[tuple[str, ...], Value | None]  # (words, number): one of them, or the parts of a date
+
+
+class Decision(NamedTuple):
+    """What was decided of a span; `subject` is the entity before it, `computed` says that
+    arithmetic in the text made it.
+    """
+
+    grounding: Grounding
+    subject: str = ""
+    computed: bool = False
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a conversation has established so far; its messages are judged in turn."""
+
+    known: dict[Key, Grounding] = field(default_factory=dict)  # the last grounding of a value
+    derived: set[Value] = field(default_factory=set)  # numbers that are known as derived
+    # entities that a given value was bound to
+    about: dict[Key, Names] = field(default_factory=dict)
+    established: set[Names] = field(default_factory=set)  # the words of those values
+    # grounding of the span that starts here, in this message
+    at: dict[int, Grounding] = field(default_factory=dict)
+
+    def learn(self, key: Key, grounding: Grounding) -> None:
+        """Notes the grounding of a value."""
+        self.known[key] = grounding
+        if key[1] is not None:
+            (self.derived.add if grounding == Grounding.DERIVED else self.derived.discard)(key[1])
+
+    def bind(self, key: Key, subject: Names) -> None:
+        """Notes that a value was given about a subject."""
+        self.about[key] = self.about.get(key, frozenset()) | subject
+        self.established.add(frozenset(key[0]))
