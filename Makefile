@@ -24,13 +24,13 @@ smoke: setup  ## every stage with tiny models
 smollm2: .venv/.smollm2  ## every stage with a real pretrained model, offline
 	$(LAUNCH) recipes/smollm2.yaml $(ARGS)
 
-test: setup  ## the tests that every change must pass, a process a core: JOBS=1 for one
+test: .venv/.test  ## the tests that every change must pass, a process a core: JOBS=1 for one
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) $(ARGS)
 
-test-all: setup  ## the slow ones too
+test-all: .venv/.test  ## the slow ones too
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) -m "not gpu and not network and not vllm and not browser" $(ARGS)
 
-test-slow: setup  ## the slow ones alone
+test-slow: .venv/.test  ## the slow ones alone
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
@@ -78,6 +78,10 @@ clean:  ## what runs and builds leave behind; the environments stay
 	"$(PYTHON)" -m venv .venv
 	@echo "installing into .venv (some minutes the first time)"
 	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -e .
+	@touch $@
+
+.venv/.test: .venv/.installed
 	$(PIP) -e '.[test]'
 	@touch $@
 

@@ -22,6 +22,7 @@ import yaml
 from launch.runs.process import complain
 from launch.runs.run_folder import Ranks, Workspace
 from recipes.errors import PipelineError, RecipeError
+from recipes.find import find_recipe
 from recipes.load import load_recipe
 from recipes.schema import Recipe
 from recipes.vocabulary import StageName
@@ -66,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Climbs a ladder; gives the exit code."""
     given = parser().parse_intermixed_args(arguments)
     try:
-        whole = load_recipe(given.recipe, given.overrides)
-        runs = plan_runs(Path(given.recipe), given.overrides, whole, given.rungs, given.seeds)
-        if not given.collect and (code := climb(Path(given.recipe), runs)):
+        path = find_recipe(given.recipe)
+        whole = load_recipe(path, given.overrides)
+        runs = plan_runs(path, given.overrides, whole, given.rungs, given.seeds)
+        if not given.collect and (code := climb(path, runs)):
             return code
         ready = [run for run in runs if run.finished()]
         print(

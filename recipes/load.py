@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recipes.errors import RecipeError
+from recipes.find import find_recipe, place_paths
 from recipes.knobs import (
     dotted,
     fields_of,
@@ -38,7 +39,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe at `path` with `key=value` overrides laid on it, checked and frozen.
 
     Args:
-        path: a YAML file; its optional `extends:` names a base file, relative to its own folder.
+        path: a YAML file, or the name of a recipe of the package, such as "smoke". Its optional
+            `extends:` names a base file, relative to its own folder. Paths in it are relative to
+            its own folder too; one that is not there is taken from the working directory.
         overrides: dotted keys as typed on the command line, left to right, e.g.
             "distill.steps=100"; a list may be written `stages=[generate,filter]` or, for zsh,
             `stages=generate,filter`.
@@ -48,7 +51,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             repeated keys, wrong types, missing values, broken rules of recipes/schema/; or no such
             file; or broken YAML.
     """
-    body, faults = _layers(Path(path))
+    body, faults = _layers(find_recipe(path))
     for item in overrides:
         layer, wrong = parse_override(item)
         body, faults = merge(body, layer), faults + wrong
@@ -102,7 +105,7 @@ def _layers(path: Path) -> tuple[Placed, list[str]]:
             )
         faults += wrong
         base = node.value.pop("extends", None)
-        chain.append(node)
+        chain.append(place_paths(node, path.parent))
         if base is None:
             return functools.reduce(merge, reversed(chain)), faults
         asked_at, path = f"{base.place}: ", path.parent / str(base.value)

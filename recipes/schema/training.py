@@ -68,9 +68,7 @@ class Training:
     # dense: plain autograd over all logits at once, for checking
     loss: Literal["chunked", "dense"] = "chunked"
     # beside metrics.jsonl
-    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(
-        default_factory=lambda: ["trackio"]
-    )
+    trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(default_factory=list)
     watchdog: WatchdogLimits = field(default_factory=WatchdogLimits)
 
     def __post_init__(self) -> None:
