@@ -223,7 +223,8 @@ def _of_jsonl(task: HarnessTask, path: Path) -> dict[str, Any]:
         raise RecipeError(f"evaluate.harness: {path} holds no JSON lines ({fault})") from fault
     if missing := [name for name in ("question", "answer") if name not in first]:
         raise RecipeError(
-            f"evaluate.harness: {path}: no {' and no '.join(missing)} in its rows, found {', '.join(first)}; rename them"
+            f"evaluate.harness: {path}: no {' and no '.join(missing)} in its rows, found "
+            f"{', '.join(first)}; rename them"
         )
     body: dict[str, Any] = {
         "task": task.label,
@@ -285,7 +286,8 @@ def _check(task: HarnessTask, loaded: Mapping[str, Any]) -> None:
             )
         if task.num_fewshot and one.get_config("num_fewshot") == 0:
             raise RecipeError(
-                f"evaluate.harness task {name} says num_fewshot 0 and takes no other, found {task.num_fewshot}; leave it out"
+                f"evaluate.harness task {name} says num_fewshot 0 and takes no other, found "
+                f"{task.num_fewshot}; leave it out"
             )
 
 
@@ -315,7 +317,8 @@ def _row(
     score, question = sample[metric], f"{name}/{sample['doc_id']}"
     if isinstance(score, tuple | list | dict | str) or score not in (0, 1):
         raise RecipeError(
-            f"evaluate.harness task {name}: {metric} of item {sample['doc_id']} is {score!r}, wanted a metric that is 0 or 1 for each item"
+            f"evaluate.harness task {name}: {metric} of item {sample['doc_id']} is {score!r}, "
+            "wanted a metric that is 0 or 1 for each item"
         )
     free = not isinstance(sample["resps"][0][0], tuple | list)
     text = str(sample["resps"][0][0]) if free else _chosen(metric, sample)

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_filters.records.files import replacing
+from data_filters.records.files import replacing, short
 from eval.report.html import to_html
 from eval.report.tables import to_markdown, to_terminal
 from eval.scores.answers.read import read_answers
@@ -28,10 +28,18 @@ from eval.scores.measured import Bootstrap, Curve, Numbers, Points, measured, me
 from eval.scores.outcomes import outcomes
 from eval.scores.pass_at_k import several_tries, template_collapse
 from eval.scores.recall.recall import recall_scores
+from recipes.errors import ShardError
 from recipes.metrics import in_order
 from recipes.vocabulary import Contender
 
-__all__ = ["add_sizes", "build_scorecard", "save_scorecard", "to_markdown", "to_terminal"]
+__all__ = [
+    "add_sizes",
+    "build_scorecard",
+    "read_scorecard",
+    "save_scorecard",
+    "to_markdown",
+    "to_terminal",
+]
 
 Scorecard = dict[str, Any]  # the schema-1 document that scorecard.json holds
 Cell = TypeVar("Cell", Entry, Curve)
@@ -39,6 +47,8 @@ Table = dict[str, dict[str, Cell]]  # metric or curve -> contender or pair -> wh
 
 # a teacher that knows less than this above never-trained facts has no recall to retain
 NEAR_NEVER = 0.05
+# what every scorecard has
+HELD = {"schema", "recipe", "contenders", "metrics", "paired", "headline"}
 
 
 def build_scorecard(
@@ -161,6 +171,29 @@ def add_sizes(card: Scorecard, sizes: dict[str, Any]) -> None:
     change = sizes["octaves"].get(Contender.STUDENT, {}).get("change")
     card["sizes"] = sizes
     card["headline"]["separation_octaves"] = change and change["value"]
+
+
+def read_scorecard(path: str | os.PathLike[str]) -> Scorecard:
+    """Gives a scorecard that save_scorecard wrote.
+
+    Args:
+        path: of scorecard.json.
+
+    Raises:
+        ShardError: no scorecard can be read there.
+    """
+    path = Path(path)
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict) or not card.keys() >= HELD:
+            raise ValueError(f"expected an object with {', '.join(sorted(HELD))}")
+    except (OSError, ValueError, RecursionError) as fault:
+        raise ShardError(
+            f"{path}: no scorecard can be read there ({short(fault)}); delete "
+            f"{path.with_name('manifest.json')} and run the stage evaluate: it scores the answers "
+            "anew"
+        ) from fault
+    return card
 
 
 def save_scorecard(

@@ -8,7 +8,8 @@ from data_filters.verify.answers import final_answer, same_answer
 from recipes.vocabulary import FinishReason, Outcome
 
 DECLINES = re.compile(
-    r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure|not enough information|unknown)\b",
+    r"\b(i (do not|don't|cannot|can't|could not) (know|say|tell|answer)|i'?m not sure|i am not sure"
+    r"|not enough information|unknown)\b",
     re.IGNORECASE,
 )
 

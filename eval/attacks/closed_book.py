@@ -37,7 +37,6 @@ def attacked_questions(questions: Iterable[Question]) -> list[Question]:
 
 
 # --- relearning
-# -----------------------------------------------------------------------------------------------------
 
 
 def split_taught(questions: Sequence[Question], fraction: float) -> list[Question]:
@@ -78,7 +77,6 @@ def lessons(questions: Iterable[Question]) -> list[Lesson]:
 
 
 # --- asking in several ways
-# -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +165,6 @@ def _examples(question: Question, alike: Sequence[Question]) -> list[Question]:
 
 
 # --- what the answers say
-# -------------------------------------------------------------------------------------------
 
 
 def add_attacks(card: dict[str, Any], answers: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:

@@ -41,7 +41,8 @@ def to_four_bits(model: PreTrainedModel, *, group: int = GROUP) -> dict[str, flo
         rounded += weight.numel()
     if not rounded:
         raise ModelError(
-            "attack four_bit: nothing here is a linear layer or a stack of experts; take four_bit out of evaluate.attacks"
+            "attack four_bit: nothing here is a linear layer or a stack of experts; take "
+            "four_bit out of evaluate.attacks"
         )
     return {"quantised_fraction": round(rounded / sum(p.numel() for p in model.parameters()), 4)}
 

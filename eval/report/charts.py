@@ -75,7 +75,10 @@ def key(card: Card, contenders: Sequence[str]) -> str:
 
 def badge(card: Card, name: str) -> str:
     """Gives the mark of a contender beside its name in running text."""
-    return f'<svg class="badge {style(card, name)}" viewBox="0 0 14 14" aria-hidden="true">{mark(shape(card, name), 7, 7)}</svg>'
+    return (
+        f'<svg class="badge {style(card, name)}" viewBox="0 0 14 14" aria-hidden="true">'
+        f"{mark(shape(card, name), 7, 7)}</svg>"
+    )
 
 
 def plane(card: Card) -> str:
@@ -93,7 +96,10 @@ def plane(card: Card) -> str:
     ]
     marks.append(label(x.start + 8, y.at(1 - CORE) - 8, "cognitive core", kind="goal"))
     for name, (at_x, at_y) in points.items():
-        told = f"{name}: recall {cell('recall', recall[name])}, reasoning {cell('reasoning', reasoning[name])}"
+        told = (
+            f"{name}: recall {cell('recall', recall[name])}, reasoning "
+            f"{cell('reasoning', reasoning[name])}"
+        )
         across = line(x.at(recall[name]["low"]), at_y, x.at(recall[name]["high"]), at_y, "whisker")
         upright = line(
             at_x, y.at(reasoning[name]["low"]), at_x, y.at(reasoning[name]["high"]), "whisker"
@@ -185,7 +191,10 @@ def _bar(found: Mapping[str, float], at: tuple[float, float, float], told: str) 
     left, top, width = at
     middle = top + (BAR - 2) / 2
     size = f'width="{max(found["value"], 0) * width:.1f}" height="{BAR - 2}"'
-    bar = f'<rect class="bar" x="{left}" y="{top:.1f}" {size} rx="1.5"><title>{plain(told)}</title></rect>'
+    bar = (
+        f'<rect class="bar" x="{left}" y="{top:.1f}" {size} rx="1.5"><title>'
+        f"{plain(told)}</title></rect>"
+    )
     return [
         bar,
         line(
@@ -284,4 +293,7 @@ def _rows(
         for f in (0, 0.5, 1)
     ]
     drawing = svg(right + 68, bottom + 4, title, grid + marks)
-    return f"<figure><figcaption>{badge(card, contender)}{plain(contender)}</figcaption>{drawing}</figure>"
+    return (
+        f"<figure><figcaption>{badge(card, contender)}{plain(contender)}</figcaption>"
+        f"{drawing}</figure>"
+    )

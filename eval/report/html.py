@@ -19,9 +19,15 @@ from recipes.metrics import in_order
 
 Card = dict[str, Any]
 
-ATTACKED = "Gone, or only hidden? Good: no bar passes the dashed line, but for facts that were taught again themselves."
+ATTACKED = (
+    "Gone, or only hidden? Good: no bar passes the dashed line, but for facts that were "
+    "taught again themselves."
+)
 WITH_TOOLS = "What it does when it may look things up and run programs. Good: every bar is full."
-PUBLISHED = "Grey: what others published, with other prompts and matching; a few points mean nothing. Part of no number here."
+PUBLISHED = (
+    "Grey: what others published, with other prompts and matching; a few points mean "
+    "nothing. Part of no number here."
+)
 CURVES = "Shades: 95 % intervals. A mark shows its numbers when pointed at."
 
 
@@ -39,10 +45,12 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
     """
     families = [name for name in in_order(card["metrics"]) if name.startswith("reasoning/")]
     body = [
-        f"<header><h1><small>Scorecard</small>{plain(card['recipe'])}</h1>{headline(card)}</header>",
+        f"<header><h1><small>Scorecard</small>{plain(card['recipe'])}</h1>"
+        f"{headline(card)}</header>",
         section(
             "Gates",
-            "What the student had to reach to be published, as the recipe stood when this was scored.",
+            "What the student had to reach to be published, as the recipe stood when this was "
+            "scored.",
             gates(card),
         ),
         pair(
@@ -61,7 +69,8 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
         ),
         section(
             "Sizes",
-            "The rung that scores the same. Good: reasons like a large one, recalls like a small one.",
+            "The rung that scores the same. Good: reasons like a large one, recalls like a small "
+            "one.",
             _sizes(card),
         ),
         section("Beside published scores", PUBLISHED, _published(card)),
@@ -83,7 +92,10 @@ def to_html(card: Card, samples: Sequence[Mapping[str, Any]]) -> str:
         ),
     ]
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
-    head = f'<meta charset="utf-8"/>{viewport}<title>Scorecard of {plain(card["recipe"])}</title><style>{STYLE}</style>'
+    head = (
+        f'<meta charset="utf-8"/>{viewport}<title>Scorecard of {plain(card["recipe"])}</title>'
+        f"<style>{STYLE}</style>"
+    )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n'
         + "\n".join(filter(None, body))

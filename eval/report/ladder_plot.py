@@ -103,7 +103,10 @@ def ladder(card: Card, metric: str) -> str:
     beyond = {name: BEYOND.get(_sign(entry), "") for name, entry in placed.items()}
     for name, entry in placed.items():
         at_x, at_y = points[name]
-        told = f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} {column} parameters"
+        told = (
+            f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} "
+            f"{column} parameters"
+        )
         low, high = (
             edge if entry.get(name_of) is None else entry[name_of]
             for name_of, edge in (("low", x.low), ("high", x.high))
@@ -138,7 +141,8 @@ def _rungs(
         )
         points = [(x.at(rung[column]), y.at(rung[metric])) for rung in own]
         dots = [
-            f'<circle class="rung" cx="{at_x:.1f}" cy="{at_y:.1f}" r="3"><title>{plain(_told(rung, metric, column))}</title></circle>'
+            f'<circle class="rung" cx="{at_x:.1f}" cy="{at_y:.1f}" r="3"><title>'
+            f"{plain(_told(rung, metric, column))}</title></circle>"
             for rung, (at_x, at_y) in zip(own, points, strict=True)
         ]
         marks.append(
@@ -161,10 +165,14 @@ def ladder_key(card: Card) -> str:
             FAMILY_KINDS[number % len(FAMILY_KINDS)], [path([(0, 7), (28, 7)], "steps"), dot]
         )
         named.append(
-            f'<span><svg class="badge long" viewBox="0 0 28 14" aria-hidden="true">{line_of}</svg>{plain(family)}</span>'
+            f'<span><svg class="badge long" viewBox="0 0 28 14" aria-hidden="true">{line_of}</svg>'
+            f"{plain(family)}</span>"
         )
     return f'<div class="key">{"".join(named)}</div>' if named else ""
 
 
 def _told(rung: Mapping[str, Any], metric: str, column: str) -> str:
-    return f"{rung['name']}: {compact(rung[column])} {column} parameters, {metric} {100 * rung[metric]:.1f} %"
+    return (
+        f"{rung['name']}: {compact(rung[column])} {column} parameters, {metric} "
+        f"{100 * rung[metric]:.1f} %"
+    )

@@ -100,7 +100,10 @@ def _grey(row: Score, x: Axis, y: Axis) -> str:
         f" ({compact(row.active)} active)" if row.active != row.total else ""
     )
     told = plain(f"{row.model}: {size}, {100 * row.share:.1f} %, {row.source}")
-    return f'<circle class="published" cx="{x.at(row.total):.1f}" cy="{y.at(row.share):.1f}" r="3.5"><title>{told}</title></circle>'
+    return (
+        f'<circle class="published" cx="{x.at(row.total):.1f}" cy="{y.at(row.share):.1f}" '
+        f'r="3.5"><title>{told}</title></circle>'
+    )
 
 
 def _ours(card: Card, metric: str, found: Mapping[str, Any], y: Axis) -> list[str]:

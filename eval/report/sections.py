@@ -71,7 +71,10 @@ def _gate(gate: Mapping[str, Any]) -> str:
         if gate["holds"]
         else (Outcome.WRONG, SIGNS[Outcome.WRONG], "fails")
     )
-    return f'<li><span class="outcome {kind}">{sign} {word}</span><span class="wanted">{plain(gate["text"])}</span>{shown}</li>'
+    return (
+        f'<li><span class="outcome {kind}">{sign} {word}</span><span class="wanted">'
+        f"{plain(gate['text'])}</span>{shown}</li>"
+    )
 
 
 def table(rows: Sequence[Sequence[str]], kind: str, told: str) -> str:
@@ -153,7 +156,10 @@ def _question(card: Card, asked: Sequence[Sample]) -> str:
     )
     reference = plain(f"(reference: {first['gold'] or 'none'}{mode})")
     told = f"<p>{prompt} <span>{reference}</span></p>"
-    return f'<div class="asked">{told}<div class="answers">{"".join(_answer(card, sample) for sample in asked)}</div></div>'
+    return (
+        f'<div class="asked">{told}<div class="answers">'
+        f"{''.join(_answer(card, sample) for sample in asked)}</div></div>"
+    )
 
 
 def _answer(card: Card, sample: Sample) -> str:
@@ -173,7 +179,10 @@ def _answer(card: Card, sample: Sample) -> str:
     soft = _calls(sample.get("talk") or "") + (thought + closed if closed else "")
     text = (f"<span>{plain(soft)}</span>" if soft else "") + plain(said if closed else thought)
     head = f"<span>{badge(card, sample['contender'])}{plain(who)}</span>"
-    return f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} {plain(outcome)}</span></header><p>{text}</p></article>'
+    return (
+        f'<article class="answer {kind}"><header>{head}<span class="outcome">{sign} '
+        f"{plain(outcome)}</span></header><p>{text}</p></article>"
+    )
 
 
 def _calls(talk: str) -> str:

@@ -112,7 +112,10 @@ def apart(axis: Axis, values: Sequence[float]) -> bool:
 
 def svg(width: float, height: float, told: str, marks: Sequence[str]) -> str:
     """Gives one drawing; `told` is for those who cannot see it."""
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{plain(told)}">{"".join(marks)}</svg>'
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{plain(told)}">'
+        f"{''.join(marks)}</svg>"
+    )
 
 
 def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_filters.records.files import short
 from distill.engines.local import LocalEngine
 from distill.problems.planted_world import World
 from distill.problems.splits import fact_split
@@ -15,7 +16,7 @@ from eval.scores.recall.recall import measure
 from eval.suites.catalog import ARITHMETIC, FACTS_AND_ZERO
 from eval.suites.questions import Question
 from eval.suites.suites import planted_questions, source_questions
-from recipes.errors import RecipeError
+from recipes.errors import RecipeError, ShardError
 from recipes.schema import Edit, Evaluate
 from recipes.vocabulary import AnswerMode, Contender, Outcome, Split, Suite
 
@@ -55,7 +56,8 @@ def search_questions(evaluate: Evaluate, edit: Edit, world: World | None) -> lis
     missing = [suite for suite in suites if not any(q.suite == suite for q in chosen)]
     if missing:
         raise RecipeError(
-            f"edit: the search has nothing to ask for {', '.join(missing)}; name edit.recall_sources or edit.open_book_sources, or "
+            f"edit: the search has nothing to ask for {', '.join(missing)}; name "
+            "edit.recall_sources or edit.open_book_sources, or "
             "change edit.keep_suites (procedural reasoning comes from evaluate.sources)"
         )
     return chosen + strangers[: edit.items]
@@ -108,10 +110,16 @@ def frontier_curves(path: Path) -> dict[str, list[dict[str, float]]]:
         contender -> points: x recall on the select split, y what is kept (the worst suite against
         before), both 0..1.
     """
-    report = json.loads(path.read_text(encoding="utf-8"))
-    before, keep = report["before"], report["rule"]["keep"]
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        before, keep, points = report["before"], report["rule"]["keep"], report["points"]
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ShardError(
+            f"{path}: no frontier can be read there ({short(fault)}); delete {path.parent} and run "
+            "the stage edit again"
+        ) from fault
     curves: dict[str, list[dict[str, float]]] = {}
-    for row in sorted(report["points"], key=lambda row: row["scores"][Suite.RECALL]):
+    for row in sorted(points, key=lambda row: row["scores"][Suite.RECALL]):
         kept = min(1.0, *(row["scores"][suite] / before[suite] for suite in keep))
         curve = curves.setdefault(
             Contender.EDIT_UNHEALED

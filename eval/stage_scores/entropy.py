@@ -6,6 +6,10 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from data_filters.records.files import short
+from recipes.errors import ShardError
 
 Curve = list[dict[str, float]]
 
@@ -24,15 +28,13 @@ def entropy_curves(folders: Mapping[str, Path], max_points: int = MAX_POINTS) ->
         arm -> the student's curve, and `arm/teacher` -> the teacher's on that arm's tokens. A
         point: x step (the group's middle), y mean in nats, low and high the extremes of the group,
             n its steps.
+
+    Raises:
+        ShardError: a log is damaged.
     """
     curves = {}
     for arm, folder in folders.items():
-        log = Path(folder) / "metrics.jsonl"
-        rows = (
-            [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()]
-            if log.exists()
-            else []
-        )
+        rows = _logged(Path(folder) / "metrics.jsonl")
         for name, key in ((arm, "student_entropy"), (f"{arm}/teacher", "teacher_entropy")):
             steps = [
                 (row["step"], row[key]) for row in rows if key in row and math.isfinite(row[key])
@@ -40,6 +42,18 @@ def entropy_curves(folders: Mapping[str, Path], max_points: int = MAX_POINTS) ->
             if steps:
                 curves[name] = _thinned(steps, max_points)
     return curves
+
+
+def _logged(log: Path) -> list[dict[str, Any]]:
+    """The rows of a log; none where there is no log."""
+    try:
+        texts = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        return [dict(json.loads(text)) for text in texts]
+    except (OSError, ValueError, TypeError) as fault:
+        raise ShardError(
+            f"{log}: a line is no JSON object ({short(fault)}); delete {log.parent} and train this "
+            "arm again"
+        ) from fault
 
 
 def _thinned(steps: list[tuple[int, float]], max_points: int) -> Curve:

@@ -37,12 +37,13 @@ def probe_questions(evaluate: Evaluate, world: World | None, items: int) -> list
     chosen = [q for suite in PROBED for q in [q for q in asked if q.suite == suite][:items]]
     if not any(q.suite == Suite.REASONING for q in chosen):
         raise RecipeError(
-            "distill.probe.every_steps wants reasoning problems with a split: planted or reasoning_gym sources in evaluate"
+            "distill.probe.every_steps wants reasoning problems with a split: planted or "
+            "reasoning_gym sources in evaluate"
         )
     return chosen
 
 
-def look(
+def probe_scores(
     engine: LocalEngine, questions: Sequence[Question], *, max_new_tokens: int, system: str | None
 ) -> dict[str, Any]:
     """What a model does on the probe.

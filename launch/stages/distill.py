@@ -13,7 +13,7 @@ from distill.engines.local import LocalEngine
 from distill.models import load_tokenizer
 from distill.train.probe import Look
 from distill.train.student import make_base, train_arm
-from eval.stage_scores.probe import against, look, probe_questions
+from eval.stage_scores.probe import against, probe_questions, probe_scores
 from launch.inputs.inputs import Inputs
 from launch.inputs.pair import load_pair
 from launch.runs.identity import Identity
@@ -140,7 +140,7 @@ class Distill:
 
     def _ask(self, engine: LocalEngine) -> dict[str, Any]:
         config = self.recipe.evaluate
-        return look(
+        return probe_scores(
             engine,
             probe_questions(config, self.inputs.world, self.config.probe.items),
             max_new_tokens=config.max_new_tokens,

@@ -3,7 +3,6 @@ shows.
 """
 
 import importlib.metadata
-import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
@@ -18,7 +17,13 @@ from eval.ask.with_tools import answer_all_with_tools
 from eval.attacks.closed_book import add_attacks
 from eval.harness import add_harness, check_tasks, run_task, task_files
 from eval.report.sections import QUESTIONS_PER_SUITE
-from eval.scorecard import add_sizes, build_scorecard, save_scorecard, to_terminal
+from eval.scorecard import (
+    add_sizes,
+    build_scorecard,
+    read_scorecard,
+    save_scorecard,
+    to_terminal,
+)
 from eval.scores.answers.read import read_answers
 from eval.scores.sizes.equivalent_sizes import equivalent_sizes
 from eval.scores.sizes.ladder import Ladder
@@ -80,7 +85,7 @@ class Evaluate:
             answers = Path(self.config.ladder) / "answers.parquet"
             identity["input.ladder"] = digest_source(str(answers))
         yield Part("evaluate", identity, partial(self._score, list(folders)), who="main")
-        card = json.loads((self.work.folder("evaluate") / "scorecard.json").read_text())
+        card = read_scorecard(self.work.folder("evaluate") / "scorecard.json")
         show_once(to_terminal(card), self.work.ranks)
 
     def _digest(self, part: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from eval.scorecard import to_markdown
+from eval.scorecard import read_scorecard, to_markdown
 from launch.hub.gates import check_gates
 from launch.hub.model_folder import publish_student
 from launch.hub.push import push
@@ -73,4 +73,4 @@ class Publish:
         return {}
 
     def _scorecard(self) -> dict[str, Any]:
-        return dict(json.loads((self.work.folder("evaluate") / "scorecard.json").read_text()))
+        return read_scorecard(self.work.folder("evaluate") / "scorecard.json")

@@ -18,7 +18,7 @@ from distill.models import load_model, load_tokenizer
 from distill.problems.splits import digest_of
 from distill.progress import Bar
 from distill.train.context_distillation import Lesson, sleep
-from eval.stage_scores.sleep_score import chosen_facts, lessons_of, measure, others_of
+from eval.stage_scores.sleep_score import chosen_facts, lessons_of, others_of, sleep_scores
 from launch.inputs.digests import digest_source
 from launch.inputs.inputs import Inputs
 from launch.runs.identity import Identity
@@ -89,7 +89,9 @@ class Sleep:
                 learned, tokenizer, batch_sequences=self.recipe.evaluate.batch_sequences
             )
             how = {"without": learned.disable_adapter, "system": self.recipe.generate.system}
-            report = measure(engine, self.inputs.need_world(), facts, self.recipe.evaluate, **how)
+            report = sleep_scores(
+                engine, self.inputs.need_world(), facts, self.recipe.evaluate, **how
+            )
             with replacing(folder / "report.json") as partial:
                 partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
             notes |= {

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.scorecard import build_scorecard, save_scorecard, to_markdown, to_terminal
+from eval.scorecard import (
+    build_scorecard,
+    read_scorecard,
+    save_scorecard,
+    to_markdown,
+    to_terminal,
+)
 from eval.scores.answers.read import COLUMNS, read_answers
 from eval.scores.intervals import wilson
 from eval.scores.recall.facts import Facts
@@ -678,6 +684,25 @@ def test_numbers_are_written_in_the_order_in_which_tables_show_them(card, tmp_pa
     written = json.loads((tmp_path / "scorecard.json").read_text())
     rows = [line.split("|")[1].strip() for line in to_markdown(card).splitlines() if "|" in line]
     assert list(written["metrics"]) == rows[2 : 2 + len(card["metrics"])]
+
+
+def test_a_scorecard_is_read_as_it_was_written(card, tmp_path):
+    save_scorecard(card, tmp_path)
+    assert read_scorecard(tmp_path / "scorecard.json") == card
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[1]", '{"metrics": {}}', '{"schema": 1', "\x00", "[" * 100_000]
+)
+def test_a_damaged_scorecard_is_one_line_with_the_way_out(text, tmp_path):
+    path = tmp_path / "scorecard.json"
+    path.write_text(text)
+    with pytest.raises(ShardError, match="json and run the stage evaluate") as told:
+        read_scorecard(path)
+    assert str(path) in str(told.value) and "\n" not in str(told.value)
+    path.unlink()
+    with pytest.raises(ShardError, match="no scorecard can be read there"):
+        read_scorecard(path)
 
 
 def test_schema_one(card):

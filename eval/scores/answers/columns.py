@@ -67,7 +67,7 @@ class Columns(Mapping[str, np.ndarray]):
 
 
 def changes(rows: Columns, *names: str) -> np.ndarray:
-    """Gives where a row differs from the one before it in any of the columns; true for the first."""
+    """Gives where a row differs from the one before it in any of these columns; the first does."""
     changes_N = np.zeros(len(rows.places("suite")), dtype=bool)
     changes_N[:1] = True
     for name in names:

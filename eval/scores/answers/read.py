@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_filters.records.files import short
 from eval.ask.text_features import text_features
 from eval.scores.answers.columns import Columns, changes, select
 from recipes.errors import ShardError
@@ -102,12 +103,24 @@ def _batch(rows: list[Mapping[str, Any]], seen: dict[str, int]) -> dict[str, np.
 
 
 def _column(name: str, cells: list[Any], seen: dict[str, int]) -> np.ndarray:
+    try:
+        return _cells(name, cells, seen)
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise ShardError(
+            f"evaluate/answers: column {name} holds what it cannot hold ({short(fault)}); delete "
+            "the folder and evaluate again"
+        ) from fault
+
+
+def _cells(name: str, cells: list[Any], seen: dict[str, int]) -> np.ndarray:
     if name in MEASURED:
         return np.array([np.nan if cell is None else cell for cell in cells], dtype=float)
     if name in FLAGS:
         return np.array(cells, dtype=bool)
     if name in WHOLE:
         return np.array([cell or 0 for cell in cells], dtype=np.int64)
+    if strange := [cell for cell in cells if not isinstance(cell, str | None)]:
+        raise TypeError(f"{strange[0]!r} is no text")
     return np.array([seen.setdefault(cell or "", len(seen)) for cell in cells], dtype=np.int64)
 
 
@@ -157,7 +170,8 @@ def _sorted(sheet: Columns) -> Columns:
         twice = [sheet[name][np.flatnonzero(same_N)[0]] for name in KEY]
         told = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
         raise ShardError(
-            f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the folder and evaluate again"
+            f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the "
+            "folder and evaluate again"
         )
     return sheet
 
@@ -166,10 +180,12 @@ def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndar
     for name, allowed in (("outcome", Outcome), ("base", BaseState)):
         if unknown := sorted(set(texts[name]) - set(allowed)):
             raise ShardError(
-                f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the folder and evaluate again"
+                f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the "
+                "folder and evaluate again"
             )
     for told in cells["confidence"]:
         if (strange := told[(told < 0) | (told > 1)]).size:
             raise ShardError(
-                f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the folder and evaluate again"
+                f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the "
+                "folder and evaluate again"
             )

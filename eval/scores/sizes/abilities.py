@@ -73,7 +73,8 @@ def abilities(
     """
     if not right_IM.size or np.isnan(right_IM).all(axis=0).any():
         raise ShardError(
-            "equivalent sizes: a model answered no item that the ladder answered; evaluate it on the ladder's questions"
+            "equivalent sizes: a model answered no item that the ladder answered; evaluate it on "
+            "the ladder's questions"
         )
     items_UK, index_I, counts_U = np.unique(
         np.column_stack([floor_I, np.nan_to_num(right_IM, nan=-1.0)]),

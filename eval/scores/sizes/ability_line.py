@@ -74,7 +74,8 @@ class Ruler(NamedTuple):
         low, high = np.quantile(loose.slope_R[1:], [0.025, 0.975])
         if low <= 0:
             raise ShardError(
-                f"equivalent sizes: {what} does not clearly grow along the ladder ({line.slope_R[0]:+.2f} logits an octave, "
+                f"equivalent sizes: {what} does not clearly grow along the ladder "
+                f"({line.slope_R[0]:+.2f} logits an octave, "
                 f"95 % {low:+.2f}..{high:+.2f}); add models, sizes further apart or seeds"
             )
         off_octaves, groups = _left_out(found, log2_K, families_K, what)
@@ -100,8 +101,10 @@ def straight_lines(
     degrees = rungs - len(families) - 1
     if degrees < 1 or _spread(log2_K, families_K) < 1e-6:
         raise ShardError(
-            f"equivalent sizes: {rungs} model(s) of {len(families)} family(ies) with {len(set(np.round(log2_K, 6)))} size(s) are no ladder "
-            f"for {what}; wanted at least 3 of one family, of different sizes (and one more for each further family)"
+            f"equivalent sizes: {rungs} model(s) of {len(families)} family(ies) with "
+            f"{len(set(np.round(log2_K, 6)))} size(s) are no ladder "
+            f"for {what}; wanted at least 3 of one family, of different sizes (and one more for "
+            "each further family)"
         )
     draws_RK, variance_K = found.draws_RM[:, :rungs], found.errors_M[:rungs] ** 2
     weights_K = _weights(draws_RK[0], variance_K, log2_K, families_K)
@@ -192,7 +195,8 @@ def _left_out(
         rest = _line(theta_K[None, ~out_K], weights_K[~out_K], log2_K[~out_K], families_K[~out_K])
         if rest.slope_R[0] <= 0:
             raise ShardError(
-                f"equivalent sizes: {what} does not grow along the ladder once {group} is left out; add models or seeds"
+                f"equivalent sizes: {what} does not grow along the ladder once {group} is left "
+                "out; add models or seeds"
             )
         errors += list(rest.octave_of(theta_K[out_K]) - log2_K[out_K])
     return float(np.sqrt(np.mean(np.square(errors)))), len(groups)

@@ -62,7 +62,8 @@ def equivalent_sizes(
         ShardError: the contenders answered other questions than the ladder.
     """
     table = read_answers(answers)
-    scales, refused = {}, {}
+    scales: dict[str, _Scale] = {}
+    refused: dict[str, str] = {}
     for axis in AXES:
         try:
             scales[axis] = _Scale.measure(
@@ -175,7 +176,7 @@ def slopes(ladder: Ladder, *, bootstrap: int = 2000, seed: int = 0) -> dict[str,
     Raises:
         ShardError: too few models, or sizes that do not differ.
     """
-    made = {}
+    made: dict[str, dict[str, float]] = {}
     for axis in AXES:
         found, _ = _abilities(axis, ladder, {}, bootstrap, [seed, len(axis)])
         log2_K = np.log2([rung.total for rung in ladder.rungs])
@@ -193,6 +194,7 @@ def _abilities(
     right_IM, floor_I, clusters_I, placed = answers_matrix(axis, ladder, rows)
     if not right_IM.size or np.isnan(right_IM).all(axis=0).any():
         raise NoRuler(
-            f"equivalent sizes: the ladder was not asked for {axis}; run python -m launch.ladder on a recipe that measures it"
+            f"equivalent sizes: the ladder was not asked for {axis}; run python -m launch.ladder "
+            "on a recipe that measures it"
         )
     return abilities(right_IM, floor_I, clusters_I, resamples=bootstrap, seed=seed), placed

@@ -49,12 +49,14 @@ class Ladder:
             rungs = [Rung(**row) for row in json.loads(path.read_text(encoding="utf-8"))["rungs"]]
         except (OSError, ValueError, KeyError, TypeError) as fault:
             raise ShardError(
-                f"{path}: no ladder can be read there ({fault}); write it with python -m launch.ladder RECIPE"
+                f"{path}: no ladder can be read there ({fault}); write it with python -m "
+                "launch.ladder RECIPE"
             ) from fault
         answers = read_answers(iter_rows(Path(folder) / "answers.parquet"))
         if absent := sorted({rung.name for rung in rungs} - set(answers["contender"])):
             raise ShardError(
-                f"{folder}: rungs {absent} have no answers; delete the folder and run python -m launch.ladder again"
+                f"{folder}: rungs {absent} have no answers; delete the folder and run python -m "
+                "launch.ladder again"
             )
         return cls(rungs, answers)
 
@@ -122,8 +124,9 @@ def answers_matrix(
             gold[at] = gold[at] if gold[at] is not None else true
             if gold[at] != true:
                 raise ShardError(
-                    f"equivalent sizes: {name} answered other questions than the ladder ({key}: {true!r}, "
-                    f"there {gold[at]!r}); planted, evaluate.seed and evaluate.items must be as in the ladder's recipe"
+                    f"equivalent sizes: {name} answered other questions than the ladder "
+                    f"({key}: {true!r}, there {gold[at]!r}); planted, evaluate.seed and "
+                    "evaluate.items must be as in the ladder's recipe"
                 )
             cluster[at], relation[at] = fact, kind
             values.setdefault(kind, set()).update((true.strip(), chosen or true.strip()))

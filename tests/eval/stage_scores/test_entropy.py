@@ -5,6 +5,7 @@ import json
 import pytest
 
 from eval.stage_scores.entropy import entropy_curves
+from recipes.errors import ShardError
 
 
 def write(folder, rows):
@@ -51,3 +52,10 @@ def test_never_more_points_than_asked_for(tmp_path, most):
     rows = [{"step": step, "teacher_entropy": 1.0} for step in range(403)]
     (curve,) = entropy_curves({"arm": write(tmp_path / "arm", rows)}, most).values()
     assert len(curve) <= most
+
+
+@pytest.mark.parametrize("text", ['{"step": 1', "7", "nonsense"])
+def test_a_damaged_log_is_one_line_with_the_way_out(text, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{text}\n')
+    with pytest.raises(ShardError, match="train this arm again"):
+        entropy_curves({"student": tmp_path})
