@@ -16,7 +16,7 @@ PATH_KEYS = (
     "models.*.path",
     "evaluate.models.*",
     "*sources.path",
-    "generate.base",
+    "generate.knowledge_base",
     "filter.traces",
     "filter.curriculum_file",
     "filter.gazetteer",

@@ -55,7 +55,7 @@ def recipe(tmp_path):
 def test_paths_are_relative_to_the_recipe(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = load_recipe(recipe)
-    assert found.generate.base == "mine/passages.jsonl"
+    assert found.generate.knowledge_base == "mine/passages.jsonl"
     assert found.models.student.path == "mine/student"
     # the name of a hub model, and what is not there
     assert found.models.teacher.path == "some/teacher"
@@ -65,7 +65,7 @@ def test_paths_are_relative_to_the_recipe(recipe, tmp_path, monkeypatch):
 def test_from_another_folder_they_are_whole_paths(recipe, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert load_recipe(recipe).generate.base == str(recipe.parent / "passages.jsonl")
+    assert load_recipe(recipe).generate.knowledge_base == str(recipe.parent / "passages.jsonl")
 
 
 def test_names_that_are_no_paths_stay(recipe, tmp_path, monkeypatch):
@@ -77,13 +77,16 @@ def test_names_that_are_no_paths_stay(recipe, tmp_path, monkeypatch):
 def test_a_base_recipe_brings_its_own_folder(recipe, tmp_path, monkeypatch):
     (tmp_path / "other.yaml").write_text("extends: mine/mine.yaml\nname: other\n")
     monkeypatch.chdir(tmp_path)
-    assert load_recipe("other.yaml").generate.base == "mine/passages.jsonl"
+    assert load_recipe("other.yaml").generate.knowledge_base == "mine/passages.jsonl"
 
 
 def test_the_command_line_is_relative_to_the_working_directory(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "passages.jsonl").write_text("")
-    assert load_recipe(recipe, ["generate.base=passages.jsonl"]).generate.base == "passages.jsonl"
+    assert (
+        load_recipe(recipe, ["generate.knowledge_base=passages.jsonl"]).generate.knowledge_base
+        == "passages.jsonl"
+    )
 
 
 def test_questions_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
