@@ -143,8 +143,8 @@ def find_repeats(
     places, firsts = (np.concatenate(found) for found in zip(*late, strict=True))
     order = np.lexsort((firsts, places))
     places, at = np.unique(places[order], return_index=True)
-    for unit, rows in by_unit(places):
-        dropped[unit][rows] = True
+    for number, rows in by_unit(places):
+        dropped[number][rows] = True
     return places, firsts[order][at]
 
 
@@ -159,8 +159,8 @@ def ids_of(paths: Sequence[Path], places: np.ndarray) -> list[str]:
     """The trace ids at these places, each unit read once."""
     wanted, back = np.unique(places, return_inverse=True)
     names: list[str] = []
-    for unit, rows in by_unit(wanted):
-        with _opened(paths[unit]) as found:
+    for number, rows in by_unit(wanted):
+        with _opened(paths[number]) as found:
             ids = json.loads(found["ids"].tobytes())
         names += [ids[row] for row in rows]
     return [names[place] for place in back]

@@ -86,7 +86,8 @@ def merge_exposure(paths: Sequence[Path], folder: Path, epochs: float) -> dict[s
         folder: also takes intermediate files.
         epochs: how often a training will see each trace.
     """
-    paths, made = list(paths), []
+    paths = list(paths)
+    made: list[Path] = []
     while len(paths) > _FAN_IN:
         merged = folder / f".merged-{len(made):05d}.jsonl"
         with replacing(merged) as partial, partial.open("w", encoding="utf-8") as lines:
@@ -122,7 +123,7 @@ class _Summary:
 
     def __init__(self, epochs: float) -> None:
         self.epochs = epochs
-        self.buckets = {"stated": Counter(), "left": Counter()}
+        self.buckets: dict[str, Counter[str]] = {"stated": Counter(), "left": Counter()}
         self.highest: list[tuple[int, str, str]] = []
         self.fact: tuple[str, str] = ("", "")
         self.counts = [0, 0]

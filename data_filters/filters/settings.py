@@ -15,6 +15,7 @@ from data_filters.detect.ner import spacy_detector
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import DEFAULT_CURRICULUM, load_curriculum
 from data_filters.text.stem import stem
+from recipes.errors import ShardError
 from recipes.schema.filter import Filter
 from recipes.vocabulary import Action
 
@@ -52,9 +53,16 @@ class FilterSettings:
         # where traces come from and how many processes work changes no decision
         config = replace(self.config, traces=None, num_processes=1)
         lists = (config.curriculum_file or DEFAULT_CURRICULUM, PLACES, *config.gazetteer)
-        contents = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in lists]
+        contents = [_contents(Path(path)) for path in lists]
         said = json.dumps([replace(self, config=config).to_json(), contents], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _contents(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ShardError(f"{path}: the word list cannot be read ({error}); fix its path") from error
 
 
 def _section(kind: Any, values: Mapping[str, Any]) -> Any:

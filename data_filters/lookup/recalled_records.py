@@ -61,7 +61,7 @@ class RecalledRecords:
             "off": lambda rng, whole, _: self.off(rng, whole),
         }
         weights = {kind: weight for kind, weight in self.config.mixture.items() if weight}
-        made = []
+        made: list[Trace] = []
         while weights and len(made) < self.config.num_records:
             kind = rng.choices(list(weights), list(weights.values()))[0]
             del weights[kind]

@@ -114,7 +114,8 @@ class SearchResults:
                 for form in asks[1:]
                 if rng.random() < 0.7
             ]
-        results, share = [], rng.choice((0.3, 0.9, 0.9))
+        results: list[str] = []
+        share = rng.choice((0.3, 0.9, 0.9))
         for pool in (mine, theirs):
             rng.shuffle(pool)
         # "What is the job of Mara?" before "What does Mara do?" where it says "What is the home of

@@ -6,7 +6,7 @@ apart, so what a passage says stays something that was said.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +50,8 @@ class Toolbox:
     memory_mib: int = 64
 
     @property
-    def names(self) -> list[str]:
+    def names(self) -> Sequence[str]:
+        """Of the tools that are there."""
         return [LOOKUP] * (self.base is not None) + [PYTHON] * (self.sandbox is not None)
 
     @property
@@ -68,14 +69,17 @@ class Toolbox:
         said = arguments.get(ARGUMENT[name])
         if not isinstance(said, str) or not said.strip():
             return self._result(f"Error: {name} takes {ARGUMENT[name]}, a text.", "bad arguments")
-        return self._look_up(said) if name == LOOKUP else self._work_out(said)
+        if self.base is not None and name == LOOKUP:
+            return self._look_up(self.base, said)
+        assert self.sandbox is not None, name  # the only other tool
+        return self._work_out(self.sandbox, said)
 
-    def _look_up(self, query: str) -> Result:
-        found = self.base.search(query[: self.result_characters], self.snippets)
+    def _look_up(self, base: KnowledgeBase, query: str) -> Result:
+        found = base.search(query[: self.result_characters], self.snippets)
         return self._result("\n".join(found), "found") if found else Result(NOTHING, "empty")
 
-    def _work_out(self, code: str) -> Result:
-        ran = self.sandbox.run(
+    def _work_out(self, sandbox: Sandbox, code: str) -> Result:
+        ran = sandbox.run(
             code,
             seconds=self.seconds,
             memory_mib=self.memory_mib,

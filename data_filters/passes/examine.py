@@ -123,7 +123,7 @@ def _with_verdict(trace: Trace, reference: str | None) -> Trace:
     if trace.verdict != Verdict.UNKNOWN or is_acted_on(trace):
         return replace(trace, answer=trace.answer or final_answer(last))
     verdict, answer = verify(last, reference)
-    return replace(trace, verdict=verdict, answer=answer)
+    return replace(trace, verdict=Verdict(verdict), answer=answer)
 
 
 def unit_keys(examined: list[Examined], context: FilterContext) -> Keys:

@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 
 from recipes.errors import ShardError
 
-_UNREADABLE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
-_UNREADABLE += (BadZipFile, zlib.error)
+_PLAIN_FAULTS = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+_UNREADABLE = (*_PLAIN_FAULTS, BadZipFile, zlib.error)
 
 
 @contextmanager

@@ -19,10 +19,14 @@ SAMPLE_TRACES = 128  # of each unit, whose word n-grams are counted
 
 
 class Distinct:
-    """About how many different things were seen."""
+    """About how many different things were seen.
 
-    def __init__(self) -> None:
-        self.total = 0
+    Args:
+        smallest: hashes that are kept; the count is exact below so many things.
+    """
+
+    def __init__(self, smallest: int = SMALLEST) -> None:
+        self.total, self.smallest = 0, smallest
         self.least: set[int] = set()
         self._limit = 1 << 64
 
@@ -31,11 +35,11 @@ class Distinct:
         self.total += 1
         if number < self._limit:
             self.least.add(number)
-            if len(self.least) >= 2 * SMALLEST:
+            if len(self.least) >= 2 * self.smallest:
                 self._shrink()
 
     def merge(self, other: "Distinct") -> None:
-        """Adds what another one saw."""
+        """Adds what another one of the same size saw."""
         self.total += other.total
         self.least |= other.least
         self._shrink()
@@ -46,28 +50,26 @@ class Distinct:
 
     @classmethod
     def from_json(cls, said: Sequence[Any]) -> "Distinct":
-        """What `to_json` gave."""
+        """What `to_json` gave, of the usual size."""
         found = cls()
         found.total, found.least = said[0], set(said[1])
         return found
 
-    def _shrink(self) -> None:
-        if len(self.least) > SMALLEST:
-            self.least = set(sorted(self.least)[:SMALLEST])
-            self._limit = max(self.least)
-
     def count(self) -> float:
-        """Exact below SMALLEST things, an estimate above."""
+        """Exact below `smallest` things, an estimate above."""
         self._shrink()
-        return (
-            float(len(self.least))
-            if len(self.least) < SMALLEST
-            else (SMALLEST - 1) / (max(self.least) / 2**64)
-        )
+        if len(self.least) < self.smallest:
+            return float(len(self.least))
+        return (self.smallest - 1) / (max(self.least) / 2**64)
 
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Different ones among all, 0..1."""
         return min(1.0, self.count() / self.total) if self.total else 0.0
+
+    def _shrink(self) -> None:
+        if len(self.least) > self.smallest:
+            self.least = set(sorted(self.least)[: self.smallest])
+            self._limit = max(self.least)
 
 
 class Diversity:
@@ -146,7 +148,7 @@ class Diversity:
         traces = max(self.skeletons.total, 1)
         openings = self.named["opening"]
         total = max(openings.total(), 1)
-        found = {f"distinct_{size}": seen.share() for size, seen in self.grams.items()} | {
+        found = {f"distinct_{size}": seen.fraction() for size, seen in self.grams.items()} | {
             "skeletons": self.skeletons.count(),
             "largest_skeleton": max(self.named["skeleton"].values(), default=0) / traces,
             "opening_entropy_bits": 0.0

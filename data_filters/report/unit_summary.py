@@ -29,7 +29,7 @@ class UnitSummary:
         """
         if before.verdict != Verdict.CORRECT:
             return
-        old, new = before.last_reply(), after.last_reply()
+        old, new = before.last_reply() or "", after.last_reply() or ""
         broken = (
             old != new
             and verify(old, reference)[0] == Verdict.CORRECT

@@ -2,57 +2,20 @@
 generate/report.json.
 """
 
-import hashlib
-import heapq
-import re
 from collections import Counter, defaultdict
 from typing import Any
 
+from data_filters.dedup.minhash import hash64
+from data_filters.dedup.skeletons import skeleton
 from data_filters.records.traces import Trace
+from data_filters.report.diversity import Distinct
+from data_filters.text.curriculum import load_curriculum
+from data_filters.text.stem import stem
 from recipes.vocabulary import FinishReason, Verdict
 
 KEPT = 2048  # hashes of a sketch: its count is right to about 2 %
 GRAM_WORDS = 200  # of a trace that are looked at for distinct n-grams
 SAMPLES = 6
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
-
-
-class Distinct:
-    """How many different things were added, in bounded memory: the smallest hashes of all
-    (Bar-Yossef et al. 2002, k minimum values).
-    """
-
-    def __init__(self) -> None:
-        self._largest_first: list[int] = []
-        self._held: set[int] = set()
-        self.total = 0
-
-    def add(self, thing: str) -> None:
-        self.total += 1
-        self._keep(
-            int.from_bytes(
-                hashlib.blake2b(thing.encode(errors="surrogatepass"), digest_size=8).digest(), "big"
-            )
-        )
-
-    def count(self) -> float:
-        """Exact up to KEPT things, an estimate beyond."""
-        if len(self._held) < KEPT:
-            return len(self._held)
-        return (KEPT - 1) * 2**64 / -self._largest_first[0]
-
-    def fraction(self) -> float:
-        """Different ones among all, 0..1."""
-        return min(1.0, self.count() / self.total) if self.total else 0.0
-
-    def _keep(self, number: int) -> None:
-        if number in self._held or (len(self._held) >= KEPT and number >= -self._largest_first[0]):
-            return
-        self._held.add(number)
-        heapq.heappush(self._largest_first, -number)
-        if len(self._held) > KEPT:
-            self._held.discard(-heapq.heappop(self._largest_first))
 
 
 class Tally:
@@ -60,7 +23,9 @@ class Tally:
 
     def __init__(self) -> None:
         self.sources: dict[str, Counter[str]] = defaultdict(Counter)
-        self.skeletons, self.grams = Distinct(), {n: Distinct() for n in (1, 2, 3)}
+        self._curriculum = load_curriculum()
+        self.templates = Distinct(KEPT)
+        self.grams = {n: Distinct(KEPT) for n in (1, 2, 3)}
         self.samples: dict[str, list[Trace]] = defaultdict(list)
 
     def add(self, trace: Trace) -> None:
@@ -80,11 +45,12 @@ class Tally:
                 "completion_tokens": trace.completion_tokens,
             }
         )
-        self.skeletons.add(skeleton(trace.prompt()))
+        asked = skeleton(trace.prompt(), lambda word: self._curriculum.knows(stem(word)))
+        self.templates.add(hash64(" ".join(asked.words)))
         words = trace.messages[-1]["content"].split()[:GRAM_WORDS]
         for n, grams in self.grams.items():
             for i in range(len(words) - n + 1):
-                grams.add(" ".join(words[i : i + n]))
+                grams.add(hash64(" ".join(words[i : i + n])))
         if len(self.samples[outcome]) < SAMPLES:
             self.samples[outcome].append(trace)
 
@@ -96,7 +62,7 @@ class Tally:
             [
                 *shares,
                 f"distinct-2 {self.grams[2].fraction():.2f}",
-                f"repeated questions {1 - self.skeletons.fraction():.0%}",
+                f"repeated questions {1 - self.templates.fraction():.0%}",
             ]
         )
 
@@ -105,7 +71,7 @@ class Tally:
         return {
             **self._whole(),
             "distinct_n": {str(n): round(grams.fraction(), 4) for n, grams in self.grams.items()},
-            "repeated_skeletons": round(1 - self.skeletons.fraction(), 4),
+            "repeated_skeletons": round(1 - self.templates.fraction(), 4),
             "sources": {name: dict(counts) for name, counts in sorted(self.sources.items())},
         }
 
@@ -125,11 +91,6 @@ class Tally:
 
 
 OUTCOMES = (*Verdict, "truncated", "refused")
-
-
-def skeleton(prompt: str) -> str:
-    """A question without its numbers and names: what templates share."""
-    return " ".join(_NAME.sub("N", _NUMBER.sub("0", prompt)).lower().split())
 
 
 def _quoted(role: str, text: str) -> str:

@@ -60,7 +60,7 @@ def test_distinct_counts_are_exact_when_small_and_close_when_large() -> None:
         small.add(hash64(str(n % 500)))
     for n in range(60_000):
         large[n % 2].add(hash64(str(n % 30_000)))
-    assert small.count() == 500 and small.share() == pytest.approx(500 / 3000)
+    assert small.count() == 500 and small.fraction() == pytest.approx(500 / 3000)
     large[0].merge(large[1])
     assert large[0].count() == pytest.approx(30_000, rel=0.12) and len(large[0].least) <= SMALLEST
 
