@@ -46,7 +46,7 @@ def recipe(tmp_path):
     (folder / "student").mkdir(parents=True)
     (folder / "passages.jsonl").write_text("{}\n")
     (folder / "mine.yaml").write_text(
-        f"name: mine\n{TEACHER}generate: {{base: passages.jsonl, tools: [lookup]}}\n"
+        f"name: mine\n{TEACHER}generate: {{knowledge_base: passages.jsonl, tools: [lookup]}}\n"
         "filter: {gazetteer: [passages.jsonl, absent.csv]}\n"
     )
     return folder / "mine.yaml"

@@ -3,7 +3,8 @@ stage.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
 
 import pytest
 
@@ -13,7 +14,7 @@ from launch.runs.run_folder import Ranks, Workspace
 from launch.stages.filter import Filter
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
-from tests.launch.street import SMOKE, succeed
+from tests.launch.street import ROOT, SMOKE, environment, succeed
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -84,16 +85,34 @@ def test_the_teacher_is_asked_and_its_answers_are_used(run):
     assert set(facts) == {"facts", "exposures"} and (run / "filter" / "report.html").exists()
 
 
+SECOND_RANK = """
+import sys
+from pathlib import Path
+from launch.inputs.inputs import Inputs
+from launch.runs.run_folder import Ranks, Workspace
+from launch.stages.filter import Filter
+from recipes.load import load_recipe
+
+run, out = map(Path, sys.argv[1:])
+inputs = Inputs(load_recipe(run / "recipe.yaml"), Workspace(run, Ranks(1, 2)))
+print(Filter(inputs).ask(out))
+"""
+
+
 def test_ranks_share_the_questions_and_write_the_same(run, tmp_path):
-    recipe = load_recipe(run / "recipe.yaml")
-    (tmp_path / "asked").mkdir()
-
-    def ask(index):
-        work = Workspace(run, Ranks(index, 2))
-        return Filter(Inputs(recipe, work)).ask(tmp_path / "asked")
-
-    with ThreadPoolExecutor(1) as other:
-        second = other.submit(ask, 1)
-        assert ask(0) == {"units": 2} == second.result()
+    """Each rank is a process, as in a launch: transformers loads one model at a time in each."""
+    out = tmp_path / "asked"
+    out.mkdir()
+    second = subprocess.Popen(
+        [sys.executable, "-c", SECOND_RANK, run, out],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    inputs = Inputs(load_recipe(run / "recipe.yaml"), Workspace(run, Ranks(0, 2)))
+    assert Filter(inputs).ask(out) == {"units": 2}
+    said, _ = second.communicate(timeout=240)
+    assert second.returncode == 0 and said.splitlines()[-1] == "{'units': 2}"
     for path in sorted((run / "filter" / "asked").glob("asked-*.parquet")):
-        assert (tmp_path / "asked" / path.name).read_bytes() == path.read_bytes()
+        assert (out / path.name).read_bytes() == path.read_bytes()
