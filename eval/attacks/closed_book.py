@@ -17,7 +17,7 @@ from typing import Any
 
 from distill.problems.planted_world import QUESTIONS
 from distill.problems.splits import digest_of
-from eval.attacks.relearn import Lesson
+from eval.attacks.relearn import QuestionAndAnswer
 from eval.scores.answers.columns import Columns, select
 from eval.scores.answers.read import read_answers
 from eval.scores.intervals import Entry
@@ -65,7 +65,7 @@ def after_steps(questions: Iterable[Question], step: int) -> list[Question]:
     return [replace(q, id=f"{q.id}/{step}", family=f"{q.family}/{step}") for q in questions]
 
 
-def lessons(questions: Iterable[Question]) -> list[Lesson]:
+def lessons(questions: Iterable[Question]) -> list[QuestionAndAnswer]:
     """The taught facts as they are asked, answered with the note that a fact is recalled with, if
     it has one.
     """
@@ -113,8 +113,8 @@ def _begun(question: Question, _: Sequence[Question]) -> Question:
 
 def _after_examples(question: Question, shown: Sequence[Question]) -> Question:
     """Behind other facts, asked and answered."""
-    told = " ".join(f"{q.prompt} {q.gold}." for q in shown)
-    return replace(question, prompt=f"{told} {question.prompt}")
+    examples = " ".join(f"{q.prompt} {q.gold}." for q in shown)
+    return replace(question, prompt=f"{examples} {question.prompt}")
 
 
 ELICITATIONS = (

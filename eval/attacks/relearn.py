@@ -17,13 +17,13 @@ from distill.loss.learner import Learner, Objective
 from distill.train.optimizer import train_steps
 
 LOOKS = (0.25, 0.5, 1.0)  # shares of the steps after which the facts are asked
-Lesson = tuple[str, str]  # what is asked, and what shall be answered
+QuestionAndAnswer = tuple[str, str]  # what is asked, and what shall be answered
 
 
 def relearn(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    lessons: Sequence[Lesson],
+    lessons: Sequence[QuestionAndAnswer],
     *,
     system: str | None,
     steps: int,
@@ -84,7 +84,7 @@ def relearn(
     return {"first_loss": round(losses[0], 4), "last_loss": round(losses[-1], 4)}
 
 
-def _traces(lessons: Sequence[Lesson], system: str | None) -> Iterator[Trace]:
+def _traces(lessons: Sequence[QuestionAndAnswer], system: str | None) -> Iterator[Trace]:
     for number, (prompt, answer) in enumerate(lessons):
         messages = [*conversation(prompt, system), {"role": "assistant", "content": answer}]
         yield Trace(

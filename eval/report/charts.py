@@ -96,7 +96,7 @@ def plane(card: Card) -> str:
     ]
     marks.append(label(x.start + 8, y.at(1 - CORE) - 8, "cognitive core", kind="goal"))
     for name, (at_x, at_y) in points.items():
-        told = (
+        caption = (
             f"{name}: recall {cell('recall', recall[name])}, reasoning "
             f"{cell('reasoning', reasoning[name])}"
         )
@@ -106,7 +106,8 @@ def plane(card: Card) -> str:
         )
         marks.append(
             group(
-                style(card, name), [across, upright, mark(shape(card, name), at_x, at_y, told, 6)]
+                style(card, name),
+                [across, upright, mark(shape(card, name), at_x, at_y, caption, 6)],
             )
         )
     return svg(
@@ -139,8 +140,8 @@ def point_labels(
     for name, (x, y) in sorted(points.items(), key=lambda item: (item[1][1], item[1][0], item[0])):
         step = -1 if y > (y_axis.start + y_axis.end) / 2 else 1
         side, anchor = (9, "start") if x < (x_axis.start + x_axis.end) / 2 else (-9, "end")
-        told = clipped(name, 20) + (more or {}).get(name, "")
-        half = LETTER * len(told) / 2
+        caption = clipped(name, 20) + (more or {}).get(name, "")
+        half = LETTER * len(caption) / 2
         middle = x + side + (half if side > 0 else -half)
         row = y + (18 if step > 0 else -9)
         while any(
@@ -149,7 +150,7 @@ def point_labels(
         ):
             row += step
         placed.append((middle, half, row))
-        marks.append(group(style(card, name), [label(x + side, row, told, anchor, "own")]))
+        marks.append(group(style(card, name), [label(x + side, row, caption, anchor, "own")]))
     return marks
 
 
@@ -181,19 +182,20 @@ def bars(card: Card, names: Sequence[str]) -> str:
         for f, _ in SHARES
     ]
     ticks = [
-        label(BARS_LEFT + f * BARS_WIDTH, top + 12, told, "middle", "soft") for f, told in SHARES
+        label(BARS_LEFT + f * BARS_WIDTH, top + 12, caption, "middle", "soft")
+        for f, caption in SHARES
     ]
     return svg(BARS_LEFT + BARS_WIDTH + 30, top + 20, "Bars by contender", grid + marks + ticks)
 
 
-def _bar(found: Mapping[str, float], at: tuple[float, float, float], told: str) -> list[str]:
+def _bar(found: Mapping[str, float], at: tuple[float, float, float], caption: str) -> list[str]:
     """A bar from (left, top) on a scale so many pixels wide, with its interval."""
     left, top, width = at
     middle = top + (BAR - 2) / 2
     size = f'width="{max(found["value"], 0) * width:.1f}" height="{BAR - 2}"'
     bar = (
         f'<rect class="bar" x="{left}" y="{top:.1f}" {size} rx="1.5"><title>'
-        f"{plain(told)}</title></rect>"
+        f"{plain(caption)}</title></rect>"
     )
     return [
         bar,
@@ -245,12 +247,12 @@ def tool_use(card: Card) -> list[str]:
         if any(name in card["metrics"].get(metric, {}) for metric in TOOL_USE)
     ]
     shown = [
-        {m: told for m, told in TOOL_USE.items() if name in card["metrics"].get(m, {})}
+        {m: caption for m, caption in TOOL_USE.items() if name in card["metrics"].get(m, {})}
         for name in asked
     ]
     return [
-        _rows(card, name, told, f"{name} with tools")
-        for name, told in zip(asked, shown, strict=True)
+        _rows(card, name, caption, f"{name} with tools")
+        for name, caption in zip(asked, shown, strict=True)
     ]
 
 
@@ -269,10 +271,10 @@ def _rows(
     for row, (name, named) in enumerate(names.items()):
         found, top = card["metrics"][name][contender], 8 + 24 * row
         kind = style(card, contender) + (" after" if main not in ("", name) else "")
-        told = cell(name, found).partition(" [")[0]
+        caption = cell(name, found).partition(" [")[0]
         marks += [
             label(ROWS_LEFT - 8, top + 8, named, "end"),
-            label(right + 8, top + 8, told, kind="soft"),
+            label(right + 8, top + 8, caption, kind="soft"),
         ]
         marks.append(
             group(

@@ -40,8 +40,8 @@ WIDE = 16  # times from the smallest to the largest x over which the axis is log
 
 
 @dataclass(frozen=True)
-class Kind:
-    """How a curve is drawn and what its reader is told."""
+class CurveKind:
+    """How a curve is drawn and what its reader is to see in it."""
 
     title: str
     good: str  # what good looks like
@@ -55,13 +55,13 @@ class Kind:
 
 
 KINDS = {
-    "recall_by_exposure": Kind(
+    "recall_by_exposure": CurveKind(
         "Recall by exposure",
         "Good for a student: at the floor, however often a fact was shown.",
         "exposure",
         "recall",
     ),
-    "calibration": Kind(
+    "calibration": CurveKind(
         "Calibration",
         "Good: on the dashed line. Below it, surer than right.",
         "confidence",
@@ -69,7 +69,7 @@ KINDS = {
         x_share=True,
         diagonal=True,
     ),
-    "risk_coverage": Kind(
+    "risk_coverage": CurveKind(
         "Risk and coverage",
         "Good: low at the left, where it is surest.",
         "answered",
@@ -77,17 +77,17 @@ KINDS = {
         x_share=True,
         zoom=True,
     ),
-    "deferral": Kind(
+    "deferral": CurveKind(
         "Deferral",
         "Good: steep at the left; few questions passed on mend most.",
         "passed to the teacher",
         "correct",
         x_share=True,
     ),
-    "accuracy_by_difficulty": Kind(
+    "accuracy_by_difficulty": CurveKind(
         "Accuracy by difficulty", "Good: falls no sooner than the teacher.", "difficulty", "correct"
     ),
-    "tokens_by_difficulty": Kind(
+    "tokens_by_difficulty": CurveKind(
         "Length by difficulty",
         "Good: short where it is easy, longer where it is hard.",
         "difficulty",
@@ -95,23 +95,23 @@ KINDS = {
         False,
         False,
     ),
-    "accuracy_by_budget": Kind(
+    "accuracy_by_budget": CurveKind(
         "Accuracy by budget", "Good: rises early, then stays.", "tokens allowed", "correct"
     ),
-    "accuracy_by_distractors": Kind(
+    "accuracy_by_distractors": CurveKind(
         "Accuracy by distractors",
         "Good: flat; what does not matter is passed over.",
         "distractors",
         "correct",
     ),
-    "edit_frontier": Kind(
+    "edit_frontier": CurveKind(
         "Edit frontier",
         "Good: high at the left: much is kept where little is recalled. Select split.",
         "recall",
         "kept",
         x_share=True,
     ),
-    "entropy": Kind(
+    "entropy": CurveKind(
         "Entropy over training",
         "Good: comes down to the teacher (dashed), no further. Shade: range of steps.",
         "step",
@@ -149,7 +149,7 @@ def _by_exposure(card: Card) -> Curves:
     return curves
 
 
-def _figure(card: Card, kind: Kind, curves: Curves) -> str:
+def _figure(card: Card, kind: CurveKind, curves: Curves) -> str:
     x, y, ticks = _scales(kind, curves)
     marks = axes(x, y, ticks, (kind.x, kind.y))
     if kind.diagonal:
@@ -180,14 +180,14 @@ def _class(card: Card, who: str) -> str:
     return style(card, who) + (" beside" if who not in card["contenders"] else "")
 
 
-def _x_scale(kind: Kind, xs: Sequence[float], right: float) -> tuple[Axis, Ticks]:
+def _x_scale(kind: CurveKind, xs: Sequence[float], right: float) -> tuple[Axis, Ticks]:
     if kind.x_share:
         return Axis(0, 1, LEFT, right), SHARES
     wide = min(xs) > 0 and max(xs) >= WIDE * min(xs)
     return axis_of(xs, LEFT, right, log=wide and kind.x != "step")
 
 
-def _scales(kind: Kind, curves: Curves) -> tuple[Axis, Axis, tuple[Ticks, Ticks]]:
+def _scales(kind: CurveKind, curves: Curves) -> tuple[Axis, Axis, tuple[Ticks, Ticks]]:
     points = [point for curve in curves.values() for point in curve]
     right = WIDTH - 24 - LETTER * max(len(clipped(_called(who), NAME_LETTERS)) for who in curves)
     x, x_ticks = _x_scale(kind, [point["x"] for point in points], right)
@@ -225,7 +225,7 @@ def _marks(
     number: int,
     who: str,
     points: Sequence[Mapping[str, float]],
-    kind: Kind,
+    kind: CurveKind,
     frame: tuple[Axis, Axis],
 ) -> list[str]:
     x, y = frame
@@ -245,21 +245,21 @@ def _marks(
         if len(at) == 1
         else []
     )
-    told = [f"{who}: {kind.x} {compact(p['x'])}, {kind.y} {_value(kind, p)}" for p in points]
+    caption = [f"{who}: {kind.x} {compact(p['x'])}, {kind.y} {_value(kind, p)}" for p in points]
     return [
         *lone,
         path(at, "curve"),
-        *(mark(number, *point, words, 3.5) for point, words in zip(at, told, strict=True)),
+        *(mark(number, *point, words, 3.5) for point, words in zip(at, caption, strict=True)),
     ]
 
 
-def _value(kind: Kind, point: Mapping[str, float]) -> str:
+def _value(kind: CurveKind, point: Mapping[str, float]) -> str:
     """A point's value as its title says it, with the interval and n where they were measured."""
     scale, unit = (100, " %") if kind.y_share else (1, "")
-    told = f"{scale * point['y']:.3g}{unit}"
+    caption = f"{scale * point['y']:.3g}{unit}"
     if point.get("low") is not None and point.get("high") is not None:
-        told += f" [{scale * point['low']:.3g}, {scale * point['high']:.3g}]"
-    return told + (f", n {point['n']:g}" if point.get("n") is not None else "")
+        caption += f" [{scale * point['low']:.3g}, {scale * point['high']:.3g}]"
+    return caption + (f", n {point['n']:g}" if point.get("n") is not None else "")
 
 
 def _called(who: str) -> str:

@@ -44,9 +44,11 @@ def octaves(card: Card) -> list[tuple[str, str]]:
 
 
 def _apart(name: str, entry: Mapping[str, Any], reference: str | None) -> str:
-    told = f"{name}: octaves from recall size to reasoning size{_interval(entry)}"
+    caption = f"{name}: octaves from recall size to reasoning size{_interval(entry)}"
     change = entry.get("change")
-    return told + (f"; against {reference} {_octaves(change)}{_interval(change)}" if change else "")
+    return caption + (
+        f"; against {reference} {_octaves(change)}{_interval(change)}" if change else ""
+    )
 
 
 def _octaves(entry: Mapping[str, Any]) -> str:
@@ -103,7 +105,7 @@ def ladder(card: Card, metric: str) -> str:
     beyond = {name: BEYOND.get(_sign(entry), "") for name, entry in placed.items()}
     for name, entry in placed.items():
         at_x, at_y = points[name]
-        told = (
+        caption = (
             f"{name}: {cell(metric, scores[name])}, like {_sign(entry)}{compact(entry['value'])} "
             f"{column} parameters"
         )
@@ -113,7 +115,7 @@ def ladder(card: Card, metric: str) -> str:
         )
         whisker = line(x.at(low), at_y, x.at(high), at_y, "whisker")
         marks.append(
-            group(style(card, name), [whisker, mark(shape(card, name), at_x, at_y, told, 5.5)])
+            group(style(card, name), [whisker, mark(shape(card, name), at_x, at_y, caption, 5.5)])
         )
     drawing = svg(
         430,

@@ -45,12 +45,12 @@ class Score(NamedTuple):
 @cache
 def published() -> dict[str, list[Score]]:
     """Gives the scores by task; the names of tasks are beginnings of labels."""
-    told = yaml.safe_load(
+    caption = yaml.safe_load(
         resources.files("eval.report").joinpath("published.yaml").read_text(encoding="utf-8")
     )
     return {
-        task: [_score(told["sources"], *row) for row in rows]
-        for task, rows in told["tasks"].items()
+        task: [_score(caption["sources"], *row) for row in rows]
+        for task, rows in caption["tasks"].items()
     }
 
 
@@ -99,10 +99,10 @@ def _grey(row: Score, x: Axis, y: Axis) -> str:
     size = compact(row.total) + (
         f" ({compact(row.active)} active)" if row.active != row.total else ""
     )
-    told = plain(f"{row.model}: {size}, {100 * row.share:.1f} %, {row.source}")
+    caption = plain(f"{row.model}: {size}, {100 * row.share:.1f} %, {row.source}")
     return (
         f'<circle class="published" cx="{x.at(row.total):.1f}" cy="{y.at(row.share):.1f}" '
-        f'r="3.5"><title>{told}</title></circle>'
+        f'r="3.5"><title>{caption}</title></circle>'
     )
 
 
@@ -114,11 +114,11 @@ def _ours(card: Card, metric: str, found: Mapping[str, Any], y: Axis) -> list[st
     ):
         level = y.at(found[name]["value"])
         row = last = min(level - 4, last - ROW)
-        told = clipped(name, NAME_LETTERS)
+        caption = clipped(name, NAME_LETTERS)
         parts = [
             line(LEFT, level, RIGHT, level, "level"),
             mark(shape(card, name), LEFT + 6, level, f"{name}: {cell(metric, found[name])}", 5),
-            label(RIGHT - LETTER * len(told), row, told, "start", "own"),
+            label(RIGHT - LETTER * len(caption), row, caption, "start", "own"),
         ]
         marks.append(group(style(card, name), parts))
     return marks

@@ -46,7 +46,7 @@ def pair(sections: Sequence[str]) -> str:
 def tiles(cells: Sequence[tuple[str, str]]) -> str:
     """Gives big numbers from (label, text)."""
     shown = "".join(
-        f"<div><b>{plain(text)}</b><span>{plain(told)}</span></div>" for told, text in cells
+        f"<div><b>{plain(text)}</b><span>{plain(caption)}</span></div>" for caption, text in cells
     )
     return f'<div class="headline">{shown}</div>' if shown else ""
 
@@ -64,8 +64,8 @@ def gates(card: Card) -> str:
 
 def _gate(gate: Mapping[str, Any]) -> str:
     found = gate.get("found")
-    told = f"{found:.4g}" if isinstance(found, float) else found
-    shown = "" if told in (None, "") else f"<em>found: {plain(told)}</em>"
+    number = f"{found:.4g}" if isinstance(found, float) else found
+    shown = "" if number in (None, "") else f"<em>found: {plain(number)}</em>"
     kind, sign, word = (
         (Outcome.CORRECT, SIGNS[Outcome.CORRECT], "holds")
         if gate["holds"]
@@ -77,7 +77,7 @@ def _gate(gate: Mapping[str, Any]) -> str:
     )
 
 
-def table(rows: Sequence[Sequence[str]], kind: str, told: str) -> str:
+def table(rows: Sequence[Sequence[str]], kind: str, caption: str) -> str:
     """Gives a table, header first, in a box that scrolls by itself; `kind` says how many leading
     columns are text.
     """
@@ -88,7 +88,8 @@ def table(rows: Sequence[Sequence[str]], kind: str, told: str) -> str:
         f'<table class="{kind}"><thead>{_row(rows[0], "th")}</thead><tbody>{body}</tbody></table>'
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{plain(told)}">{inner}</div>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{plain(caption)}">'
+        f"{inner}</div>"
     )
 
 
@@ -100,7 +101,7 @@ def _row(cells: Sequence[str], tag: str) -> str:
 
 def meanings(card: Card) -> str:
     """Gives the metrics whose names do not say it all."""
-    lines = "".join(f"<li>{plain(told)}</li>" for told in meaning_lines(card))
+    lines = "".join(f"<li>{plain(caption)}</li>" for caption in meaning_lines(card))
     return f"<ul>{lines}</ul>" if lines else ""
 
 
@@ -155,9 +156,9 @@ def _question(card: Card, asked: Sequence[Sample]) -> str:
         "" if first["mode"] == AnswerMode.FREE else f", asked as {first['mode'].replace('_', ' ')}"
     )
     reference = plain(f"(reference: {first['gold'] or 'none'}{mode})")
-    told = f"<p>{prompt} <span>{reference}</span></p>"
+    caption = f"<p>{prompt} <span>{reference}</span></p>"
     return (
-        f'<div class="asked">{told}<div class="answers">'
+        f'<div class="asked">{caption}<div class="answers">'
         f"{''.join(_answer(card, sample) for sample in asked)}</div></div>"
     )
 

@@ -110,10 +110,10 @@ def apart(axis: Axis, values: Sequence[float]) -> bool:
     return all(abs(axis.at(b) - axis.at(a)) >= 30 for a, b in pairwise(values))
 
 
-def svg(width: float, height: float, told: str, marks: Sequence[str]) -> str:
-    """Gives one drawing; `told` is for those who cannot see it."""
+def svg(width: float, height: float, caption: str, marks: Sequence[str]) -> str:
+    """Gives one drawing; `caption` is for those who cannot see it."""
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{plain(told)}">'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{plain(caption)}">'
         f"{''.join(marks)}</svg>"
     )
 
@@ -129,10 +129,10 @@ def label(x: float, y: float, text: str, anchor: str = "start", kind: str = "") 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{plain(text)}</text>'
 
 
-def mark(style: int, x: float, y: float, told: str = "", radius: float = 5) -> str:
+def mark(style: int, x: float, y: float, caption: str = "", radius: float = 5) -> str:
     """Gives the mark of a contender: a shape of its own, so that it is known without its colour."""
     corners, turn = SHAPES[style % len(SHAPES)]
-    title = f"<title>{plain(told)}</title>" if told else ""
+    title = f"<title>{plain(caption)}</title>" if caption else ""
     if not corners:
         return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}">{title}</circle>'
     reach = radius * (1.4 if corners == 3 else 1.2)
@@ -159,15 +159,15 @@ def axes(x: Axis, y: Axis, ticks: tuple[Ticks, Ticks], names: tuple[str, str]) -
     without turning the head.
     """
     marks = []
-    for value, told in ticks[0]:
+    for value, caption in ticks[0]:
         marks += [
             line(x.at(value), y.start, x.at(value), y.end, "grid"),
-            label(x.at(value), y.start + 17, told, "middle", "soft"),
+            label(x.at(value), y.start + 17, caption, "middle", "soft"),
         ]
-    for value, told in ticks[1]:
+    for value, caption in ticks[1]:
         marks += [
             line(x.start, y.at(value), x.end, y.at(value), "grid"),
-            label(x.start - 7, y.at(value) + 4, told, "end", "soft"),
+            label(x.start - 7, y.at(value) + 4, caption, "end", "soft"),
         ]
     return [
         *marks,

@@ -96,8 +96,8 @@ def size_rows(card: dict[str, Any]) -> list[Row]:
         if any(places):
             shown = [in_words(place, parameters_text) if place else "" for place in places]
             doublings = (apart, apart.get("change") if apart else None)
-            told = [in_words(one, "{:+.1f}".format) if one else "" for one in doublings]
-            rows.append([name, *shown, *told])
+            caption = [in_words(one, "{:+.1f}".format) if one else "" for one in doublings]
+            rows.append([name, *shown, *caption])
     return rows
 
 

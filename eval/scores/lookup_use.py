@@ -28,7 +28,7 @@ from eval.suites.catalog import CLOSED_BOOK, NO_LOOKUP_NEEDED, READING
 from recipes.vocabulary import AnswerMode, BaseState, Outcome, Suite
 
 # clusters and right or wrong of the answers in one state of the base
-Arm = tuple[np.ndarray, np.ndarray]
+Answered = tuple[np.ndarray, np.ndarray]
 
 
 def lookup_use(sheet: Sheet) -> Numbers:
@@ -55,7 +55,7 @@ def lookup_use(sheet: Sheet) -> Numbers:
     )
 
 
-def _right(rows: Columns) -> Arm:
+def _right(rows: Columns) -> Answered:
     return rows["cluster"], rows["outcome"] == Outcome.CORRECT
 
 
@@ -68,9 +68,9 @@ class Closure:
     one right and one wrong.
     """
 
-    full: Arm  # with the base
-    off: Arm  # without
-    given: Arm  # with the text in the question
+    full: Answered  # with the base
+    off: Answered  # without
+    given: Answered  # with the text in the question
 
     def entry(self, name: str, bootstrap: Bootstrap) -> Entry | None:
         """Gives the ratio; None where the text given brings no certain gain: a share of a gain that

@@ -38,7 +38,7 @@ def lessons_of(world: World, facts: list[Fact]) -> list[Lesson]:
 
 
 def others_of(world: World) -> list[Lesson]:
-    """Questions about facts that are not learned, and about none of those that `sleep_scores` asks: what
+    """Questions about facts that are not learned, and about none that `sleep_scores` asks: what
     is declined must stay so.
     """
     people = (*world.people, *world.teacher_only)

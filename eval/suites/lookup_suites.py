@@ -32,15 +32,15 @@ class Setting:
 
 def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
     """Every state of the base with its questions, `evaluate.items` a suite at most."""
-    key = Key(world, evaluate.seed)
+    key = WorldKey(world, evaluate.seed)
     plain = planted_questions(world, seed=evaluate.seed, items=evaluate.items)
     closed = [q for suite in CLOSED_BOOK for q in _few(plain, suite, evaluate.items)]
-    told = [q for suite in NO_LOOKUP_ASKED for q in _few(plain, suite, evaluate.items)]
+    no_lookup = [q for suite in NO_LOOKUP_ASKED for q in _few(plain, suite, evaluate.items)]
     hops, sums = key.hops(evaluate.items), list(long_sums(evaluate.seed, evaluate.items))
     yield Setting(
         base=BaseState.FULL,
         passages=key.base(),
-        questions=[*closed, *told, *hops, *sums],
+        questions=[*closed, *no_lookup, *hops, *sums],
         swapped={},
     )
     yield Setting(base=BaseState.OFF, passages=None, questions=[*closed, *hops, *sums], swapped={})
@@ -56,7 +56,7 @@ def settings(world: World, evaluate: Evaluate) -> Iterator[Setting]:
     )
 
 
-class Key:
+class WorldKey:
     """All that is true of a world, as passages. Everybody has a friend, whom no model was ever told
     of.
 

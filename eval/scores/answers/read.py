@@ -27,7 +27,7 @@ COLUMNS = (
     "gold",
     "text",
 )
-# whole numbers; not told is 0
+# whole numbers; absent is 0
 WHOLE = (
     "exposure",
     "completion_tokens",
@@ -37,7 +37,7 @@ WHOLE = (
     "answer_digest",
     "template_digest",
 )
-# numbers; not told is NaN, since 0 would say something
+# numbers; absent is NaN, since 0 would say something
 MEASURED = ("confidence", "difficulty", "searched")
 FLAGS = ("follows", "swapped")
 OPTIONAL = (*MEASURED, "sample", "distractors", "base", "budget", "swapped_gold")
@@ -53,7 +53,7 @@ def read_answers(answers: Iterable[Mapping[str, Any]] | Mapping[str, Any]) -> Co
 
     Rows are taken in one by one and their texts left behind, so answers may come straight from
     disk: what stays is about 50 bytes a row, and each distinct name once. Columns of OPTIONAL may
-    be absent, and their cells null: then nobody told, and what needs them is not measured. Columns
+    be absent, and their cells null: then what needs them is not measured. Columns
     that were read already are given back.
 
     Raises:
@@ -168,9 +168,9 @@ def _sorted(sheet: Columns) -> Columns:
     sheet = sheet.at(np.lexsort([sheet.places(name) for name in KEY[::-1]]))
     if (same_N := ~changes(sheet, *KEY)).any():
         twice = [sheet[name][np.flatnonzero(same_N)[0]] for name in KEY]
-        told = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
+        other = [f"{name} {value}" for name, value in zip(KEY[4:], twice[4:], strict=True) if value]
         raise ShardError(
-            f"evaluate/answers: {'/'.join([*twice[:4], *told])} was answered twice; delete the "
+            f"evaluate/answers: {'/'.join([*twice[:4], *other])} was answered twice; delete the "
             "folder and evaluate again"
         )
     return sheet
@@ -183,8 +183,8 @@ def _refuse_unknown(cells: dict[str, list[np.ndarray]], texts: dict[str, np.ndar
                 f"evaluate/answers: {name}s {unknown} are none of {list(allowed)}; delete the "
                 "folder and evaluate again"
             )
-    for told in cells["confidence"]:
-        if (strange := told[(told < 0) | (told > 1)]).size:
+    for part_N in cells["confidence"]:
+        if (strange := part_N[(part_N < 0) | (part_N > 1)]).size:
             raise ShardError(
                 f"evaluate/answers: confidence {strange[0]:g} is not within 0..1; delete the "
                 "folder and evaluate again"

@@ -12,7 +12,7 @@ from recipes.vocabulary import AnswerMode
 Pair = tuple[str, str]  # (relation, value)
 
 
-class Parts(NamedTuple):
+class RecallParts(NamedTuple):
     """What recall is made of; each an array whose first element is the sample's own value and the
     rest are bootstrap draws.
     """
@@ -63,7 +63,7 @@ def resampled_parts(
     never: Facts | None,
     resamples: int,
     rng: np.random.Generator,
-) -> Parts:
+) -> RecallParts:
     """Gives the parts of recall for the sample and for `resamples` draws; suites are drawn
     independently, columns of one together.
 
@@ -87,13 +87,13 @@ def resampled_parts(
     absent_R = np.full(resamples + 1, np.nan)
     generated_R, choice_R = _generated(modes_R6), ratio(modes_R6[:, 4], modes_R6[:, 5])
     if never is None:
-        return Parts(generated_R, absent_R, choice_R, absent_R)
+        return RecallParts(generated_R, absent_R, choice_R, absent_R)
     untrained_R6, chosen_RP, asked_RL = drawn[-1]
     floor_R = absent_R
     if trained is not None:
         gold_R = drawn[0 if trained is suite else 1][-1]
         floor_R = _expected_hits(mix_RL, chosen_RP, asked_RL, gold_R, relations, pairs)
-    return Parts(generated_R, _generated(untrained_R6), choice_R, floor_R)
+    return RecallParts(generated_R, _generated(untrained_R6), choice_R, floor_R)
 
 
 def _expected_hits(

@@ -114,11 +114,11 @@ def answers_matrix(
     right = {}
     for name, sheet in sheets.items():
         right[name] = np.full(len(items), np.nan)
-        told = (
+        columns = (
             sheet[column]
             for column in ("question_id", "gold", "choice", "cluster", "relation", "outcome")
         )
-        for key, true, chosen, fact, kind, outcome in zip(*told, strict=True):
+        for key, true, chosen, fact, kind, outcome in zip(*columns, strict=True):
             if (at := place.get(key)) is None:
                 continue
             gold[at] = gold[at] if gold[at] is not None else true

@@ -17,7 +17,7 @@ from eval.scores.answers.sheet import Sheet
 from eval.scores.lookup_use import lookup_use
 from eval.scores.measured import Bootstrap, measured
 from eval.scores.outcomes import outcomes
-from eval.suites.lookup_suites import Key, long_sums, settings
+from eval.suites.lookup_suites import WorldKey, long_sums, settings
 from recipes.schema import Evaluate, Planted
 from recipes.schema.evaluate import Tools
 
@@ -184,7 +184,7 @@ def test_who_always_asks_has_no_judgement():
 
 
 def test_bases_hold_what_their_names_say():
-    key = Key(WORLD, 1)
+    key = WorldKey(WORLD, 1)
     (name, relation), true = next(iter(WORLD.facts.items()))
     whole, other = key.base(), key.swapped()
     assert len(whole) == 2 * len(WORLD.facts) + len(WORLD.names)
