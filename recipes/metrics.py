@@ -2,9 +2,9 @@
 
 Gates are read against these names before anything is measured. A row holds all that a reader needs:
 the name, what the number means where the name does not say it all, and how it is written. The
-accuracy of a suite bears the suite's name; what it means stands in eval/suites/catalog.py. Where the
-way of asking matters too, a name is `condition.outcome`, as in kb_swapped.followed: kb_ is the state
-of the knowledge base (full, deleted, off, swapped).
+accuracy of a suite bears the suite's name; what it means stands in eval/suites/catalog.py. Where
+the way of asking matters too, a name is `condition.outcome`, as in kb_swapped.followed: kb_ is the
+state of the knowledge base (full, deleted, off, swapped).
 """
 
 from collections.abc import Iterable
@@ -73,7 +73,8 @@ METRICS: dict[str, Metric] = {
     "given_with_tools.searched": Metric("calls it though the question holds the fact"),
     "reasoning_with_tools.searched": Metric("calls it for problems without facts"),
     "youden_j": Metric(
-        "unknown_with_tools.searched - known_with_tools.searched: 1 calls exactly where needed, 0 blindly",
+        "unknown_with_tools.searched - known_with_tools.searched: 1 calls exactly where needed, "
+        "0 blindly",
         decimals=2,
     ),
     "given_with_tools.correct": Metric("reads what the question holds, with tools at hand"),

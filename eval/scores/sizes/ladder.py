@@ -134,8 +134,8 @@ def answers_matrix(
     choice = any((sheet["mode"] == AnswerMode.CHOICE).any() for sheet in sheets.values())
     floor_I = np.array([1 / len(values[r]) if choice else 0.0 for r in relation])
     placed = [name for name in rows if not np.isnan(right[name]).all()]
-    columns = [right[name] for name in sheets if name not in rows or name in placed]
-    return np.column_stack(columns), floor_I, cluster, placed
+    right_columns = [right[name] for name in sheets if name not in rows or name in placed]
+    return np.column_stack(right_columns), floor_I, cluster, placed
 
 
 def _sheets(axis: str, everybody: dict[str, Columns]) -> dict[str, Columns]:
