@@ -20,7 +20,7 @@ ROOMS = {
     "data_filters": "text records | detect verify dedup | ground | scrub | lookup report filters | passes | sift",
     "distill": "progress | engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
-    "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit | chat memory pipeline doctor | ladder run | command",
+    "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit plan | chat memory pipeline doctor | ladder run | command",
 }
 MAX_FOLDER_FILES = 12
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "deepspeed", "peft"}
