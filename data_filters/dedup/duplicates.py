@@ -126,7 +126,8 @@ def find_repeats(
         paths: of the units' keys, in order.
         name: of the filter whose keys they are.
         most: traces that may share a key.
-        dropped: a truth value a row, of every unit: rows that count no more; what is found is added.
+        dropped: a truth value a row, of every unit: rows that count no more. What is found is
+            added.
         among_problems: only what repeats another problem's trace counts: attempts at one problem
             are no repetitions.
         at_once: keys held in memory.

@@ -66,10 +66,12 @@ class ExposureLedger:
         self.left: Counter[Fact] = Counter()
 
     def add(self, stated: Iterable[Fact], left: Iterable[Fact]) -> None:
+        """Counts the facts of one trace, and those that are left in it."""
         self.stated.update(set(stated))
         self.left.update(set(left))
 
     def save(self, path: Path) -> None:
+        """Writes one fact a line, sorted, for `merge_exposure`."""
         with replacing(path) as partial, partial.open("w", encoding="utf-8") as lines:
             lines.writelines(
                 json.dumps([*fact, count, self.left[fact]]) + "\n"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
 from recipes.vocabulary import Grounding, Kind
@@ -92,8 +93,7 @@ class KnowledgeLedger:
 
     def _spill(self) -> None:
         path = self.folder / f".run-{len(self._runs):05d}.jsonl"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as lines:
+        with replacing(path) as partial, partial.open("w", encoding="utf-8") as lines:
             lines.writelines(json.dumps(row) + "\n" for row in sorted(self._rows()))
         self._runs.append(path)
         self._counts = {}

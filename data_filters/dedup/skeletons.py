@@ -15,6 +15,8 @@ _TOKEN = re.compile(
 
 
 class Skeleton(NamedTuple):
+    """A text with slots, and what stood in them."""
+
     words: tuple[str, ...]
     values: tuple[str, ...]  # names and numbers, in order of mention, each name once
 

@@ -1,1 +1,1 @@
-"""The filters that drop traces: each a function of what is known of a trace, in one ordered list."""
+"""The filters that drop traces: functions of what is known of a trace, in one ordered list."""

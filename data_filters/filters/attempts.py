@@ -1,4 +1,4 @@
-"""Drops wrong answers, problems that are too easy or too hard, and all but the shortest attempts."""
+"""Drops wrong answers, problems too easy or too hard, and all but the shortest attempts."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def compare_attempts(attempts: Sequence[Examined]) -> None:
 
 
 def solve_rate_of(traces: Sequence[Trace]) -> float | None:
-    """Share of right ones among those with a verdict and those cut off, 0..1; None: there are none."""
+    """Share of right ones among those judged or cut off, 0..1; None: there are none."""
     judged = [
         trace
         for trace in traces

@@ -1,4 +1,4 @@
-"""The filters in their order: the first that finds a reason is named. A new filter is a line here."""
+"""The filters in their order: the first that finds a reason is named. A new one is a line here."""
 
 from collections.abc import Callable
 from enum import IntEnum

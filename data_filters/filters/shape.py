@@ -1,4 +1,4 @@
-"""Drops what is no finished conversation: unreadable, cut off, empty, control characters, degenerate."""
+"""Drops what is no finished conversation: unreadable, cut off, empty or degenerate."""
 
 import re
 

@@ -34,7 +34,7 @@ class KnowledgeBase:
 
     @classmethod
     def read(cls, path: str | Path) -> "KnowledgeBase":
-        """From a folder of Parquet shards, a .parquet or a .jsonl file, or whatever `rows_of` takes.
+        """From a folder of Parquet shards, or whatever else `rows_of` takes.
 
         Raises:
             ShardError: nothing readable there, or rows that are neither texts nor facts.

@@ -36,6 +36,7 @@ class Recalled:
 
     @property
     def value(self) -> str:
+        """The first of them."""
         return self.values[0]
 
 

@@ -90,7 +90,13 @@ def _nothing_kept(source: object, whole: UnitSummary) -> str:
     where = source if isinstance(source, str | Path) else "filter"
     read = sum(reasons.total() for reasons in whole.tally.dropped.values())
     if not read:
-        return f"{where}: found no trace, wanted at least one; run the generate stage, or mend filter.traces"
+        return (
+            f"{where}: found no trace, expected at least one; run the generate stage, or fix "
+            "filter.traces"
+        )
     by, count = whole.tally.harshest()
     reason = whole.tally.dropped[by].most_common(1)[0][0]
-    return f"{where}: none of {read} traces was kept, {by} dropped {count} of them ({reason}); {WAYS_OUT[by]}"
+    return (
+        f"{where}: none of {read} traces was kept, {by} dropped {count} of them ({reason}); "
+        f"{WAYS_OUT[by]}"
+    )

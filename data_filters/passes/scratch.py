@@ -148,7 +148,8 @@ class Scratch:
                 (self.out / name).unlink(missing_ok=True)
         except OSError as error:
             raise ShardError(
-                f"{self.out}: an unfinished filter stage cannot be removed ({error}); delete it by hand and run again"
+                f"{self.out}: an unfinished filter stage cannot be removed ({error}); delete it by "
+                "hand and run again"
             ) from error
 
 

@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise ShardError(
-            f"{path}: cannot be written ({short(error)}); free space or mend the folder's rights, then run again"
+            f"{path}: cannot be written ({short(error)}); free space or fix the folder's rights, "
+            "then run again"
         ) from error
     finally:
         with suppress(OSError):
