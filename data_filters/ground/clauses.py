@@ -84,14 +84,14 @@ def _contexts_in(
         yield SpanContext(
             one,
             tokens,
-            subjects=tuple(walk.subjects),
-            everybody=tuple(walk.everybody),
-            subject=walk.subject,
-            direct=walk.direct,
-            counted=walk.counted,
-            computing=token.kind == "number" and in_expression(sentence.tokens, number),
-            in_list=one.start in lists,
-            concluding=concluding,
+            tuple(walk.subjects),
+            tuple(walk.everybody),
+            walk.subject,
+            walk.direct,
+            walk.counted,
+            token.kind == "number" and in_expression(sentence.tokens, number),  # computing
+            one.start in lists,
+            concluding,
         )
         walk.meets(one, tokens)
 

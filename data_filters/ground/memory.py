@@ -35,8 +35,11 @@ class Memory:
     def learn(self, key: Key, grounding: Grounding) -> None:
         """Notes the grounding of a value."""
         self.known[key] = grounding
-        if key[1] is not None:
-            (self.derived.add if grounding == Grounding.DERIVED else self.derived.discard)(key[1])
+        value = key[1]
+        if value is not None and grounding is Grounding.DERIVED:
+            self.derived.add(value)
+        elif value in self.derived:
+            self.derived.remove(value)
 
     def bind(self, key: Key, subject: Names) -> None:
         """Notes that a value was given about a subject."""

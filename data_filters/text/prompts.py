@@ -24,6 +24,7 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
     "step rule position index result find".split()
 )
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
+_NONE: Stems = frozenset()
 _LOOK_BACK = 3  # the question is searched among so many last sentences
 
 
@@ -172,21 +173,18 @@ def _statements(
 ) -> Iterator[Statement]:
     months, values = _other_forms(message, sentences)
     for place, sentence in enumerate(sentences):
-        keys = list(_keys(sentence))
+        keys = [token.key for token in sentence.words]
         words = frozenset(keys).union(months.get(place, ()))
         names = [token for token in sentence.names if not curriculum.knows(token.key)]
+        openers = [token.key for token in names if token.first]
         yield Statement(
             words=words,
             numbers=frozenset(_numbers(sentence)).union(values.get(place, ())),
             phrase=f" {' '.join(keys)} ",
-            named=frozenset(token.key for token in names if not token.first),
-            openers=frozenset(token.key for token in names if token.first),
+            named=frozenset([token.key for token in names if not token.first]),
+            openers=frozenset(openers) if openers else _NONE,
             pronoun=not words.isdisjoint(_PRONOUNS),
         )
-
-
-def _keys(sentence: Sentence) -> Iterator[str]:
-    return (token.key for token in sentence.words)
 
 
 def _other_forms(

@@ -67,8 +67,9 @@ class Statements:
                 self.words[key].append(number)
             for value in said.numbers:
                 self.numbers[value].append(number)
-            for key in said.openers - self.lowercase:
-                self._openers[key].append(number)
+            for key in said.openers:
+                if key not in self.lowercase:
+                    self._openers[key].append(number)
             self._enter(number, self._entities(number))
 
     def names(self, key: str) -> bool:
@@ -141,7 +142,9 @@ class Statements:
 
     def _entities(self, number: int) -> Stems:
         said = self._all[number]
-        own = said.named | (said.openers - self.lowercase)
+        own = said.named
+        if said.openers:
+            own |= said.openers - self.lowercase
         return own if own or not (said.pronoun and number) else self._all[number - 1].about
 
     def _enter(self, number: int, about: Stems) -> None:
