@@ -55,7 +55,7 @@ class Training:
     optimizer: Literal["adamw", "muon"] = "adamw"  # muon: matrices by Muon, the rest by AdamW
     learning_rate: float = 3e-3  # AdamW
     muon_learning_rate: float = 0.02
-    weight_decay: float = 0.01
+    weight_decay: float = 0.01  # of matrices; norms, biases and embeddings do not decay
     adam_betas: tuple[float, float] = (0.9, 0.98)
     warmup_steps: int = 50
     # after the warm-up; wsd: stable at full rate, then linear decay; cosine: half a wave

@@ -20,6 +20,7 @@ from distill.loss.learner import Objective
 from distill.models import build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
+from distill.train.accelerator import zero_stage
 from distill.train.loop import Trainer
 from recipes.schema import Lora, Model, Training
 from tests.distill.conftest import TINY
@@ -81,6 +82,7 @@ def run(case, root, out, tokenizer, data):
     trainer = Trainer(
         model(case, tokenizer), training, out, objective=objective, source=source(case, root)
     )
+    assert zero_stage(trainer.accelerator) == (0 if case["zero"] == "none" else case["zero"])
     trainer.fit(data, seed=5, label="contract")
     weights = trainer.weights()
     is_main = trainer.accelerator.is_main_process

@@ -21,6 +21,7 @@ from distill.loss.learner import Objective
 from distill.models import build_model, load_model
 from distill.targets.cache import CachedTargets, Origin
 from distill.targets.live import LiveTeacher
+from distill.train.accelerator import launched_zero_stage, zero_stage
 from distill.train.loop import Trainer
 from recipes.schema import Lora, Model, Phase, Training
 from tests.distill.conftest import TINY
@@ -47,6 +48,7 @@ def main():
         seed=6,
     )
     trainer = Trainer(model, training, out, objective=Objective(), source=source(kind, root))
+    assert zero_stage(trainer.accelerator) == (launched_zero_stage() or 0)
     micro_step, done = trainer._micro_step, iter(range(1, 10**6))
 
     def counted(*args, **how):

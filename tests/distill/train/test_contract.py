@@ -176,7 +176,8 @@ def start(root, ranks, deepspeed, group):
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
+        # where it is true, accelerate leaves DeepSpeed out without a word
+        "ACCELERATE_USE_CPU": str(not deepspeed).lower(),
         "DS_ACCELERATOR": "cpu",
     }
     port = str(random.SystemRandom().randint(20_000, 40_000))
