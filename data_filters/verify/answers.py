@@ -203,7 +203,8 @@ def _same_number(said: list[Token], wanted: list[Token], number: Fraction) -> bo
     """
     numbers = [token for token in said if isinstance(token, Fraction)]
     if not numbers:
-        numbers = [Fraction(_NUMBER_WORDS[token]) for token in said if token in _NUMBER_WORDS]
+        words_of_numbers = [token for token in said if isinstance(token, str)]
+        numbers = [Fraction(_NUMBER_WORDS[w]) for w in words_of_numbers if w in _NUMBER_WORDS]
     if numbers != [number] or _HEDGES & {token for token in said if isinstance(token, str)} - {
         "and"
     }:

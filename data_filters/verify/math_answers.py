@@ -10,6 +10,8 @@ import math_verify
 
 from data_filters.verify.answers import final_answer, same_answer
 
+# beyond these a text is no formula, and its parser takes minutes to find that out
+MAX_CHARACTERS, MAX_BRACKETS = 5_000, 200
 _OPERATORS = re.compile(r"[\\^*=<>+{}()\[\]|]|(?<=\S)\s*-")
 _IS = re.compile(r"\b(?:is|are|equals)\b:?")
 _WORDS = re.compile(r"[A-Za-z]{3,}|\d\s+[A-Za-z]{2,}")
@@ -44,6 +46,8 @@ def parsed(text: str) -> list[object]:
     """What the text means, as expressions; empty where it means nothing. Text without $ is taken
     for a formula, behind its last "is".
     """
+    if len(text) > MAX_CHARACTERS or sum(map(text.count, "([{")) > MAX_BRACKETS:
+        return []
     said = _IS.split(text)[-1]
     tries = (
         [text]

@@ -18,12 +18,12 @@ from data_filters.verify.answers import (
     same_choice,
     says_nothing,
 )
+from data_filters.verify.program_judge import judge_program
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.worker_pool import Done, WorkerPool
 from recipes.vocabulary import Verdict
 
 Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
-PROGRAM_MIB = 256
 _PYTHON_BLOCK = re.compile(r"```(?:python|python3|py)[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _ANY_BLOCK = re.compile(r"```\w*[ \t]*\n(.*?)```", re.DOTALL)
 
@@ -37,7 +37,7 @@ class Check:
     family: str = ""  # reasoning_gym only: name of its data set
     # reasoning_gym only: question, answer, metadata, as the data set gave it
     entry: dict[str, Any] | None = None
-    tests: str | None = None  # program only: assertions
+    tests: str | None = None  # program only: see assertions.py for the forms
 
     def __post_init__(self) -> None:
         if self.kind == "reasoning_gym" and (not self.family or self.entry is None):
@@ -128,14 +128,11 @@ class Verifiers:
         if code is None:
             return Judgement(Verdict.WRONG, None, "no program")
         assert self._sandbox is not None and check.tests is not None
-        ran = self._sandbox.run(
-            code, check.tests, seconds=self.timeout_seconds, memory_mib=PROGRAM_MIB
-        )
-        if not ran.stop:
-            return Judgement(Verdict.CORRECT, code, score=1.0)
-        if ran.stop in ("not in the sandbox", "crash"):
-            return Judgement(Verdict.UNKNOWN, code, f"{ran.stop}: {ran.error}")
-        return Judgement(Verdict.WRONG, code, ran.error if ran.stop == "error" else ran.stop)
+        judged = judge_program(self._sandbox, code, check.tests, self.timeout_seconds)
+        if judged.right is None:
+            return Judgement(Verdict.UNKNOWN, code, judged.why)
+        verdict = Verdict.CORRECT if judged.right else Verdict.WRONG
+        return Judgement(verdict, code, judged.why, float(judged.right))
 
     def _away(self, module: str, function: str, calls: Sequence[tuple[Any, ...]]) -> list[Done]:
         """Calls of a function of this room in a process that may be killed; heavy modules are

@@ -4,6 +4,7 @@ tests.
 
 import difflib
 import itertools
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,9 @@ from data_filters.records.rows import rows_of
 from recipes.errors import PipelineError, RecipeError
 from recipes.schema import Source
 
+ENTRY_POINT = "entry_point"  # column that names the function which `check(candidate)` is for
+_CHECK = re.compile(r"^def check\(\w+(?::[^)]*)?\)", re.MULTILINE)
+_CALLED = re.compile(r"^check\(", re.MULTILINE)
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
@@ -56,7 +60,7 @@ def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
                 number=number,
                 prompt=prompt,
                 gold=_text(source.answer, row, where),
-                tests=_text(source.tests, row, where),
+                tests=_tests(source.tests, row, where),
             )
     except PipelineError as fault:
         raise type(fault)(f"source {source.name}: {fault}") from fault
@@ -80,6 +84,7 @@ def _top_level(named: Sequence[str], present: Sequence[str]) -> list[str]:
     there.
     """
     tops = [name if name in present else name.partition(".")[0] for name in named]
+    tops += [ENTRY_POINT] * (ENTRY_POINT in present)
     return sorted(set(tops), key=tops.index) if set(tops) <= set(present) else list(present)
 
 
@@ -107,6 +112,24 @@ def _text(column: str | None, row: Mapping[str, Any], where: str) -> str | None:
         return None
     value = _reached(column, row, where)
     text = "" if value is None else str(value)
+    return text if text.strip() else None
+
+
+def _tests(column: str | None, row: Mapping[str, Any], where: str) -> str | None:
+    """A column of tests as one text: a list of assertions line by line, other lists and objects as
+    JSON. Tests that check a candidate get the call that the row's entry_point names.
+    """
+    if column is None:
+        return None
+    value = _reached(column, row, where)
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        value = "\n".join(value)
+    elif isinstance(value, list | Mapping):
+        value = json.dumps(value, default=str)
+    text = "" if value is None else str(value)
+    name = str(row.get(ENTRY_POINT) or "")
+    if _CHECK.search(text) and not _CALLED.search(text) and name.replace(".", "").isidentifier():
+        text += f"\n\ncheck({name})\n"
     return text if text.strip() else None
 
 

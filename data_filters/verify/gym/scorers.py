@@ -14,6 +14,8 @@ from data_filters.verify.gym.own_scorers import OWN_SCORERS
 from data_filters.verify.gym.trust import why_not
 
 COIN_TOLERANCE = Fraction(1, 10_000)  # as the scorer's own
+MAX_CHARACTERS = 50_000  # of an answer; the longest references have a few thousand
+_HUGE = re.compile(r"\d\.?[eE][-+]?\d{4}")  # a power of ten that Fraction and Decimal write out
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 _MARKER = re.compile(r"answer(?: is)?:?|####", re.IGNORECASE)
 
@@ -47,6 +49,9 @@ def score(text: str, family: str, entry: dict[str, Any]) -> tuple[float, str | N
 
 
 def _scored(form: str, family: str, entry: dict[str, Any]) -> float:
+    """The score of one form; none where working it out might never end."""
+    if len(form) > MAX_CHARACTERS or (_HUGE.search(form) and form != entry["answer"]):
+        return 0.0
     if family in OWN_SCORERS:
         return OWN_SCORERS[family](form, entry)
     found = float(_scorer(family, _settings(family, entry)).score_answer(form, entry))

@@ -71,3 +71,8 @@ def close_all() -> None:
 
 def _hidden() -> int:
     return 1
+
+
+def run_as_code(text: str) -> str:
+    """What no verifier does: runs an answer, for want of a worker that holds it."""
+    return str(eval(text))

@@ -111,6 +111,35 @@ def test_a_missing_reference_is_none_and_not_a_word(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("row", "tests"),
+    [
+        ({"tests": ["assert f(1) == 2", "assert f(2) == 3"]}, "assert f(1) == 2\nassert f(2) == 3"),
+        ({"tests": {"inputs": ["1"], "outputs": ["2"]}}, '{"inputs": ["1"], "outputs": ["2"]}'),
+        ({"tests": "def check(c):\n    assert c(1)"}, "def check(c):\n    assert c(1)"),
+        (
+            {"tests": "def check(c):\n    assert c(1)", "entry_point": "f"},
+            "def check(c):\n    assert c(1)\n\ncheck(f)\n",
+        ),
+        (
+            {"tests": "def check(c):\n    assert c(1)\ncheck(g)", "entry_point": "f"},
+            "def check(c):\n    assert c(1)\ncheck(g)",
+        ),
+        ({"tests": "assert f(1)", "entry_point": "f"}, "assert f(1)"),
+        ({"tests": []}, None),
+        ({"tests": None}, None),
+    ],
+)
+def test_a_column_of_tests_becomes_tests_that_run(tmp_path, row, tests):
+    source = Source(
+        name="mine",
+        path=lines(tmp_path / "mine.jsonl", [{"text": "Write f."} | row]),
+        question="text",
+        tests="tests",
+    )
+    assert [found.tests for found in read_rows(source, 0, 1)] == [tests]
+
+
 def test_tests_make_a_program(tmp_path):
     rows = [
         {"question": "Write f.", "test_code": "assert f(1) == 2"},
