@@ -8,12 +8,14 @@ import sys
 
 import pytest
 
+from data_filters.filters.settings import FilterContext
 from data_filters.records.shards import iter_traces, read_shard
 from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Ranks, Workspace
 from launch.stages.filter import Filter
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
+from recipes.vocabulary import Action
 from tests.launch.street import ROOT, SMOKE, environment, succeed
 
 pytestmark = pytest.mark.timeout(600)
@@ -25,20 +27,14 @@ def filtering(folder, *words):
     return Filter(Inputs(recipe, work))
 
 
-def test_modes_are_settings_of_the_stack(tmp_path):
-    strict = filtering(tmp_path, "filter.mode=strict", "filter.probes.premise=report").stack()
-    assert (
-        strict.scrubber.untold == "drop"
-        and not strict.keep_unknown
-        and strict.probes == {"premise": "drop"}
-    )
-    seen = filtering(tmp_path, "filter.mode=report_only", "filter.probes.premise=report").stack()
-    assert (
-        seen.report_only
-        and seen.scrubber.untold == "abstain"
-        and seen.probes == {"premise": "report"}
-    )
-    assert filtering(tmp_path).stack().probes == {}
+def test_the_recipe_reaches_the_filters(tmp_path):
+    context = FilterContext(filtering(tmp_path, "filter.mode=strict").settings())
+    assert context.strict and context.scrubber.untold == Action.DROP
+    stage = filtering(tmp_path, "filter.mode=report_only", "seed=5")
+    context = FilterContext(stage.settings())
+    assert not context.strict and context.scrubber.untold == Action.ABSTAIN
+    assert context.settings.seed == 5 and context.config == stage.config
+    assert set(context.settings.held_out) == set(stage.held_out) != set()
 
 
 def test_recipes_that_cannot_work_are_refused():
@@ -92,6 +88,7 @@ from launch.inputs.inputs import Inputs
 from launch.runs.run_folder import Ranks, Workspace
 from launch.stages.filter import Filter
 from recipes.load import load_recipe
+from recipes.vocabulary import Action
 
 run, out = map(Path, sys.argv[1:])
 inputs = Inputs(load_recipe(run / "recipe.yaml"), Workspace(run, Ranks(1, 2)))
