@@ -192,12 +192,20 @@ def _damage_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """Makes torch.load refuse everything but tensors and plain values, whatever its caller says."""
+    """Makes torch.load refuse everything but tensors, plain values and the few plain classes that
+    DeepSpeed's states name, whatever its caller says.
+    """
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    plain = [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"
     try:
-        yield
+        with torch.serialization.safe_globals(plain):
+            yield
     finally:
         if before is None:
             del os.environ[name]
