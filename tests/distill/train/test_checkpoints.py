@@ -126,4 +126,4 @@ def test_what_deepspeed_reads_cannot_run_code(tmp_path, capsys):
     torch.save({"module": Bomb()}, tmp_path / "states.pt")
     with _weights_only(), pytest.raises(pickle.UnpicklingError):
         torch.load(tmp_path / "states.pt", weights_only=False)
-    assert capsys.readouterr().out == ""
+    assert "boom" not in capsys.readouterr().out  # importing DeepSpeed prints a line of its own
