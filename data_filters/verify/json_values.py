@@ -1,11 +1,18 @@
 """Plain Python values as one line of JSON and back: what two processes may say to each other."""
 
 import json
+from fractions import Fraction
 from typing import Any
 
 # the only key of an object that stands for something JSON has no form for
 _KIND = "!kind"
-_BUILD: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}
+_BUILD: dict[str, Any] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "dict": dict,
+    "Fraction": lambda parts: Fraction(*parts),
+}
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -14,7 +21,7 @@ def to_json(value: Any) -> str:
     r"""One line of ASCII that `from_json` reads back as the same value.
 
     Args:
-        value: text, numbers, truth values, None, and lists, tuples, sets and dicts of them; the
+        value: text, numbers, fractions, truth values, None, and lists, tuples, sets and dicts of them; the
             keys of a dict may be any of those that can be hashed.
 
     Raises:
@@ -34,7 +41,7 @@ def from_json(line: str | bytes) -> Any:
     """
     try:
         return _unpacked(json.loads(line))
-    except (TypeError, KeyError) as fault:
+    except (TypeError, KeyError, ZeroDivisionError) as fault:
         raise ValueError(f"not a line of values: {fault}") from fault
 
 
@@ -50,6 +57,8 @@ def _packed(value: Any) -> Any:
         return {_KIND: "dict", "of": [[_packed(k), _packed(v)] for k, v in value.items()]}
     if kind in (tuple, set, frozenset):
         return {_KIND: kind.__name__, "of": [_packed(item) for item in value]}
+    if kind is Fraction:
+        return {_KIND: "Fraction", "of": [value.numerator, value.denominator]}
     raise TypeError(f"{kind.__name__} cannot travel as JSON")
 
 

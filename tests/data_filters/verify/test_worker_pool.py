@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def test_values_come_in_order_from_two_workers() -> None:
         "half an emoji: \ud83d, a line\nbreak",
         [1, (2.5, {3, 4}), frozenset([True])],
         {(0, 1): {"a": []}, 2: None},
-        {"!kind": "tuple", "of": [1]},
+        {"!kind": "tuple", "of": [1], "a": Fraction(-2, 3)},
         10**4000,
         "x" * 3_000_000,
     ],
