@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eval.scores.calibration import Claims, auroc, ece, risk
+from eval.scores.calibration import CalibrationError, Claims, auroc, risk
 from eval.scores.effort import slope
 from eval.scores.intervals import Entry, Interval, newcombe, rate, rate_interval
 from eval.scores.lookup_use import Closure
-from eval.scores.measured import Bootstrap
+from eval.scores.measured import Bootstrap, Number
 from eval.scores.outcomes import honesty_index
 from eval.scores.paired_intervals import paired_bootstrap, unpaired_bootstrap
 from eval.scores.pass_at_k import pass_at
@@ -70,16 +70,17 @@ def contenders(
     return skill_KN < np.array([[NORMAL.inv_cdf(chance)] for chance in rates])
 
 
-def ends(*found: Entry | Interval | None) -> list[Ends]:
+def ends(*found: Number | Entry | Interval | None) -> list[Ends]:
     """Gives the ends of each number; nowhere where it is absent."""
-    return [
-        (np.nan, np.nan)
-        if one is None
-        else one[1:]
-        if isinstance(one, Interval)
-        else (one["low"], one["high"])
-        for one in found
-    ]
+    return [_ends(one) for one in found]
+
+
+def _ends(one: Number | Entry | Interval | None) -> Ends:
+    if isinstance(one, Interval):
+        return one.low, one.high
+    counted = not (one is None or isinstance(one, dict))
+    entry = one.entry("", Bootstrap(RESAMPLES, 0)) if counted else one
+    return (np.nan, np.nan) if entry is None else (entry["low"], entry["high"])
 
 
 def single(items: int) -> list[Kind]:
@@ -192,7 +193,7 @@ def _claims(kept: float, names: tuple[str, str, str]) -> Kind:
         found = Claims(
             confidence_N, (rng.random(n) < kept * confidence_N).astype(float), np.arange(n)
         )
-        return ends(auroc(found), risk(found, 0.8), ece(found))
+        return ends(auroc(found), risk(found, 0.8), CalibrationError(found))
 
     return Kind(dict(zip(names, truths, strict=True)), drawn)
 

@@ -24,11 +24,11 @@ FORMS = {
     "lines.jsonl": LINES + b"\n",
     "blank.ndjson": LINES.replace(b"\n", b"\r\n \n\n"),
     "marked.jsonl": b"\xef\xbb\xbf" + LINES,
-    "zipped.jsonl.gz": gzip.compress(LINES),
+    "zipped.jsonl.gz": gzip.compress(LINES, mtime=0),
     "list.json": json.dumps(ROWS, indent=1).encode(),
     "one_line.json": json.dumps(ROWS).encode(),
     "marked_list.json": b"\xef\xbb\xbf" + json.dumps(ROWS).encode(),
-    "zipped_list.json.gz": gzip.compress(json.dumps(ROWS).encode()),
+    "zipped_list.json.gz": gzip.compress(json.dumps(ROWS).encode(), mtime=0),
 }
 
 
@@ -71,7 +71,7 @@ def test_rows_say_where_they_stand(tmp_path: Path) -> None:
     [
         ("a.jsonl", b'{"n": 1}\n{"n":\n', "a.jsonl:2: no JSON .*; fix or remove the line"),
         ("a.json", b'[{"n": 1},\n{]', "a.json:2: no JSON"),
-        ("a.jsonl.gz", gzip.compress(LINES)[:-9], "a.jsonl.gz: cannot be read"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "a.jsonl.gz: cannot be read"),
         ("a.jsonl.gz", b"plain", "a.jsonl.gz: cannot be read"),
         ("a.parquet", b"PAR1", "a.parquet: no readable Parquet .*delete this file"),
         ("a.txt", b"x", "a.txt: unknown kind of file"),

@@ -24,7 +24,7 @@ LESSONS = [
     for name, town in (("Mara", "Oslo"), ("Ida", "Rome"))
 ]
 CONFIG = Sleep(
-    facts=2,
+    num_facts=2,
     steps=60,
     batch_sequences=8,
     rehearsal_fraction=0.25,
