@@ -197,7 +197,7 @@ def arguments() -> argparse.Namespace:
 def at_least(least: int) -> Callable[[str], int]:
     def count(text: str) -> int:
         if (number := int(text)) < least:
-            raise argparse.ArgumentTypeError(f"received {text}, wanted {least} or more")
+            raise argparse.ArgumentTypeError(f"received {text}, expected {least} or more")
         return number
 
     return count

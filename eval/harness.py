@@ -29,7 +29,7 @@ from recipes.schema import HarnessTask
 from recipes.vocabulary import AnswerMode, Outcome
 
 Spec = str | dict[str, Any]
-INSTALL = "evaluate.harness wants lm-evaluation-harness; pip install 'cognitive-core[lm_eval]'"
+INSTALL = "evaluate.harness needs lm-evaluation-harness; pip install 'cognitive-core[lm_eval]'"
 
 
 def check_tasks(tasks: Sequence[HarnessTask]) -> str:
@@ -119,7 +119,7 @@ def task_files(task: HarnessTask) -> list[str]:
         data = (body.get("dataset_kwargs") or {}).get("data_files") or []
     except (OSError, yaml.YAMLError, AttributeError) as fault:
         raise RecipeError(
-            f"evaluate.harness: {task.task} is no task file: {str(fault).splitlines()[0]}"
+            f"evaluate.harness: {task.task} is not a task file: {str(fault).splitlines()[0]}"
         ) from fault
     data = (
         list(data.values()) if isinstance(data, dict) else [data] if isinstance(data, str) else data
@@ -204,7 +204,7 @@ def _spec(task: HarnessTask) -> Spec:
         return task.task
     path = Path(task.task)
     if not path.is_file():
-        raise RecipeError(f"evaluate.harness: no task file {path}; mend the path")
+        raise RecipeError(f"evaluate.harness: no task file {path}; fix the path")
     return _of_jsonl(task, path) if path.suffix == ".jsonl" else str(path)
 
 
@@ -318,7 +318,7 @@ def _row(
     if isinstance(score, tuple | list | dict | str) or score not in (0, 1):
         raise RecipeError(
             f"evaluate.harness task {name}: {metric} of item {sample['doc_id']} is {score!r}, "
-            "wanted a metric that is 0 or 1 for each item"
+            "expected a metric that is 0 or 1 for each item"
         )
     free = not isinstance(sample["resps"][0][0], tuple | list)
     text = str(sample["resps"][0][0]) if free else _chosen(metric, sample)

@@ -52,7 +52,7 @@ def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
     named = Path(given.base) if given.base not in (None, "off") else None
     if named and not named.exists():
         raise RecipeError(
-            f"--base {named}: not there; wanted off, or passages: a folder, .parquet or .jsonl"
+            f"--base {named}: not there; expected off, or passages: a folder, .parquet or .jsonl"
         )
     own = run / "filter" / "knowledge"
     return folder, named or (own if own.exists() else None)

@@ -81,7 +81,7 @@ class Chat:
         old, mark, new = (part.strip() for part in rest.partition("=>"))
         if not mark or old not in self.toolbox.base.passages:
             near = self.toolbox.base.search(old, 1)
-            yield f"no such passage{f'; did you mean {near[0]!r}?' if near else ''}; wanted /change OLD => NEW, with OLD as /find shows it"
+            yield f"no such passage{f'; did you mean {near[0]!r}?' if near else ''}; expected /change OLD => NEW, with OLD as /find shows it"
             return
         self.toolbox = replace(self.toolbox, base=self.toolbox.base.edited({old: new or None}))
         yield f"base: {len(self.toolbox.base)} passages, {self.toolbox.base.digest}"

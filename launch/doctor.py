@@ -23,9 +23,9 @@ EXAMPLES = """examples:
   python -m launch.doctor recipes/planted_world.yaml --tokens-per-second 5000
   accelerate launch --config_file launch/accelerate/zero2_8gpu.yaml -m launch.doctor RECIPE      also checks what that launch can do
 
-Lines: ok (what was found), fault (what must be mended), not checked (what cannot be looked at from here, e.g. hub models offline).
+Lines: ok (what was found), fault (what must be fixed), not checked (what cannot be looked at from here, e.g. hub models offline).
 Nothing is written. Once a run has made its teacher and its traces, their tokenizer and lengths are used instead of assumptions.
-exit codes: 0 no fault found, 2 a fault that a person must mend, one line each, 1 a bug (with traceback)"""
+exit codes: 0 no fault found, 2 a fault that a person must fix, one line each, 1 a bug (with traceback)"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _count_of(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, wanted a whole number from 1 up")
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number from 1 up")
     return int(text)
 
 
@@ -203,7 +203,7 @@ class Doctor:
 
         config, needs_teacher = self.recipe.distill, self.recipe.distill.divergence != "none"
         if self.faults or pair.student is None or (needs_teacher and pair.teacher is None):
-            why = "mend the faults above first" if self.faults else "a config is not at hand"
+            why = "fix the faults above first" if self.faults else "a config is not at hand"
             return print(f"not checked: first step ({why})")
         teacher, remote = (
             pair.teacher if needs_teacher else None,

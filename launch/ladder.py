@@ -130,7 +130,7 @@ def plan_runs(
         )
     if seeds is not None and not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         raise RecipeError(
-            f"command line: --seeds {seeds!r}, wanted whole numbers with commas, e.g. 1,2,3"
+            f"command line: --seeds {seeds!r}, expected whole numbers with commas, e.g. 1,2,3"
         )
     runs = []
     for seed in (
@@ -158,7 +158,7 @@ def _read_rungs(file: Path) -> dict[str, Any]:
         or not all(isinstance(keys, dict) for keys in rungs.values())
     ):
         raise RecipeError(
-            f"{file}: wanted rungs: {{NAME: {{recipe.key: value}}}}, and perhaps seeds: [1, 2] and family: NAME"
+            f"{file}: expected rungs: {{NAME: {{recipe.key: value}}}}, and perhaps seeds: [1, 2] and family: NAME"
         )
     return told
 

@@ -39,7 +39,7 @@ EXAMPLES = """examples:
                                                                   the same recipe on two CPU ranks
 
 A run that was stopped, in whatever way, continues when the same command is given again.
-exit codes: 0 done, 2 something a person must mend (one line a fault), 130 interrupted, 1 a bug (with traceback)
+exit codes: 0 done, 2 something a person must fix (one line a fault), 130 interrupted, 1 a bug (with traceback)
 environment: COGNITIVE_CORE_THREADS = CPU threads of each process (default: cores / processes of this machine)"""
 
 

@@ -47,7 +47,7 @@ def switch(folder: Path, delta: Path, out: Path) -> str:
 
     if not delta.is_file():
         raise ModelError(
-            f"{delta}: no such delta; wanted delta.safetensors of an edit, name it with --delta"
+            f"{delta}: no such delta; expected delta.safetensors of an edit, name it with --delta"
         )
     if out.exists():
         raise ModelError(f"{out} is there already; name a folder that is not")

@@ -1,4 +1,4 @@
-"""Faults that a person must mend. Everything else is our bug and keeps its traceback."""
+"""Faults that a person must fix. Everything else is our bug and keeps its traceback."""
 
 
 class PipelineError(Exception):

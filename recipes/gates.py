@@ -17,7 +17,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-FORM = "wanted METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
+FORM = "expected METRIC >= NUMBER (or <=, >, <), METRIC.low or METRIC.high for an end of its interval, METRIC - CONTENDER for a difference"
 _GATE = re.compile(
     r"(?P<name>[A-Za-z][\w/-]*(?:\.(?!(?:low|high|value)\b)\w+)?)(?:\.(?P<end>low|high|value))?"
     r"(?:\s+-\s+(?P<other>\w+))?"
@@ -51,7 +51,7 @@ def parse_gate(text: str) -> Gate:
     """
     parts = _GATE.fullmatch(text.strip())
     if parts is None:
-        raise RecipeError(f"publish.gates: {text!r} is no gate; {FORM}")
+        raise RecipeError(f"publish.gates: {text!r} is not a gate; {FORM}")
     name, end, other, bound = parts["name"], parts["end"], parts["other"], float(parts["bound"])
     if name in RENAMED:
         raise RecipeError(f"publish.gates: {text!r}: {name} is now {RENAMED[name]}")

@@ -128,7 +128,7 @@ def _text(path: Path, asked_at: str) -> str:
 def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     """The value of type `hint` that stands at `node`; _BAD where a fault was noted."""
     if node.value == "???":
-        return _note(faults, f"{node.place}: missing value of {key!r}, wanted {in_words(hint)}")
+        return _note(faults, f"{node.place}: missing value of {key!r}, expected {in_words(hint)}")
     core = without_none(hint)
     if node.value is None:
         return None if core != hint else _wrong(core, node, key, faults)
@@ -159,7 +159,7 @@ def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
     for name in (*required_keys(schema), *(() if alone else ("models",))):
         if name not in values:
             faults.append(
-                f"{node.place}: missing key {dotted(key, name)!r}, wanted {in_words(without_none(known[name]))}"
+                f"{node.place}: missing key {dotted(key, name)!r}, expected {in_words(without_none(known[name]))}"
             )
     if len(faults) > before:
         return _BAD
@@ -225,7 +225,7 @@ def _wrong(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     near = difflib.get_close_matches(str(node.text), options(hint), n=1)
     hint_text = f"; did you mean {near[0]!r}?" if near else ""
     return _note(
-        faults, f"{node.place}: {key} is {_shown(node)}, wanted {in_words(hint)}{hint_text}"
+        faults, f"{node.place}: {key} is {_shown(node)}, expected {in_words(hint)}{hint_text}"
     )
 
 

@@ -19,7 +19,7 @@ _HEAD = """# Recipe reference
 
 Written by `python -m recipes.reference > docs/recipe.md` from the comments in `recipes/schema/`; do not edit it here.
 
-A recipe is a YAML file with these keys. `extends: base.yaml` lays it on another recipe. On the command line every key can be set by
+A recipe is a YAML file with these keys. `extends: base.yaml` starts from another recipe. On the command line every key can be set by
 its dotted name: `distill.steps=300`, `stages=generate,filter`, `models.student.lora.rank=16`. A key that is left out has its default.
 """
 

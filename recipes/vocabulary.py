@@ -15,7 +15,7 @@ class Word(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"found {value!r}, expected one of {', '.join(cls)}")
+        raise ValueError(f"got {value!r}, expected one of {', '.join(cls)}")
 
 
 class StageName(Word):

@@ -60,7 +60,7 @@ def parse_override(item: str) -> tuple[Placed, list[str]]:
     """`key.of.value=YAML` as a nested Placed, and its faults."""
     key, equals, text = item.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
-        return Placed({}, COMMAND_LINE), [f"{COMMAND_LINE}: {item!r} is no key=value"]
+        return Placed({}, COMMAND_LINE), [f"{COMMAND_LINE}: {item!r} is not key=value"]
     node, faults = parse_yaml(text, COMMAND_LINE)
     if faults:
         return Placed({}, COMMAND_LINE), [f"{fault} in {item!r}" for fault in faults]

@@ -99,7 +99,7 @@ def _opened(path: Path) -> Iterator[Mapping[str, np.ndarray]]:
     with reading(path):
         unit = np.load(path, allow_pickle=False)
         if not isinstance(unit, NpzFile):
-            raise ValueError("one array, wanted several")
+            raise ValueError("one array, expected several")
         with unit:
             yield unit
 

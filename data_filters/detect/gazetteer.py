@@ -67,7 +67,7 @@ def load_gazetteer(files: tuple[str, ...] = ()) -> Gazetteer:
             rows += 1
         if not rows:
             raise ShardError(
-                f"{path}: no row can be used ({faults[-1] if faults else 'it is empty'}); mend it or leave it out of filter.gazetteer"
+                f"{path}: no row can be used ({faults[-1] if faults else 'it is empty'}); fix it or leave it out of filter.gazetteer"
             )
     ordered = {
         first: tuple(sorted(found.items(), key=lambda one: -len(one[0])))
@@ -81,7 +81,7 @@ def _read(path: Path, faults: list[str]) -> Iterator[tuple[Phrase, str]]:
         raw = path.read_bytes()
     except OSError as error:
         raise ShardError(
-            f"{path}: the gazetteer cannot be read ({error}); mend filter.gazetteer"
+            f"{path}: the gazetteer cannot be read ({error}); fix filter.gazetteer"
         ) from error
     for number, line in enumerate(raw.splitlines(), start=1):
         try:
@@ -110,7 +110,7 @@ def _row(text: str) -> tuple[list[str], str, str]:
         return (
             [],
             "",
-            f"{len(cells)} columns, wanted a name, a name and its kind, or subject, relation and value",
+            f"{len(cells)} columns, expected a name, a name and its kind, or subject, relation and value",
         )
     names = [cells[0], cells[2]] if len(cells) == 3 else cells[:1]
     if any(not 2 <= len(name) <= _MAX_CHARACTERS for name in names):
@@ -119,7 +119,7 @@ def _row(text: str) -> tuple[list[str], str, str]:
     return (
         names,
         kind,
-        "" if kind in _KINDS else f"kind {kind!r}, wanted one of {', '.join(sorted(_KINDS))}",
+        "" if kind in _KINDS else f"kind {kind!r}, expected one of {', '.join(sorted(_KINDS))}",
     )
 
 

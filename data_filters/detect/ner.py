@@ -100,7 +100,7 @@ def _spans(document: Any) -> list[CandidateSpan]:
 def _check(model: str, folder: Path) -> None:
     wanted = _DIGESTS.get(model)
     if wanted is not None and (found := files_digest(folder)) != wanted:
-        said = f"{found[:12]}, wanted {wanted[:12]}"
+        said = f"{found[:12]}, expected {wanted[:12]}"
         raise RecipeError(
             f"filter.ner: the files of {model} are not those that were checked ({said}); install 3.8.0 again"
         )

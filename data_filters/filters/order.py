@@ -42,7 +42,7 @@ FILTERS = (
         "read",
         Known.TEXT,
         unreadable,
-        "wanted messages of role and content; convert the data or name another source",
+        "expected messages of role and content; convert the data or name another source",
     ),
     DropFilter(
         "shape",

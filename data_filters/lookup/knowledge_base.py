@@ -101,7 +101,7 @@ def passages_of(rows: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
         else:
             found = ", ".join(map(str, row)) or "nothing"
             raise ShardError(
-                f"{where}, row {number}: found {found}; wanted text, or subject, relation and value"
+                f"{where}, row {number}: got {found}; expected text, or subject, relation and value"
             )
     for (relation, subject), same in groupby(sorted(facts), key=lambda fact: fact[:2]):
         for _, _, _, value in list(same)[: 1 if relation else None]:

@@ -91,7 +91,7 @@ def _nothing_kept(source: object, whole: UnitSummary) -> str:
     read = sum(reasons.total() for reasons in whole.tally.dropped.values())
     if not read:
         return (
-            f"{where}: found no trace, expected at least one; run the generate stage, or fix "
+            f"{where}: got no trace, expected at least one; run the generate stage, or fix "
             "filter.traces"
         )
     by, count = whole.tally.harshest()

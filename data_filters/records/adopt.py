@@ -42,7 +42,7 @@ def trace_of(row: Mapping[str, Any]) -> Trace:
             else f"messages {str(messages)[:60]!r}"
         )
         raise ValueError(
-            f"found {found}, expected messages of role and content; convert the data or name "
+            f"got {found}, expected messages of role and content; convert the data or name "
             "another source"
         )
     usage, spans = row.get("usage"), row.get("spans")
@@ -133,7 +133,7 @@ def _wrong_value(trace: Trace) -> str | None:
             return "half a character in a message, expected text"
     for span in trace.spans:
         if not all(_is_whole(getattr(span, name), 31) for name in ("message", "start", "end")):
-            return "a span whose place is no whole number"
+            return "a span whose place is not a whole number"
         if not all(isinstance(getattr(span, name), str) for name in _SPAN_TEXTS):
             return "a span with something else than text"
         if not isinstance(span.weight, int | float) or not math.isfinite(span.weight):

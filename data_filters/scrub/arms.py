@@ -47,7 +47,7 @@ def arm_view(
         found = _random_spans(plain, random.Random(f"{seed}/{trace.id}"), masked_fraction)
     else:
         raise RecipeError(
-            f"distill.arms: found {arm!r}, expected student, control, scrub_only or random_mask"
+            f"distill.arms: got {arm!r}, expected student, control, scrub_only or random_mask"
         )
     return replace(plain, spans=by_place(found + step_spans(plain)))
 

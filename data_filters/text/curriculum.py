@@ -47,7 +47,7 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ShardError(
-            f"{file}: the curriculum cannot be read ({error}); mend filter.curriculum_file or set it to null"
+            f"{file}: the curriculum cannot be read ({error}); fix filter.curriculum_file or set it to null"
         ) from error
     sections: dict[str, set[str]] = {}
     constants: dict[int | Fraction, frozenset[str]] = {}
@@ -91,7 +91,7 @@ def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
         number = Fraction(value.strip())
     except (ValueError, ZeroDivisionError) as error:
         raise ShardError(
-            f"{where}: found {line!r}, wanted 'constant: NUMBER = word word'; mend the line"
+            f"{where}: got {line!r}, expected 'constant: NUMBER = word word'; fix the line"
         ) from error
     if not units.split():
         raise ShardError(

@@ -118,7 +118,7 @@ def _calls(body: Sequence[ast.stmt], defined: frozenset[str]) -> Iterator[ast.st
                 yield from ast.parse(f"{node.name}()").body
         elif isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
             if node.bases or node.decorator_list:
-                raise Unjudgeable(f"the tests' class {node.name} wants a framework")
+                raise Unjudgeable(f"the tests' class {node.name} needs a framework")
             for method in node.body:
                 if isinstance(method, ast.FunctionDef) and method.name.startswith("test"):
                     _is_plain(method, 1)
@@ -133,7 +133,7 @@ def _candidate(defined: frozenset[str]) -> str:
 
 def _is_plain(function: ast.FunctionDef, arguments: int) -> None:
     if function.decorator_list or len(function.args.args) != arguments:
-        raise Unjudgeable(f"the tests' function {function.name} wants pytest's marks or fixtures")
+        raise Unjudgeable(f"the tests' function {function.name} needs pytest's marks or fixtures")
 
 
 def _asked(tree: ast.Module, defined: frozenset[str]) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Check:
 
     def __post_init__(self) -> None:
         if self.kind == "reasoning_gym" and (not self.family or self.entry is None):
-            raise ValueError("a reasoning_gym check wants the family and the entry")
+            raise ValueError("a reasoning_gym check needs the family and the entry")
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def check_first_step(
     if not lengths[0] > 0 or lengths[1] > 0:
         found = f"a gradient of length {lengths[0]:.3g}, and {lengths[1]:.3g} where all is masked"
         raise ModelError(
-            f"a first step has {found}; wanted more than 0, and 0: look at distill.divergence and role_weights"
+            f"a first step has {found}; expected more than 0, and 0: look at distill.divergence and role_weights"
         )
     apart = "; packed sequences stay apart" if distill.packing else ""
     return (

@@ -110,7 +110,7 @@ def _vocabulary(
     kept = distill.targets.tokens_per_position
     if distill.targets.kind == "top_k" and kept >= shared:
         raise ModelError(
-            f"distill.targets.tokens_per_position {kept} leaves no tail in a vocabulary of {shared} ids; wanted fewer"
+            f"distill.targets.tokens_per_position {kept} leaves no tail in a vocabulary of {shared} ids; expected fewer"
         )
     sizes = f" (output matrices of {first} and {second} rows)" if first != second else ""
     return f"{shared} ids shared{sizes}"
@@ -251,6 +251,6 @@ def check_roles(distill: Distill) -> str:
     taught = {role: weight for role, weight in distill.role_weights.items() if weight > 0}
     if not taught:
         raise TrainingError(
-            f"distill.role_weights {dict(distill.role_weights)} teach nothing; wanted one above 0, e.g. {{assistant: 1.0}}"
+            f"distill.role_weights {dict(distill.role_weights)} teach nothing; expected one above 0, e.g. {{assistant: 1.0}}"
         )
     return ", ".join(f"{role} {weight:g}" for role, weight in taught.items())

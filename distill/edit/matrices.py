@@ -147,7 +147,7 @@ def refuse_unlike(
         ModelError: one line that names what differs.
     """
     differs = [
-        f"{name} {found.get(name)}, wanted {value}"
+        f"{name} {found.get(name)}, expected {value}"
         for name, value in wanted.items()
         if found.get(name) != value
     ]

@@ -92,7 +92,7 @@ class EndpointEngine:
         found = self._run(self._complete(greeting, "", Sampling(max_new_tokens=1), 0))
         if found.finish_reason == FinishReason.REFUSED:
             raise ModelError(
-                f"{self.client.urls[0]}: {found.text}; mend the server or models.teacher"
+                f"{self.client.urls[0]}: {found.text}; fix the server or models.teacher"
             )
         if top_k:
             self.score([[0, 1]], top_k)

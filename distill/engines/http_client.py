@@ -21,7 +21,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 60.0
 HINTS = {
     401: "set server.api_key_env to the variable that holds a valid key",
     403: "the key may not do this",
-    404: "mend base_urls or server.model",
+    404: "fix base_urls or server.model",
 }
 SHOWN = 300  # characters of a server's message
 
@@ -89,7 +89,7 @@ class Client:
                 return json.loads(body)
         except (aiohttp.ClientError, TimeoutError, ValueError) as fault:
             raise ModelError(
-                f"no server answers at {url}{path} ({_name(fault)}); start it, or mend base_urls"
+                f"no server answers at {url}{path} ({_name(fault)}); start it, or fix base_urls"
             ) from fault
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:

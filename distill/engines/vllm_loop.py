@@ -158,7 +158,7 @@ async def _open(words: list[str], extra: dict[str, Any]) -> Any:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as fault:
         raise ModelError(
-            f"engine vllm wants vLLM in this environment ({fault}); install it, or have it served: engine endpoint"
+            f"engine vllm needs vLLM in this environment ({fault}); install it, or have it served: engine endpoint"
         ) from fault
 
     class Parser(FlexibleArgumentParser):
@@ -181,7 +181,7 @@ async def _open(words: list[str], extra: dict[str, Any]) -> Any:
         )
         said = re.sub(r" \[type=.*", "", said)  # pydantic repeats the whole input there
         raise ModelError(
-            f"vLLM does not start with {given.model}: {said}; mend server.options or the model"
+            f"vLLM does not start with {given.model}: {said}; fix server.options or the model"
         ) from fault
 
 

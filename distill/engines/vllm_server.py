@@ -125,7 +125,7 @@ def command_line(
     server, python = model.server, shutil.which(model.server.python or sys.executable)
     if python is None:
         raise ModelError(
-            f"server.python {server.python!r} is no program; name the python of an environment that has vLLM"
+            f"server.python {server.python!r} is not a program; name the python of an environment that has vLLM"
         )
     here = {
         "served-model-name": server.model or name,

@@ -38,7 +38,7 @@ class Journal:
             self._end = self._read_places(self._file)
         except OSError as fault:
             raise ShardError(
-                f"{path}: {fault.strerror or fault}; mend the folder's rights or free space, then run again"
+                f"{path}: {fault.strerror or fault}; fix the folder's rights or free space, then run again"
             ) from fault
         self._syncing = threading.Thread(target=self._sync_often, daemon=True)
         self._syncing.start()

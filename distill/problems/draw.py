@@ -108,7 +108,7 @@ def _stream(
         return _from_rows(source, start, count)
     if kind == "planted":
         if world is None:
-            raise RecipeError(f"source {source.name} wants a planted world; the recipe has none")
+            raise RecipeError(f"source {source.name} needs a planted world; the recipe has none")
         return _from_world(world, source, family, random.Random(f"{seed}/{source.name}"), split)
     if kind == "reasoning_gym":
         return _from_reasoning_gym(source, family, random.Random(f"{seed}/{source.name}"), split)
@@ -174,7 +174,7 @@ def _of_entry(
     verifier: Kind = "reasoning_gym" if source.verifier == "auto" else source.verifier
     if gold is None and verifier not in ("reasoning_gym", "none"):
         raise RecipeError(
-            f"source {source.name}: verifier {verifier} wants a reference answer, this data set has none; leave verifier out"
+            f"source {source.name}: verifier {verifier} needs a reference answer, this data set has none; leave verifier out"
         )
     return Problem(
         id=_id(source, prompt),

@@ -91,7 +91,7 @@ class World:
         wanted = planted.people + planted.teacher_only + planted.strangers
         if wanted > len(names):
             raise RecipeError(
-                f"planted: {wanted} people are wanted, there are {len(names)} names; lower people, teacher_only or strangers"
+                f"planted: {wanted} people are needed, there are {len(names)} names; lower people, teacher_only or strangers"
             )
         self.names = rng.sample(names, wanted)
         self.people = self.names[: planted.people]
@@ -199,7 +199,9 @@ class World:
         if family in ("basics", "closed", "closed_age", "ask", "ask_age"):
             return make(rng)
         if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, wanted one of {', '.join(sorted(set(SPLITS)))}")
+            raise ValueError(
+                f"split is {split!r}, expected one of {', '.join(sorted(set(SPLITS)))}"
+            )
         while True:
             item = make(rng)
             if split_of(item.prompt) == split:

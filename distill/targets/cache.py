@@ -60,7 +60,7 @@ class Origin:
             wanted |= {name: found.get(name) for name in ("temperature", "tokens")}
         differs = {name: value for name, value in wanted.items() if found.get(name) != value}
         other = [
-            f"another {NAMES.get(name, name)} ({found.get(name)}, wanted {value})"
+            f"another {NAMES.get(name, name)} ({found.get(name)}, expected {value})"
             for name, value in differs.items()
         ]
         if other:

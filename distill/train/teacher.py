@@ -36,7 +36,7 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
     for source in config.sources:
         if not source.name.startswith("planted/"):
             raise RecipeError(
-                f"teacher.sources: {source.name} is no family of the planted world; a teacher is trained on planted/FAMILY only"
+                f"teacher.sources: {source.name} is not a family of the planted world; a teacher is trained on planted/FAMILY only"
             )
     names, weights = [s.name for s in config.sources], [s.weight for s in config.sources]
     for number in range(count):

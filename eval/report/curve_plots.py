@@ -79,7 +79,7 @@ KINDS = {
     ),
     "deferral": CurveKind(
         "Deferral",
-        "Good: steep at the left; few questions passed on mend most.",
+        "Good: steep at the left; few questions passed on fix most.",
         "passed to the teacher",
         "correct",
         x_share=True,

@@ -51,7 +51,7 @@ def _logged(log: Path) -> list[dict[str, Any]]:
         return [dict(json.loads(text)) for text in texts]
     except (OSError, ValueError, TypeError) as fault:
         raise ShardError(
-            f"{log}: a line is no JSON object ({short(fault)}); delete {log.parent} and train this "
+            f"{log}: a line is not JSON object ({short(fault)}); delete {log.parent} and train this "
             "arm again"
         ) from fault
 

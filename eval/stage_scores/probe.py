@@ -37,7 +37,7 @@ def probe_questions(evaluate: Evaluate, world: World | None, items: int) -> list
     chosen = [q for suite in PROBED for q in [q for q in asked if q.suite == suite][:items]]
     if not any(q.suite == Suite.REASONING for q in chosen):
         raise RecipeError(
-            "distill.probe.every_steps wants reasoning problems with a split: planted or "
+            "distill.probe.every_steps needs reasoning problems with a split: planted or "
             "reasoning_gym sources in evaluate"
         )
     return chosen

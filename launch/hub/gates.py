@@ -9,7 +9,7 @@ from recipes.errors import PipelineError
 from recipes.gates import Gate, nearest, parse_gate
 from recipes.metrics import SHARES
 
-_REFUSED = "nothing was published; mend the student, or the gate if it asks too much"
+_REFUSED = "nothing was published; fix the student, or the gate if it asks too much"
 
 
 def check_gates(gates: Sequence[str], card: Mapping[str, Any], arm: str) -> None:
@@ -70,7 +70,7 @@ def _entry(gate: Gate, card: Mapping[str, Any], arm: str) -> Mapping[str, float]
 def _missing(gate: Gate, card: Mapping[str, Any], arm: str, column: str) -> str:
     """What was not measured, and the nearest that was."""
     if gate.name in SHARES:
-        return f"the scorecard has no {gate.name} of {arm}: it wants the teacher among the contenders, and a teacher that can do it"
+        return f"the scorecard has no {gate.name} of {arm}: it needs the teacher among the contenders, and a teacher that can do it"
     table = card["metrics" if gate.other is None else "paired"]
     if gate.name in table:
         return (

@@ -90,7 +90,7 @@ def copy_model(student: Path, out: Path) -> None:
     if missing:
         todo = "delete it and run the stage distill again"
         raise ModelError(
-            f"publish: {student} is no complete model folder, it lacks {', '.join(missing)}; {todo}"
+            f"publish: {student} is not a complete model folder, it lacks {', '.join(missing)}; {todo}"
         )
     for source in sorted({path for pattern in MODEL_FILES for path in student.glob(pattern)}):
         if source.name in REQUIRED:

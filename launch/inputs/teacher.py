@@ -174,7 +174,7 @@ def open_model(name: str, spec: Model, where: Path | None, work: Workspace) -> P
     """
     if spec.engine != "transformers":
         raise RecipeError(
-            f"models.{name}.engine: this wants the model in memory, engine is {spec.engine}; "
+            f"models.{name}.engine: this needs the model in memory, engine is {spec.engine}; "
             "set it to transformers"
         )
     model = load_model(spec, where)

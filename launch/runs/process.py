@@ -41,7 +41,7 @@ def threads_per_process() -> int:
         return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if not wanted.isdecimal() or int(wanted) < 1:
         raise RecipeError(
-            f"environment: COGNITIVE_CORE_THREADS is {wanted!r}, wanted a whole number of threads from 1 up"
+            f"environment: COGNITIVE_CORE_THREADS is {wanted!r}, expected a whole number of threads from 1 up"
         )
     return int(wanted)
 

@@ -90,7 +90,7 @@ class Workspace:
         """
         if recipe.name in ("", ".", "..") or "/" in recipe.name:
             raise WorkspaceError(
-                f"name {recipe.name!r} is no folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)"
+                f"name {recipe.name!r} is not a folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)"
             )
         self._recipe_yaml = to_yaml(recipe)
         if not self.ranks.is_main:

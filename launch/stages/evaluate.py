@@ -117,7 +117,7 @@ class Evaluate:
             if name not in folders:
                 raise RecipeError(
                     f"evaluate.tools.contenders: {name!r} is not there; "
-                    f"wanted some of {', '.join(folders)}"
+                    f"expected some of {', '.join(folders)}"
                 )
             identity = asked | self.inputs.contenders.identity(name)
             write = partial(self._answer_with_tools, name, folders[name])

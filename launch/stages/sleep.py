@@ -106,12 +106,12 @@ class Sleep:
         for number, (_, row) in enumerate(rows_of(path)):
             if not (isinstance(row.get("text"), str) and isinstance(row.get("question"), str)):
                 raise RecipeError(
-                    f"sleep.documents: {path}, row {number}: found {', '.join(row)}; wanted text and question"
+                    f"sleep.documents: {path}, row {number}: got {', '.join(row)}; expected text and question"
                 )
             lessons.append(Lesson(row["question"], row["text"]))
         if not lessons:
             raise RecipeError(
-                f"sleep.documents: {path} holds nothing; wanted rows of text and question"
+                f"sleep.documents: {path} holds nothing; expected rows of text and question"
             )
         return lessons
 

@@ -1,4 +1,4 @@
-"""The knobs of the stage edit: what is taken out of weights, how it is searched, and the training
+"""The keys of the stage edit: what is taken out of weights, how it is searched, and the training
 after it.
 """
 
@@ -12,19 +12,18 @@ from recipes.vocabulary import Arm, Contender, Suite
 
 @dataclass(frozen=True, kw_only=True)
 class Heal:
-    """A short training behind the edit, on traces without their facts: arithmetic is what edits
-    hurt.
-    """
+    """A short training after the edit, on traces without facts: edits damage arithmetic first."""
 
     steps: int = 60  # optimizer steps; 0 = none
-    # muon: matrices by Muon, the rest by AdamW; behind a deep cut it learns in fewer steps
+    # muon: matrices by Muon, the rest by AdamW; after a deep cut it needs fewer steps
     optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 3e-4  # AdamW, falls to 0
-    muon_learning_rate: float = 0.02  # falls to 0
+    learning_rate: float = 3e-4  # AdamW, decays to 0
+    muon_learning_rate: float = 0.02  # decays to 0
     batch_sequences: int = 80
-    # those no filter changed, or all as a student sees them: it keeps declining
+    # unchanged: traces that no filter changed; scrubbed: all, as a student sees them, so that it
+    # keeps abstaining
     traces: Literal["unchanged", "scrubbed"] = "unchanged"
-    # sources without their prefix, e.g. [sums, story]; empty: all of these traces
+    # source names without their prefix, e.g. [sums, story]; empty: all of these traces
     families: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -44,8 +43,8 @@ class Heal:
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """Memory taken out of weights by their curvature: searched on the select split, and kept as a
-    delta that brings it back.
+    """Removes memory from weights by their curvature. The search uses the select split; a delta
+    undoes the edit.
     """
 
     # which model of distill/ is edited
@@ -54,44 +53,48 @@ class Edit:
     )
     # linear layers; experts: all stacks
     projections: list[str] = field(default_factory=lambda: ["gate_proj", "up_proj", "down_proj"])
-    layers: list[int] = field(default_factory=list)  # that may be edited, from 0; empty: all
-    calibration_sequences: int = 3000  # kept traces that the curvature is measured on
-    # which: those no filter changed, or all as the arm was taught them
+    # layers that may be edited, counted from 0; empty: all
+    layers: list[int] = field(default_factory=list)
+    calibration_sequences: int = 3000  # kept traces on which the curvature is measured
+    # unchanged: traces that no filter changed; as_taught: all, as the arm was taught them
     calibration: Literal["unchanged", "as_taught"] = "unchanged"
-    # a plain text file (or package:NAME/FILE) whose first half is read too; the second is held out
+    # a plain text file (or package:NAME/FILE); its first half is calibration text too, the second
+    # is held out
     calibration_text: str | None = None
     # sampled: the true Fisher; gold: the traces' own tokens
     labels: Literal["sampled", "gold"] = "sampled"
-    # of the probabilities that labels are drawn from; above 1 what a model is sure of bends the
-    # loss too
+    # temperature of the probabilities that labels are drawn from; above 1, confident predictions
+    # add curvature too
     label_temperature: float = 1.0
-    # sums that are held at once while factors are collected; less: more passes
+    # memory for factors while they are collected; less memory means more passes
     factors_gib: float = 4.0
     ranking: Literal["kfac", "kfac_energy"] = "kfac"  # pairs by mu lambda, or by mu lambda C^2
-    # searched alike, equal size
+    # methods to compare with, by the same search at equal size
     controls: list[Literal["svd", "random", "pca"]] = field(
         default_factory=lambda: ["svd", "random", "pca"]
     )
-    # 1 - rho: curvature taken out
+    # fractions of the curvature to remove, 1 - rho
     removed_curvature_fractions: list[float] = field(
         default_factory=lambda: [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
     )
-    max_combined_layers: int = 3  # layers that a greedy combination may join
-    # of the search, shared out over the ranking and its controls; it goes on after a stop
+    max_combined_layers: int = 3  # layers that the greedy search may combine
+    # of the search, shared by the ranking and its controls; a stopped search resumes
     search_seconds: float = 900.0
-    items: int = 200  # questions a suite, of the select split
-    # facts that the search asks, the scorecard others
+    items: int = 200  # questions in each suite, from the select split
+    # closed-book questions for the search; the scorecard asks others
     recall_sources: list[Source] = field(default_factory=list)
-    # readings that the search asks outside the planted world
+    # open-book questions for the search, outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)
-    # suites that are to stay
+    # suites that must be kept
     keep_suites: list[str] = field(
         default_factory=lambda: [Suite.REASONING, Suite.OPEN_BOOK, Suite.COUNTERFACTUAL]
     )
-    # keep_most: of what recalls little enough; recall_least: of what keeps enough
+    # keep_most: the point that keeps most, among those that recall little enough; recall_least: the
+    # other way round
     rule: Literal["keep_most", "recall_least"] = "keep_most"
-    recall_at_most: float = 0.1  # keep_most: 0..1, and what the greedy combination works toward
-    keep_at_least: float = 0.97  # recall_least: share of each suite's value before, 0..1
+    recall_at_most: float = 0.1  # limit of keep_most, 0..1; also the target of the greedy search
+    # limit of recall_least: share of each suite's value before the edit, 0..1
+    keep_at_least: float = 0.97
     heal: Heal = field(default_factory=Heal)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The knobs of evaluation: who is measured on what, with tools, on public tasks of
+"""The keys of evaluation: who is measured on what, with tools, on public tasks of
 lm-evaluation-harness.
 """
 
@@ -18,18 +18,18 @@ FILES = (".yaml", ".yml", ".jsonl")
 class HarnessTask:
     """One task of lm-evaluation-harness; needs the extra lm_eval."""
 
-    # its name there (a task or a group), a task's YAML file, or a JSONL file of question, answer
-    # and maybe choices
+    # its name in lm-eval (a task or a group), a task's YAML file, or a JSONL file with question,
+    # answer and, if needed, choices
     task: str
-    # as the task calls it: acc, acc_norm, exact_match; "exact_match,flexible-extract" names the
+    # as the task names it: acc, acc_norm, exact_match; "exact_match,flexible-extract" names the
     # filter too
     metric: str = "acc"
     axis: Literal["reasoning", "recall", "basics", "other"] = "other"  # what it measures
-    num_fewshot: int | None = None  # examples in the prompt; null: as the task says
+    num_fewshot: int | None = None  # examples in the prompt; null: the task's own number
     limit: int | None = None  # first items only (of each member of a group); null: all
-    max_new_tokens: int | None = None  # of a written answer; null: as the task says
+    max_new_tokens: int | None = None  # of a generated answer; null: the task's own limit
     chat: bool = False  # ask through the chat template, with generate.system
-    # text that ends a thought, e.g. </think>: only what follows it is judged
+    # text that ends a thought, e.g. </think>; only the text after it is judged
     think_end: str | None = None
     batch_sequences: int = 16
 
@@ -38,7 +38,7 @@ class HarnessTask:
         plain = re.fullmatch(r"[\w.+-]+", self.label) is not None
         require(
             plain,
-            f"{where}: {self.label!r} is no task; wanted a name, or a path that ends in {', '.join(FILES)}",
+            f"{where}: {self.label!r} is not a task; expected a name, or a path that ends in {', '.join(FILES)}",
         )
         require(
             self.num_fewshot is None or self.num_fewshot >= 0,
@@ -70,14 +70,14 @@ class HarnessTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
-    """How much a model that may call tools gets, and when it is stopped."""
+    """Limits for a model that may call tools."""
 
-    # who is asked with tools at hand too, e.g. [student]; on the planted world only
+    # contenders that are also asked with tools, e.g. [student]; on the planted world only
     contenders: list[str] = field(default_factory=list)
-    num_snippets: int = 3  # passages that a look-up gives
-    max_calls: int = 4  # of one conversation; what it calls beyond is not run
-    result_characters: int = 600  # of a result; what is longer is cut
-    context_tokens: int = 1024  # of a conversation; a longer one is ended
+    num_snippets: int = 3  # passages in the result of a look-up
+    max_calls: int = 4  # in one conversation; further calls are not run
+    result_characters: int = 600  # of a result; longer ones are cut
+    context_tokens: int = 1024  # of a conversation; it ends there
     seconds: float = 2.0  # of a program
     memory_mib: int = 64  # of a program
 
@@ -97,10 +97,10 @@ class Tools:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Who is measured, on what."""
+    """Who is measured on what."""
 
     seed: int = 90_001  # of evaluation problems; differs from the training seed
-    items: int = 600  # items a suite, where the suite can make as many
+    items: int = 600  # items in each suite, or fewer if a suite has fewer
     max_new_tokens: int = 56
     batch_sequences: int = 512
     # reasoning problems outside the planted world
@@ -109,28 +109,29 @@ class Evaluate:
     recall_sources: list[Source] = field(default_factory=list)
     # common knowledge outside the planted world
     basics_sources: list[Source] = field(default_factory=list)
-    # questions whose text holds the answer, outside the planted world
+    # questions whose text holds the answer (open book), outside the planted world
     open_book_sources: list[Source] = field(default_factory=list)
-    # drawn answers to each reasoning problem, beside the greedy one: pass@k, coverage, nines; 0 =
-    # none
+    # sampled answers to each reasoning problem, beside the greedy one, for pass@k, coverage and
+    # nines; 0 = none
     tries: int = 0
     tries_temperature: float = 1.0
-    # caps in tokens under which reasoning is scored too
+    # token limits under which reasoning is also scored
     token_budgets: list[int] = field(default_factory=list)
     bootstrap: int = 2000  # resamples of a paired interval
-    # folder that `python -m launch.ladder` wrote with the same questions: sizes that do as well
+    # folder that `python -m launch.ladder` wrote with the same questions; gives equivalent sizes
     ladder: str | None = None
-    # on base and arms; is recall gone, or covered?
+    # on base and arms: is recall gone, or only hidden?
     attacks: list[Literal["four_bit", "relearn", "prompts"]] = field(default_factory=list)
-    # relearn: share of the recall facts that is taught, by hash, inside 0..1; the others are asked
+    # relearn: share of the recall facts that is taught, chosen by hash, inside 0..1; the others are
+    # asked
     relearn_fraction: float = 0.2
     relearn_steps: int = 100  # relearn: optimizer steps, all weights
     relearn_batch_sequences: int = 32  # relearn: facts a step
-    # relearn: AdamW, falls to 0; a pretrained model wants about 1e-5
+    # relearn: AdamW, decays to 0; about 1e-5 for a pretrained model
     relearn_learning_rate: float = 1e-3
-    # further contenders, also ones not trained here: name -> path, or a section
+    # further contenders, trained here or not: name -> path, or a section
     models: dict[str, Model] = field(default_factory=dict)
-    tools: Tools = field(default_factory=Tools)  # asking with tools at hand
+    tools: Tools = field(default_factory=Tools)  # questions with tools
     # public tasks, or your own, through lm-evaluation-harness
     harness: list[HarnessTask] = field(default_factory=list)
 
@@ -155,13 +156,13 @@ class Evaluate:
         for name, model in self.models.items():
             key = f"evaluate.models.{name}"
             plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
-            require(plain, f"{key}: {name!r} is no word; wanted letters, digits and _")
+            require(plain, f"{key}: {name!r} is not a word; expected letters, digits and _")
             require(
                 name not in tuple(Contender),
                 f"{key}: the name is taken; choose another than {', '.join(Contender)}",
             )
             require(
-                model.path is not None, f"{key} has a shape; wanted a path, a model that is there"
+                model.path is not None, f"{key} has a shape; expected a path, a model that is there"
             )
             require(
                 model.engine == "transformers",

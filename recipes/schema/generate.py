@@ -1,4 +1,4 @@
-"""The knobs of generation: where problems come from, how the teacher is asked, what is asked
+"""The keys of generation: where problems come from, how the teacher is asked, what is asked
 again.
 """
 
@@ -21,9 +21,9 @@ class Source:
     question: str = "question"  # column that holds the prompt
     # text with {column} in it, instead of question: "Explain step by step: {text}"
     prompt: str | None = None
-    answer: str | None = None  # column that holds the reference, null: unknown
+    answer: str | None = None  # column that holds the reference answer; null: there is none
     tests: str | None = None  # column that holds Python assertions for a program
-    # auto: by source; reasoning_gym has its own scorers
+    # auto: chosen by source; reasoning_gym has its own scorers
     verifier: Literal["auto", "answer", "choice", "math", "program", "none"] = "auto"
     level: int | None = None  # reasoning_gym only: step of the data set's curriculum, 0 = easiest
     # reasoning_gym only: the data set's own settings
@@ -38,7 +38,7 @@ class Source:
         )
         require(
             self.verifier != "program" or self.tests is not None,
-            f"source {self.name}: verifier program wants tests, a column",
+            f"source {self.name}: verifier program needs tests, a column",
         )
         require(
             self.level is None or self.name.startswith("reasoning_gym/"),
@@ -56,12 +56,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """An attempt goes back to the teacher with the verdict; it marks its steps and writes anew."""
+    """Sends an attempt back to the teacher with its verdict; the teacher marks the steps and rewrites."""
 
-    # lucky: right, though a problem's other attempts are mostly wrong
+    # lucky: a correct attempt at a problem whose other attempts are mostly wrong
     of: Literal["none", "wrong", "lucky", "both"] = "none"
     rounds: int = 1  # reviews of one attempt at most
-    lucky_rate: float = 0.34  # solve rate up to which a right attempt counts as lucky
+    lucky_rate: float = 0.34  # up to this solve rate a correct attempt counts as lucky
     unsound_weight: float = 0.0  # loss weight of steps that the teacher marked unsound, 0..1
 
     def __post_init__(self) -> None:
@@ -78,31 +78,31 @@ class Generate:
 
     sources: list[Source] = field(default_factory=list)
     count: int = 20_000  # prompts
-    # at first; a problem that is not solved by then is asked again, up to max_samples
+    # first round; an unsolved problem is asked again, up to max_samples
     samples_per_problem: int = 1
     max_samples: int = 0  # of one problem; 0 = samples_per_problem
-    wanted_correct: int = 1  # right samples after which a problem is not asked again
+    wanted_correct: int = 1  # correct samples after which a problem is not asked again
     temperature: float = 0.7  # 0 = greedy
     top_p: float = 1.0  # 0..1
     max_new_tokens: int = 56
-    # cap on the tokens of a thought: then it is closed and the answer asked for; 0 = none
+    # limit on the tokens of a thought; then it is ended and the answer is asked for; 0 = none
     thinking_tokens: int = 0
     stop: list[str] = field(default_factory=list)  # texts that end a completion
     batch_sequences: int = 512
     shard_problems: int = 2048  # prompts in one file, the unit of resume
     system: str | None = None  # system prompt
-    # ways to ask, with {prompt} in them; used in turns, traces keep the plain prompt
+    # ways to ask, with {prompt} in them, used in turn; traces keep the plain prompt
     styles: list[str] = field(default_factory=list)
-    personas: list[str] = field(default_factory=list)  # further system prompts, likewise
+    personas: list[str] = field(default_factory=list)  # further system prompts, used in turn
     review: Review = field(default_factory=Review)
-    # what the teacher may call; it must have learned how
+    # tools that the teacher may call; it must have learned how
     tools: list[ToolName] = field(default_factory=list)
     knowledge_base: str | None = None  # passages that lookup searches: a folder, .parquet or .jsonl
 
     def __post_init__(self) -> None:
         require(
             ToolName.LOOKUP not in self.tools or self.knowledge_base is not None,
-            "generate.tools: lookup wants generate.knowledge_base, passages to look up",
+            "generate.tools: lookup needs generate.knowledge_base, passages to look up",
         )
         require(
             not (self.tools and self.thinking_tokens),

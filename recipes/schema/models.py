@@ -1,4 +1,4 @@
-"""The knobs of models: where one comes from, what shape it has, adapters."""
+"""The keys of models: where one comes from, what shape it has, adapters."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,7 +32,7 @@ class Shape:
     def __post_init__(self) -> None:
         require(
             self.num_heads % self.num_kv_heads == 0,
-            f"num_heads {self.num_heads} is no multiple of num_kv_heads {self.num_kv_heads}",
+            f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}",
         )
         used, there = self.experts_per_token, self.num_experts
         require(1 <= used <= there, f"experts_per_token {used} is outside 1..num_experts {there}")
@@ -63,21 +63,21 @@ class Lora:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """How an OpenAI-compatible server is spoken with, and how one of our own is started."""
+    """How to talk to an OpenAI-compatible server, and how to start our own."""
 
     # completions: the chat template is rendered here; chat: by the server
     api: Literal["completions", "chat"] = "completions"
-    model: str | None = None  # the name it serves; null: the only one it has
-    # environment variable that holds the key; the key itself is never written down
+    model: str | None = None  # the name of the served model; null: the only one
+    # name of the environment variable with the key; the key itself is never stored
     api_key_env: str | None = None
-    concurrency: int = 256  # requests in flight, over all base_urls and one rank
+    concurrency: int = 256  # requests in flight from one rank, over all base_urls
     requests_per_second: float = 0.0  # limit of one rank; 0 = none
     timeout_seconds: float = 600.0  # of one request
-    retries: int = 8  # of a request that failed for a passing reason, with growing waits
-    start_seconds: float = 1800.0  # how long a server of our own may take to be ready
-    # interpreter of the environment that vLLM is installed in; null: this one
+    retries: int = 8  # of a request after a transient error, with backoff
+    start_seconds: float = 1800.0  # time limit for our own server to become ready
+    # Python interpreter of the environment that has vLLM; null: this one
     python: str | None = None
-    # of vLLM, e.g. {tensor-parallel-size: "8", enable-expert-parallel: ""}
+    # options of vLLM's server, e.g. {tensor-parallel-size: "8", enable-expert-parallel: ""}
     options: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -91,9 +91,7 @@ class Server:
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Where a model comes from: `path`, or a `shape` to build (the teacher: to train) from
-    scratch.
-    """
+    """A model: loaded from `path`, or built from a `shape` (a teacher is then trained)."""
 
     # hub id, local folder, or package:NAME (a folder inside an installed Python package)
     path: str | None = None
@@ -106,14 +104,14 @@ class Model:
         "sdpa", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"
     ] = "sdpa"
     trust_remote_code: bool = False
-    # ends a turn; null: the tokenizer's own. A base model's often differs from its instruct model's
+    # ends a turn; null: the tokenizer's own. Base and instruct models often differ here
     eos_token: str | None = None
     pad_token: str | None = None  # null: the tokenizer's own
     # vllm: in this process; endpoint: an OpenAI-compatible server
     engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
     # endpoint only, e.g. http://host:8000/v1; requests are spread over them
     base_urls: list[str] = field(default_factory=list)
-    serve: bool = False  # endpoint only: the run starts a vLLM server of its own and stops it again
+    serve: bool = False  # endpoint only: the run starts and stops its own vLLM server
     server: Server = field(default_factory=Server)
 
     def __post_init__(self) -> None:
@@ -122,9 +120,9 @@ class Model:
             "a model has either a path or a shape, not both and not neither",
         )
         served = self.engine == "endpoint"
-        wanted = "engine endpoint wants base_urls, e.g. [http://localhost:8000/v1], or serve: true"
+        wanted = "engine endpoint needs base_urls, e.g. [http://localhost:8000/v1], or serve: true"
         require(not served or bool(self.base_urls) != self.serve, wanted)
-        require(served or not self.serve, f"serve: true wants engine endpoint, found {self.engine}")
+        require(served or not self.serve, f"serve: true needs engine endpoint, found {self.engine}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The knobs of the planted world."""
+"""The keys of the planted world."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ class Planted:
     seed: int = 1
     people: int = 130  # their facts are trained and may occur in traces
     teacher_only: int = 75  # their facts are trained, but no generation prompt asks for them
-    strangers: int = 75  # never trained: the zero control
+    strangers: int = 75  # never trained: the never-trained control
     # relative training frequency of a fact class (Zipf)
     exposures: list[int] = field(default_factory=lambda: [1, 4, 16, 64])
     # share of the facts in each class, sums to 1

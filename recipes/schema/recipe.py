@@ -26,9 +26,9 @@ class Recipe:
     name: str  # the run folder is RUNS/NAME
     runs: str = "runs"
     seed: int = 1
-    # which to run, always in street order
+    # which stages to run; the order is fixed
     stages: list[StageName] = field(default_factory=lambda: list(StageName))
-    # may be left out only where stages: [evaluate] asks evaluate.models and nobody else
+    # may be left out only with stages: [evaluate] and evaluate.models
     models: Models = field(default_factory=Models.none)
     planted: Planted = field(default_factory=Planted)
     teacher: Teacher = field(default_factory=Teacher)
@@ -135,10 +135,10 @@ class Recipe:
         kinds = ("top_k", "hidden") if engine == "vllm" else ("top_k",)
         require(
             targets.kind in kinds,
-            f"distill.divergence {how} with targets.kind {targets.kind} wants the teacher in memory, models.teacher.engine is {engine}; "
+            f"distill.divergence {how} with targets.kind {targets.kind} needs the teacher in memory, models.teacher.engine is {engine}; "
             f"set distill.targets.kind: {' or '.join(kinds)}, or divergence: none, or name a cache of its targets in distill.targets.path",
         )
-        warm = f"distill.temperature {self.distill.temperature:g} wants whole distributions, engine {engine} gives those of 1; set it to 1"
+        warm = f"distill.temperature {self.distill.temperature:g} needs whole distributions, engine {engine} gives those of 1; set it to 1"
         require(self.distill.temperature == 1 or targets.kind == "hidden", warm)
         chat = "models.teacher.server.api: chat gives no log-probabilities of a prompt; set it to completions"
         require(engine != "endpoint" or self.models.teacher.server.api == "completions", chat)

@@ -1,4 +1,4 @@
-"""The knobs of sleep: what a user wants remembered goes from the context into an adapter."""
+"""The keys of sleep: what a user wants remembered goes from the context into an adapter."""
 
 from dataclasses import dataclass, field
 
@@ -7,25 +7,23 @@ from recipes.schema.models import Lora, require
 
 @dataclass(frozen=True, kw_only=True)
 class Sleep:
-    """Context distillation: the student with documents in front of it teaches itself without them;
-    the core stays as it is.
+    """Context distillation: the student with documents in its context teaches itself without them,
+    into an adapter.
     """
 
     # rows of `text` and `question` (.jsonl, .parquet or a folder); null: facts of the planted world
     documents: str | None = None
-    # planted facts of people that no model was ever told of, 0 = no sleep where documents is null
-    # too
+    # planted facts of never-trained people; 0 and no documents: no sleep
     num_facts: int = 0
     rank: int = 16  # of the adapter
     alpha: float = 32.0
     targets: list[str] = field(default_factory=lambda: list(Lora().targets))
     steps: int = 500
     batch_sequences: int = 64
-    learning_rate: float = 2e-3  # AdamW, falls to 0
-    # share of a batch that has no document: what the student says of other things stays as it is,
-    # 0..1
+    learning_rate: float = 2e-3  # AdamW, decays to 0
+    # share of a batch without a document, 0..1; it keeps the student's other answers as they are
     rehearsal_fraction: float = 0.8
-    # prompts that are: of the kept traces, half of them such as the student declines
+    # rehearsed prompts, from kept traces; in half of them the student abstains
     num_rehearsal_prompts: int = 8000
     max_new_tokens: int = 48
 

@@ -1,4 +1,4 @@
-"""The knobs of a training: the loop, its curriculum and watchdog, a teacher's targets, probes."""
+"""The keys of a training: the loop, its curriculum and watchdog, a teacher's targets, probes."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,7 +10,7 @@ from recipes.vocabulary import Arm
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of the curriculum: some families only, until the smoothed loss is low enough."""
+    """One phase of the curriculum: some families only, until the smoothed loss is low enough."""
 
     families: list[str]  # source names without their prefix, e.g. [follow, read]
     tools: bool = True  # conversations that offer tools too
@@ -21,8 +21,8 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class WatchdogLimits:
-    """When a training warns or stops by itself (a phase that was not learned too); a loss that is
-    no number always stops it.
+    """When a training warns or stops by itself, also if a phase was not learned. A loss that is not
+    finite always stops it.
     """
 
     action: Literal["warn", "stop", "off"] = "warn"  # what is done about one of these
@@ -33,7 +33,7 @@ class WatchdogLimits:
     entropy_gap_fraction: float = 0.6
     # share of repeated 6-grams in probe answers beyond the teacher's, 0..1; above: degenerate text
     repetition_fraction: float = 0.3
-    # none of them looks earlier: an untrained student is far off in every way
+    # no guard acts before this step: an untrained student is far off in every way
     first_step: int = 200
 
     def __post_init__(self) -> None:
@@ -64,10 +64,10 @@ class Training:
     final_fraction: float = 0.02  # learning rate at the end, relative to the full rate
     clip_norm: float = 1.0  # global gradient norm, 0 = off
     activation_checkpointing: bool = False
-    checkpoint_steps: int = 200  # a checkpoint every so many steps
+    checkpoint_steps: int = 200  # steps between checkpoints
     # dense: plain autograd over all logits at once, for checking
     loss: Literal["chunked", "dense"] = "chunked"
-    # beside metrics.jsonl
+    # further logs beside metrics.jsonl
     trackers: list[Literal["trackio", "tensorboard", "wandb"]] = field(default_factory=list)
     watchdog: WatchdogLimits = field(default_factory=WatchdogLimits)
 
@@ -82,7 +82,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """What the teacher says about each taught token, and where that comes from."""
+    """What the teacher says about each taught token, and how it is stored."""
 
     # live: the teacher in memory; the others: caches under distill/targets
     kind: Literal["live", "sampled", "top_k", "hidden"] = "live"
@@ -90,7 +90,7 @@ class Targets:
     # a cache made elsewhere (a folder distill/targets/ARM of another run, with {arm} for the arm's
     # name)
     path: str | None = None
-    # live: whole on every rank, or cut up over them (needs ZeRO-3)
+    # live: the whole teacher on every rank, or sharded over ranks (needs ZeRO-3)
     teacher: Literal["replicated", "sharded"] = "replicated"
     shard_sequences: int = 4096  # sequences in one cache file, the unit of resume
 
@@ -112,13 +112,11 @@ class Targets:
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """Looks at a student while it trains, on problems and facts of the select split only; the same
-    rule for every arm.
-    """
+    """Tests a student while it trains, on the select split only, by the same rule for every arm."""
 
     every_steps: int = 0  # 0 = never
     items: int = 64  # reasoning problems, and as many recall questions
-    # best: the latest probed weights that no other probe beats by a standard error
+    # best: the latest probed weights that no other probe beats by more than a standard error
     keep: Literal["last", "best"] = "last"
 
 
@@ -129,8 +127,8 @@ class Teacher(Training):
     sources: list[Source] = field(default_factory=list)  # what it learns
     count: int = 60_000  # training sequences drawn from the sources
     vocab_size: int = 1200  # upper bound for its byte-level BPE tokenizer
-    # its tokenizer has the marks of tool calls, and half of its conversations offer tools that it
-    # has no need of
+    # adds the tokens of tool calls to its tokenizer; half of its conversations offer tools that are
+    # not needed
     tools: bool = False
 
 
@@ -138,7 +136,7 @@ class Teacher(Training):
 class Distill(Training):
     """The students: same traces, same batches, same steps; arms differ in span actions only."""
 
-    traces: str | None = None  # take traces from here instead of filter/kept
+    traces: str | None = None  # read traces from here instead of filter/kept
     arms: list[Arm] = field(default_factory=lambda: [Arm.STUDENT, Arm.CONTROL])
     # none: cross-entropy on the text, needs no teacher
     divergence: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"
@@ -172,12 +170,12 @@ class Distill(Training):
         roles = set(self.role_weights) - {"system", "user", "assistant"}
         require(
             not roles,
-            f"distill.role_weights names {', '.join(sorted(roles))}; wanted system, user, assistant (never tool)",
+            f"distill.role_weights names {', '.join(sorted(roles))}; expected system, user, assistant (never tool)",
         )
         negative = [role for role, weight in self.role_weights.items() if weight < 0]
         require(not negative, f"distill.role_weights: {', '.join(negative)} is below 0")
         sampled = self.targets.kind == "sampled"
         require(
             not sampled or self.divergence in ("forward_kl", "none"),
-            f"distill.targets.kind sampled serves divergence forward_kl only, found {self.divergence}; use hidden or top_k targets",
+            f"distill.targets.kind sampled serves divergence forward_kl only, got {self.divergence}; use hidden or top_k targets",
         )

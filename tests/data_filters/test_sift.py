@@ -208,7 +208,7 @@ def test_nothing_kept_names_the_filter_and_the_setting(tmp_path: Path) -> None:
         sift([TRACES[2], replace(TRACES[2], id="x")], tmp_path / "f", SETTINGS)
     with pytest.raises(ShardError, match=r"scrub dropped 1 of them .*filter.ungrounded_action"):
         sift([TRACES[0]], tmp_path / "f", told(ungrounded_action="drop"))
-    with pytest.raises(ShardError, match="found no trace"):
+    with pytest.raises(ShardError, match="got no trace"):
         sift([], tmp_path / "f", SETTINGS)
     with pytest.raises(ShardError, match="shape dropped 1"):
         sift([replace(TRACES[0], messages=TRACES[0].messages[:1])], tmp_path / "f", SETTINGS)

@@ -290,7 +290,7 @@ def test_what_cannot_be_asked_is_one_line(tiny, tasks, tmp_path):
         (tmp_path / "none.yaml", "acc", "no task file"),
         (tmp_path / "odd.jsonl", "acc", "no question in its rows, found prompt, answer"),
         (tmp_path / "lost.yaml", "acc", "lost.yaml does not load: FileNotFoundError"),
-        (soft, "brier_score", "wanted a metric that is 0 or 1 for each item"),
+        (soft, "brier_score", "expected a metric that is 0 or 1 for each item"),
     ):
         with pytest.raises(RecipeError) as fault:
             run_task(

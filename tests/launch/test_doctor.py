@@ -102,7 +102,7 @@ def test_every_fault_is_named_not_only_the_first(examine):
         "teacher's length",
         "LoRA targets",
     ]
-    assert "not checked: first step (mend the faults above first)" in lines
+    assert "not checked: first step (fix the faults above first)" in lines
 
 
 def test_a_recipe_of_hub_models_is_planned_as_far_as_that_goes_offline(examine):

@@ -68,7 +68,7 @@ def test_experts_differ_and_active_size_does_not() -> None:
 @pytest.mark.parametrize("rungs", [[], {"rungs": {}}, {"rungs": {"a": 3}}, {"steps": 1}])
 def test_rungs_that_are_none_are_refused(tmp_path: Path, rungs: object) -> None:
     path = recipe_file(tmp_path, rungs)
-    with pytest.raises(RecipeError, match="wanted rungs"):
+    with pytest.raises(RecipeError, match="expected rungs"):
         plan_runs(path, [], load_recipe(path), None, None)
 
 
@@ -82,7 +82,7 @@ def test_faults_are_one_line_and_come_before_any_training(
     )
     for words, said in (
         ((path,), "unknown key 'models.teacher.shape.num_expert'"),
-        ((path, "--seeds", "one"), "--seeds 'one', wanted whole numbers"),
+        ((path, "--seeds", "one"), "--seeds 'one', expected whole numbers"),
         ((path, "stages=[teacher]"), "a ladder's recipe has stages: [teacher, evaluate]"),
         ((path, "--rungs", f"{tmp_path}/none.yaml"), "the rungs cannot be read"),
     ):

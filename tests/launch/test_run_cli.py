@@ -71,7 +71,7 @@ def test_help_shows_how_to_call_it() -> None:
         "accelerate launch --config_file",
     ):
         assert shown in done.stdout
-    assert "exit codes: 0 done, 2 something a person must mend" in done.stdout
+    assert "exit codes: 0 done, 2 something a person must fix" in done.stdout
 
 
 def test_every_example_of_the_help_can_be_called() -> None:
@@ -131,7 +131,7 @@ def test_every_fault_of_a_recipe_is_a_line() -> None:
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.splitlines() == [
         "error: command line: unknown key 'distill.stps'; did you mean 'distill.steps'?",
-        "error: command line: seed is 'abc', wanted a whole number",
+        "error: command line: seed is 'abc', expected a whole number",
     ]
 
 
@@ -162,7 +162,7 @@ def test_only_the_main_rank_speaks_of_a_fault_of_all() -> None:
     )
     _, text = process.communicate(timeout=60)
     assert time.monotonic() - began > 3 and process.returncode == 2
-    assert text == "error (rank 1): command line: seed is 'abc', wanted a whole number\n"
+    assert text == "error (rank 1): command line: seed is 'abc', expected a whole number\n"
 
 
 def test_a_run_folder_that_cannot_be_made(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_wrong_number_of_threads_is_one_line(plain: pytest.MonkeyPatch, wanted
     plain.setenv("COGNITIVE_CORE_THREADS", wanted)
     with pytest.raises(
         RecipeError,
-        match=f"COGNITIVE_CORE_THREADS is {wanted!r}, wanted a whole number of threads from 1 up",
+        match=f"COGNITIVE_CORE_THREADS is {wanted!r}, expected a whole number of threads from 1 up",
     ):
         threads_per_process()
 

@@ -79,14 +79,14 @@ def test_a_gate_holds_at_its_bound_or_not() -> None:
     [
         ("recal <= 0.1", "did you mean 'recall'?"),
         ("reasoning_retaned >= 0.9", "did you mean 'reasoning_retained'?"),
-        ("recall = 0.1", "is no gate; wanted METRIC >= NUMBER"),
+        ("recall = 0.1", "is not a gate; expected METRIC >= NUMBER"),
         ("recall.mean <= 0.1", "names no metric 'recall.mean'; did you mean 'recall'?"),
         (
             "base_swapped_follows >= 0.9",
             "base_swapped_follows is now kb_swapped.followed",
         ),
         ("lookup_needless_given.high <= 0.1", "is now given_with_tools.searched"),
-        ("recall <= lots", "is no gate"),
+        ("recall <= lots", "is not a gate"),
         ("speech/odd >= 0", "names no metric 'speech/odd'"),
         (
             "reasoning_retained.low >= 0.9",

@@ -229,42 +229,45 @@ def test_to_yaml_round_trip(
             "mine.yaml:2: unknown key 'schedule'; did you mean 'teacher.schedule' or 'distill.schedule'?",
         ),
         ("models: {zzz: 1}", "mine.yaml:2: unknown key 'models.zzz'; known here: teacher, student"),
-        ("distill:\n  steps: many", "mine.yaml:3: distill.steps is 'many', wanted a whole number"),
-        ("distill: {steps: 3.0}", "mine.yaml:2: distill.steps is 3.0, wanted a whole number"),
-        ("distill: {steps: true}", "mine.yaml:2: distill.steps is true, wanted a whole number"),
-        ("distill: {steps: null}", "mine.yaml:2: distill.steps is null, wanted a whole number"),
+        (
+            "distill:\n  steps: many",
+            "mine.yaml:3: distill.steps is 'many', expected a whole number",
+        ),
+        ("distill: {steps: 3.0}", "mine.yaml:2: distill.steps is 3.0, expected a whole number"),
+        ("distill: {steps: true}", "mine.yaml:2: distill.steps is true, expected a whole number"),
+        ("distill: {steps: null}", "mine.yaml:2: distill.steps is null, expected a whole number"),
         (
             "distill: {steps: [1, 2]}",
-            "mine.yaml:2: distill.steps is a list of 2, wanted a whole number",
+            "mine.yaml:2: distill.steps is a list of 2, expected a whole number",
         ),
         (
             "distill: {learning_rate: fast}",
-            "mine.yaml:2: distill.learning_rate is 'fast', wanted a number",
+            "mine.yaml:2: distill.learning_rate is 'fast', expected a number",
         ),
-        ("distill: {packing: 2}", "mine.yaml:2: distill.packing is 2, wanted true or false"),
+        ("distill: {packing: 2}", "mine.yaml:2: distill.packing is 2, expected true or false"),
         (
             "distill: {optimizer: mun}",
-            "mine.yaml:2: distill.optimizer is 'mun', wanted one of adamw, muon; did you mean 'muon'?",
+            "mine.yaml:2: distill.optimizer is 'mun', expected one of adamw, muon; did you mean 'muon'?",
         ),
         (
             "distill: {optimizer: 7}",
-            "mine.yaml:2: distill.optimizer is 7, wanted one of adamw, muon",
+            "mine.yaml:2: distill.optimizer is 7, expected one of adamw, muon",
         ),
         (
             "distill: {adam_betas: [0.9]}",
-            "mine.yaml:2: distill.adam_betas is a list of 1, wanted a list of 2: a number, a number",
+            "mine.yaml:2: distill.adam_betas is a list of 1, expected a list of 2: a number, a number",
         ),
         ("filter: 3", None),
-        ("runs: {a: 1}", "mine.yaml:2: runs is a section with a, wanted text"),
-        ("name: null", "mine.yaml:2: name is null, wanted text"),
-        ("name: ???", "mine.yaml:2: missing value of 'name', wanted text"),
+        ("runs: {a: 1}", "mine.yaml:2: runs is a section with a, expected text"),
+        ("name: null", "mine.yaml:2: name is null, expected text"),
+        ("name: ???", "mine.yaml:2: missing value of 'name', expected text"),
         (
             "planted:\n  exposures:\n    - 1\n    - x",
-            "mine.yaml:5: planted.exposures[1] is 'x', wanted a whole number",
+            "mine.yaml:5: planted.exposures[1] is 'x', expected a whole number",
         ),
         (
             "models: {student: {lora: {targets: all}}}",
-            "mine.yaml:2: models.student.lora.targets is 'all', wanted a list, each text",
+            "mine.yaml:2: models.student.lora.targets is 'all', expected a list, each text",
         ),
         (
             "generate:\n  sources:\n    - name: a\n      wieght: 2",
@@ -272,11 +275,11 @@ def test_to_yaml_round_trip(
         ),
         (
             "generate:\n  sources:\n    - name: a\n    - weight: 2",
-            "mine.yaml:5: missing key 'generate.sources[1].name', wanted text",
+            "mine.yaml:5: missing key 'generate.sources[1].name', expected text",
         ),
         (
             "generate: {sources: [{name: a, options: {size: x}}]}",
-            "mine.yaml:2: generate.sources[0].options.size is 'x', wanted a whole number",
+            "mine.yaml:2: generate.sources[0].options.size is 'x', expected a whole number",
         ),
         ("seed: 1\nruns: a\nseed: 2", "mine.yaml:4: key 'seed' is given twice, first in line 2"),
     ],
@@ -285,7 +288,7 @@ def test_a_fault_gets_one_line(tmp_path: Path, text: str, line: str | None) -> N
     found = faults_of(tmp_path, text)
     if line is None:
         assert len(found) == 1 and found[0].startswith(
-            "mine.yaml:2: filter is 3, wanted a section with keys of traces, "
+            "mine.yaml:2: filter is 3, expected a section with keys of traces, "
         )
     else:
         assert found == [line]
@@ -298,18 +301,18 @@ def test_a_fault_gets_one_line(tmp_path: Path, text: str, line: str | None) -> N
             "distill.stps=7",
             "command line: unknown key 'distill.stps'; did you mean 'distill.steps'?",
         ),
-        ("distill.steps=x", "command line: distill.steps is 'x', wanted a whole number"),
-        ("distill.steps=", "command line: distill.steps is null, wanted a whole number"),
-        ("distill.steps", "command line: 'distill.steps' is no key=value"),
-        ("distill..steps=1", "command line: 'distill..steps=1' is no key=value"),
-        ("=1", "command line: '=1' is no key=value"),
+        ("distill.steps=x", "command line: distill.steps is 'x', expected a whole number"),
+        ("distill.steps=", "command line: distill.steps is null, expected a whole number"),
+        ("distill.steps", "command line: 'distill.steps' is not key=value"),
+        ("distill..steps=1", "command line: 'distill..steps=1' is not key=value"),
+        ("=1", "command line: '=1' is not key=value"),
         (
             "seed=[1",
             "command line: broken YAML: expected ',' or ']', but got '<stream end>' in 'seed=[1'",
         ),
         (
             "stages=generate,filtr",
-            "command line: stages[1] is 'filtr', wanted one of teacher, generate, filter, distill, edit, evaluate, publish; "
+            "command line: stages[1] is 'filtr', expected one of teacher, generate, filter, distill, edit, evaluate, publish; "
             "did you mean 'filter'?",
         ),
         ("generate.sources=[{nam: a}]", None),
@@ -319,7 +322,7 @@ def test_a_fault_of_the_command_line(ok: Path, override: str, line: str | None) 
     if line is None:
         assert faults(ok, override) == [
             "command line: unknown key 'generate.sources[0].nam'; did you mean 'generate.sources[0].name'?",
-            "command line: missing key 'generate.sources[0].name', wanted text",
+            "command line: missing key 'generate.sources[0].name', expected text",
         ]
     else:
         assert faults(ok, override) == [line]
@@ -339,13 +342,13 @@ generate:
 """
     assert faults_of(tmp_path, text, "evaluate.items=x", "oops", "planted.peple=3") == [
         "mine.yaml:7: key 'steps' is given twice, first in line 4",
-        "command line: 'oops' is no key=value",
+        "command line: 'oops' is not key=value",
         "mine.yaml:2: unknown key 'seeed'; did you mean 'seed'?",
-        "mine.yaml:7: distill.steps is 'few', wanted a whole number",
-        "mine.yaml:5: distill.optimizer is 'adam', wanted one of adamw, muon; did you mean 'adamw'?",
+        "mine.yaml:7: distill.steps is 'few', expected a whole number",
+        "mine.yaml:5: distill.optimizer is 'adam', expected one of adamw, muon; did you mean 'adamw'?",
         "mine.yaml:6: unknown key 'distill.learning_rat'; did you mean 'distill.learning_rate'?",
         "mine.yaml:10: generate.temperature -1.0 is below 0",
-        "command line: evaluate.items is 'x', wanted a whole number",
+        "command line: evaluate.items is 'x', expected a whole number",
         "command line: unknown key 'planted.peple'; did you mean 'planted.people'?",
     ]
 
@@ -355,7 +358,7 @@ def test_a_fault_of_a_base_names_the_base(tmp_path: Path) -> None:
     found = faults(write(tmp_path, "mine.yaml", "extends: base.yaml\nseed: x\n"))
     assert found == [
         "base.yaml:6: unknown key 'distill.stpes'; did you mean 'distill.steps'?",
-        "mine.yaml:2: seed is 'x', wanted a whole number",
+        "mine.yaml:2: seed is 'x', expected a whole number",
     ]
 
 
@@ -394,12 +397,12 @@ def test_a_recipe_that_only_asks_finished_models_has_no_teacher_and_no_student(
 
 def test_missing_keys(tmp_path: Path) -> None:
     assert faults(write(tmp_path, "empty.yaml", "")) == [
-        "empty.yaml: missing key 'name', wanted text",
-        "empty.yaml: missing key 'models', wanted a section with keys of teacher, student",
+        "empty.yaml: missing key 'name', expected text",
+        "empty.yaml: missing key 'models', expected a section with keys of teacher, student",
     ]
     found = faults(write(tmp_path, "half.yaml", "name: half\nmodels:\n  teacher: {path: a}\n"))
     assert len(found) == 1 and found[0].startswith(
-        "half.yaml:2: missing key 'models.student', wanted a section with keys of path, "
+        "half.yaml:2: missing key 'models.student', expected a section with keys of path, "
     )
 
 
@@ -426,7 +429,7 @@ def test_missing_keys(tmp_path: Path) -> None:
         ),
         (
             "models: {student: {shape: {num_heads: 3, num_kv_heads: 2}}}",
-            "mine.yaml:2: in models.student.shape: num_heads 3 is no multiple of num_kv_heads 2",
+            "mine.yaml:2: in models.student.shape: num_heads 3 is not a multiple of num_kv_heads 2",
         ),
     ],
 )

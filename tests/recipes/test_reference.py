@@ -30,7 +30,7 @@ def test_comments_above_beside_and_inside_a_field_are_read() -> None:
 
     assert meaning("kl_spike_ratio").startswith("divergence of a step over its running mean")
     assert meaning("mode").startswith("strict: drop")
-    assert meaning("num_digits") == "of these numbers |"
+    assert meaning("num_digits") == "digits of these numbers |"
 
 
 def test_inherited_fields_stand_in_each_section() -> None:

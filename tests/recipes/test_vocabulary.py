@@ -38,7 +38,7 @@ def test_columns_of_text_are_compared_and_searched_with_words() -> None:
 
 
 def test_an_unknown_word_is_refused_with_all_that_there_are() -> None:
-    with pytest.raises(ValueError, match=r"found 'right', expected one of correct, wrong, unknown"):
+    with pytest.raises(ValueError, match=r"got 'right', expected one of correct, wrong, unknown"):
         Verdict("right")
 
 
@@ -70,5 +70,5 @@ def test_words_of_a_row_come_back_as_members() -> None:
     back = from_row(row)
     assert back.verdict is Verdict.CORRECT and back.spans[0].grounding is Grounding.UNGROUNDED
     assert back.spans[0].action is Action.MASK
-    with pytest.raises(ValueError, match="found 'asserted', expected one of given"):
+    with pytest.raises(ValueError, match="got 'asserted', expected one of given"):
         span_of(span | {"grounding": "asserted"})

@@ -133,7 +133,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
             raise NotReadable(f"{text[place]!r} has no place in an expression")
         part = match[match.lastgroup]
         if match.lastgroup == "number" and (len(part) > MAX_DIGITS or _PADDED.match(part)):
-            raise NotReadable(f"{part[:MAX_DIGITS]} is no number")
+            raise NotReadable(f"{part[:MAX_DIGITS]} is not a number")
         found.append((match.lastgroup, part))
         place = match.end()
     return found

@@ -107,7 +107,7 @@ class Expressions:
         if len(values) == 1 and operation == "-":
             return -values[0]
         if len(values) != 2 or operation not in ("+", "-", "*", "/", "**"):
-            raise NotReadable(f"{operation} is no function of {len(values)} values")
+            raise NotReadable(f"{operation} is not a function of {len(values)} values")
         one, other = values
         if operation == "+":
             return one + other

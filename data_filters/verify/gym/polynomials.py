@@ -21,13 +21,13 @@ class Numbers:
         return Fraction(text)
 
     def name(self, text: str) -> Fraction:
-        raise NotReadable(f"{text} is no number")
+        raise NotReadable(f"{text} is not a number")
 
     def apply(self, operation: str, values: list[Fraction]) -> Fraction:
         if len(values) == 1 and operation == "-":
             return -values[0]
         if len(values) != 2 or operation not in ("+", "-", "*", "/", "**"):
-            raise NotReadable(f"{operation} is no arithmetic")
+            raise NotReadable(f"{operation} is not arithmetic")
         one, other = values
         if operation == "+":
             return one + other

@@ -120,7 +120,7 @@ def _cells(name: str, cells: list[Any], seen: dict[str, int]) -> np.ndarray:
     if name in WHOLE:
         return np.array([cell or 0 for cell in cells], dtype=np.int64)
     if strange := [cell for cell in cells if not isinstance(cell, str | None)]:
-        raise TypeError(f"{strange[0]!r} is no text")
+        raise TypeError(f"{strange[0]!r} is not a text")
     return np.array([seen.setdefault(cell or "", len(seen)) for cell in cells], dtype=np.int64)
 
 

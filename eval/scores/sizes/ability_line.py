@@ -103,7 +103,7 @@ def straight_lines(
         raise ShardError(
             f"equivalent sizes: {rungs} model(s) of {len(families)} family(ies) with "
             f"{len(set(np.round(log2_K, 6)))} size(s) are no ladder "
-            f"for {what}; wanted at least 3 of one family, of different sizes (and one more for "
+            f"for {what}; expected at least 3 of one family, of different sizes (and one more for "
             "each further family)"
         )
     draws_RK, variance_K = found.draws_RM[:, :rungs], found.errors_M[:rungs] ** 2

@@ -80,7 +80,7 @@ def test_nothing_is_lost_and_order_stays(outcomes, shortest):
 @pytest.mark.parametrize("rate", [[0.5], [0.9, 0.1], [-0.1, 1.0]])
 def test_a_solve_rate_is_a_range(rate):
     with pytest.raises(
-        RecipeError, match=r"filter.solve_rate .* is no range; wanted \[from, to\] inside 0..1"
+        RecipeError, match=r"filter.solve_rate .* is not a range; expected \[from, to\] inside 0..1"
     ):
         Filter(solve_rate=rate)
 

@@ -199,7 +199,7 @@ def test_unknown_neighbours_are_one_span_and_known_ones_are_cut_off() -> None:
 def test_curriculum_faults_name_the_line(tmp_path) -> None:
     file = tmp_path / "words.txt"
     file.write_text("[units]\nmetre\nconstant: abc = metre\n")
-    with pytest.raises(ShardError, match=r"words.txt:3: .*wanted 'constant: NUMBER"):
+    with pytest.raises(ShardError, match=r"words.txt:3: .*expected 'constant: NUMBER"):
         load_curriculum(file)
     with pytest.raises(ShardError, match=r"absent.txt: .*curriculum_file"):
         load_curriculum(tmp_path / "absent.txt")

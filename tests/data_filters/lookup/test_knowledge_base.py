@@ -76,7 +76,7 @@ def test_what_is_no_base_is_refused_in_one_line(tmp_path):
     (tmp_path / "list.jsonl").write_text("[1]\n")
     (tmp_path / "broken.jsonl").write_text('{"text": "x"\n')
     faults = {
-        "odd": "found question",
+        "odd": "got question",
         "list": "list.jsonl, item 1: no object: expected .*, got int",
         "broken": "broken.jsonl:1: no JSON",
         "none": "none.jsonl: no such file",

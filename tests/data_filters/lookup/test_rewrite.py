@@ -162,7 +162,7 @@ def test_a_step_on_the_way_is_looked_up_by_its_own_question_and_gone_with_all_th
     one = trace("How old is Mara in 4 years?", "<think> Mara 35. 35 + 4 = 39.</think> 39.")
     snippets, seen = SearchResults([*FACTS, *AGES], 3), Counter()
     assert snippets.forms == [*FORMS, "How old is {}?", "What is the age of {}?"], (
-        "what must be worked out is no fact to look up"
+        "what must be worked out is not a fact to look up"
     )
     assert snippets.answered_by("35") == [
         "How old is {}?",

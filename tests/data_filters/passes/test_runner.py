@@ -224,7 +224,7 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
     wanted = (
         "invalid UTF-8: ",
         "another schema version: trace_version 2, expected 1",
-        "no trace: found columns text",
+        "no trace: got columns text",
         "no object: expected one such as {...}, got list",
         "control character: U+0000 in message 1",
         "empty message: number 1, of the assistant",

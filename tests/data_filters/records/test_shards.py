@@ -1,4 +1,4 @@
-"""Shards on disk, and every fault that a person must mend."""
+"""Shards on disk, and every fault that a person must fix."""
 
 import json
 from pathlib import Path
@@ -118,13 +118,13 @@ def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
 def test_rows_without_messages(tmp_path: Path, messages: object) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"text": "Hi", "messages": messages}))
-    with pytest.raises(ShardError, match=r"rows.jsonl:1: found .*, expected messages"):
+    with pytest.raises(ShardError, match=r"rows.jsonl:1: got .*, expected messages"):
         list(iter_traces(file))
 
 
 def test_parquet_without_messages(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["Hi"]}), tmp_path / "a.parquet")
-    with pytest.raises(ShardError, match=r"a.parquet:0: found columns text, expected messages"):
+    with pytest.raises(ShardError, match=r"a.parquet:0: got columns text, expected messages"):
         list(iter_traces(tmp_path))
 
 

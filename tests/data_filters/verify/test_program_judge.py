@@ -62,7 +62,7 @@ def test_builtins_of_the_tests_are_out_of_reach(sandbox: Sandbox, name: str) -> 
         ),
         (
             "def test_a(tmp_path): assert f(tmp_path)",
-            "the tests' function test_a wants pytest's marks or fixtures",
+            "the tests' function test_a needs pytest's marks or fixtures",
         ),
         ("import pytest\nassert f(1) == pytest.approx(2)", "the tests use pytest.approx"),
         ('{"inputs": ["1"]}', "the tests are JSON without lists of inputs and outputs"),

@@ -200,11 +200,13 @@ def test_top_k_that_leaves_no_tail_is_refused(tokenizer):
         (
             25,
             [
-                "distill.targets.tokens_per_position 25 leaves no tail in a vocabulary of 25 ids; wanted fewer"
+                "distill.targets.tokens_per_position 25 leaves no tail in a vocabulary of 25 ids; expected fewer"
             ],
         ),
     ):
-        checked = pair(small, distill=Distill(targets=Targets(kind="top_k", tokens=kept), **QUIET))
+        checked = pair(
+            small, distill=Distill(targets=Targets(kind="top_k", tokens_per_position=kept), **QUIET)
+        )
         assert [line for line in faults(checked) if "tail" in line] == wanted
 
 
@@ -250,7 +252,7 @@ def test_a_folder_of_the_same_name_is_no_tracker(tmp_path, monkeypatch):
 def test_roles_that_teach_nothing_are_refused():
     with pytest.raises(
         TrainingError,
-        match=r"distill.role_weights {'assistant': 0.0} teach nothing; wanted one above 0",
+        match=r"distill.role_weights {'assistant': 0.0} teach nothing; expected one above 0",
     ):
         check_roles(Distill(role_weights={"assistant": 0.0}))
     assert check_roles(Distill(role_weights={"assistant": 0.0, "user": 0.5})) == "user 0.5"

@@ -240,7 +240,7 @@ def test_factors_on_disk_belong_to_a_model_and_to_data(tmp_path):
         assert read[name].tokens == one.tokens
         torch.testing.assert_close(read[name].inputs_DD, one.inputs_DD, rtol=1e-6, atol=1e-12)
     with pytest.raises(
-        ModelError, match=r"factors of another model or other data .data d, wanted e."
+        ModelError, match=r"factors of another model or other data .data d, expected e."
     ):
         load_factors(tmp_path / "factors.safetensors", origin=origin | {"data": "e"})
     model.model.norm.weight.data += 1

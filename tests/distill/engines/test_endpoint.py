@@ -1,4 +1,4 @@
-"""A server that fails as servers do: every answer comes, once, and what cannot be mended is one
+"""A server that fails as servers do: every answer comes, once, and what cannot be fixed is one
 line.
 """
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_mended_by_waiting_is_one_line_before_any_work(monkeypatc
     assert "the server's context is 100 tokens, max_new_tokens is 100; lower it" in refusal(
         "--context", 100, check=100, api="chat"
     )
-    assert "you must provide a chat template; mend the server" in refusal(
+    assert "you must provide a chat template; fix the server" in refusal(
         "--no-template", api="chat"
     )
     said = refusal("--key", "s3cret", key="wr0ng", api="chat")
@@ -214,7 +214,7 @@ def test_a_server_that_is_down_is_told_at_once():
     made = EndpointEngine([f"http://127.0.0.1:{free_port()}/v1"], Server(), None)
     with pytest.raises(
         ModelError,
-        match=r"no server answers at http://127.0.0.1:\d+/v1/models .*start it, or mend base_urls",
+        match=r"no server answers at http://127.0.0.1:\d+/v1/models .*start it, or fix base_urls",
     ):
         made.check(16)
     made.close()

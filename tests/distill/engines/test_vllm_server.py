@@ -319,7 +319,7 @@ def test_the_command_says_what_the_recipe_says(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_served_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"server.python 'nowhere/python' is no program"):
+    with pytest.raises(ModelError, match=r"server.python 'nowhere/python' is not a program"):
         command_line(
             "x",
             Model(path="x", server=Server(python="nowhere/python")),
@@ -343,8 +343,8 @@ def test_flags_in_words() -> None:
             "api_server.py: error: unrecognized arguments: --foo",
         ),
         (
-            "ERROR 11-24 11:54:08 [a.py:1] OSError: x is no folder\nsome words\n",
-            "OSError: x is no folder",
+            "ERROR 11-24 11:54:08 [a.py:1] OSError: x is not a folder\nsome words\n",
+            "OSError: x is not a folder",
         ),
         (
             "(APIServer pid=1) pydantic.ValidationError: 1 fault\n  Value error, y [type=value_error, input_value=1]\n",
@@ -371,7 +371,7 @@ def test_an_environment_without_vllm_is_told(tmp_path: Path) -> None:
 def test_an_engine_without_vllm_is_told() -> None:
     with pytest.raises(
         ModelError,
-        match=r"engine vllm wants vLLM in this environment \(No module named 'vllm'\); install it",
+        match=r"engine vllm needs vLLM in this environment \(No module named 'vllm'\); install it",
     ):
         VllmHiddenStates("folder", Model(path="folder", engine="vllm"))
     assert not [

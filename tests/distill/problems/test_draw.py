@@ -117,7 +117,7 @@ def test_data_sets_that_know_no_answer_leave_it_to_their_scorer(family):
     ] * 4
     with pytest.raises(
         RecipeError,
-        match=f"{family}: verifier math wants a reference answer, this data set has none; leave verifier out",
+        match=f"{family}: verifier math needs a reference answer, this data set has none; leave verifier out",
     ):
         draw([Source(name=f"reasoning_gym/{family}", verifier="math")], count=1)
 
@@ -198,5 +198,5 @@ def test_bad_sources_say_what_is_wrong():
         draw([Source(name="mine")])
     with pytest.raises(RecipeError, match="reasoning_gym/no_such_set"):
         draw([Source(name="reasoning_gym/no_such_set")])
-    with pytest.raises(RecipeError, match="wants a planted world"):
+    with pytest.raises(RecipeError, match="needs a planted world"):
         draw([Source(name="planted/sums")])

@@ -235,7 +235,7 @@ def test_an_incomplete_student_is_refused_by_name(student: Path, tmp_path: Path)
     with pytest.raises(ModelError) as refusal:
         copy_model(tmp_path / "half", _folder(tmp_path / "out"))
     assert str(refusal.value) == (
-        f"publish: {tmp_path / 'half'} is no complete model folder, it lacks generation_config.json, *.safetensors; "
+        f"publish: {tmp_path / 'half'} is not a complete model folder, it lacks generation_config.json, *.safetensors; "
         "delete it and run the stage distill again"
     )
 

@@ -139,7 +139,7 @@ def test_an_unfinished_part_of_another_identity_is_refused(work: Workspace) -> N
 
 
 def test_a_part_that_was_begun_in_vain_belongs_to_nobody(work: Workspace) -> None:
-    """A model that is not there fails after the part began; the mended recipe has another
+    """A model that is not there fails after the part began; the fixed recipe has another
     identity.
     """
     mended = IDENTITY | {"seed": 2}
@@ -562,5 +562,5 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WorkspaceError, match=f"name {name!r} is no folder name"):
+    with pytest.raises(WorkspaceError, match=f"name {name!r} is not a folder name"):
         Workspace(tmp_path).open(recipe(tmp_path, f"name='{name}'"))

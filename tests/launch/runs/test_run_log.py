@@ -54,8 +54,8 @@ def test_a_second_rank_has_a_log_of_its_own_if_it_says_something(tmp_path):
 
 def test_the_fault_that_ends_a_run_stands_in_its_log(tmp_path, capsys):
     with pytest.raises(RecipeError), logging_to(tmp_path, Ranks()):
-        raise RecipeError("seed: wanted a number")
-    assert lines(tmp_path) == ["stopped: seed: wanted a number"]
+        raise RecipeError("seed: expected a number")
+    assert lines(tmp_path) == ["stopped: seed: expected a number"]
     with pytest.raises(ZeroDivisionError), logging_to(tmp_path, Ranks()):
         _ = 1 / 0
     log = (tmp_path / "run.log").read_text()

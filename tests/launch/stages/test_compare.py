@@ -142,8 +142,8 @@ def test_what_cannot_be_asked_is_said_before_anybody_is_asked(models, tmp_path):
     ("override", "said"),
     [
         ("evaluate.models.teacher=x", "evaluate.models.teacher: the name is taken"),
-        ("evaluate.models={a-b: x}", "'a-b' is no word; wanted letters, digits and _"),
-        ("evaluate.models.third={shape: {}}", "evaluate.models.third has a shape; wanted a path"),
+        ("evaluate.models={a-b: x}", "'a-b' is not a word; expected letters, digits and _"),
+        ("evaluate.models.third={shape: {}}", "evaluate.models.third has a shape; expected a path"),
         (
             "stages=[distill,evaluate]",
             "missing key 'models': only stages: [evaluate] with evaluate.models does without",
@@ -153,7 +153,7 @@ def test_what_cannot_be_asked_is_said_before_anybody_is_asked(models, tmp_path):
             "evaluate.harness names gsm8k twice",
         ),
         ("evaluate.harness=[{task: gsm8k, axis: recal}]", "evaluate.harness[0].axis is 'recal'"),
-        ("evaluate.harness=[{task: some folder/x}]", "'some folder/x' is no task"),
+        ("evaluate.harness=[{task: some folder/x}]", "'some folder/x' is not a task"),
     ],
 )
 def test_wrong_keys_are_one_line(override, said):

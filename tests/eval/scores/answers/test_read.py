@@ -148,7 +148,7 @@ def test_the_main_answer_has_the_fewest_distractors_it_was_asked_with():
         ({"confidence": "sure"}, "column confidence holds what it cannot hold"),
         ({"completion_tokens": "many"}, "column completion_tokens holds what it cannot hold"),
         ({"sample": 2**70}, "column sample holds what it cannot hold"),
-        ({"cluster": ["a"]}, r"column cluster holds what it cannot hold \(\['a'\] is no text\)"),
+        ({"cluster": ["a"]}, r"column cluster holds what it cannot hold \(\['a'\] is not a text\)"),
     ],
 )
 def test_strange_optional_cells_are_refused(changed, told):

@@ -153,7 +153,7 @@ def test_all_right_and_all_wrong_stay_finite(answer: float) -> None:
 )
 def test_too_few_models_are_no_ladder(log2: list[float], families: list[str]) -> None:
     found = estimate(responses(np.random.default_rng(7), np.zeros(len(log2)), 50))
-    with pytest.raises(ShardError, match="no ladder for x; wanted at least 3") as fault:
+    with pytest.raises(ShardError, match="no ladder for x; expected at least 3") as fault:
         Ruler.fit(found, np.array(log2), np.array(families), what="x")
     assert "\n" not in str(fault.value)
 
