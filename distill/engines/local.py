@@ -126,7 +126,8 @@ class LocalEngine:
             prompts, self.tokenizer.pad_token_id, self.model.device
         )
         longest = ids_BT.shape[1]
-        mask_BT = F.pad(mask_BT, (0, sampling.max_new_tokens))
+        # what will be written is seen too
+        mask_BT = F.pad(mask_BT, (0, sampling.max_new_tokens), value=1)
         written: list[list[int]] = [[] for _ in prompts]
         logprobs: list[list[float]] = [[] for _ in prompts]
         live = torch.arange(len(prompts))

@@ -30,6 +30,25 @@ def test_greedy_equals_transformers_generate(engine):
         assert completion.completion_tokens == len(theirs)
 
 
+def test_what_was_written_is_seen_by_what_follows(engine):
+    """Log-probabilities of a batch with padding equal those of each row read at once, in a model
+    whose attention is sharp: a nearly random one says much the same whatever it sees.
+    """
+    with torch.no_grad():
+        for parameter in engine.model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(6)
+    prompts = [engine.render(talk) for talk in TALKS]
+    sampling = Sampling(max_new_tokens=10, temperature=1.0, seed=3)
+    for prompt, (ids, logprobs) in zip(
+        prompts, engine._decode(prompts, sampling, torch.Generator().manual_seed(3)), strict=True
+    ):
+        logits = engine.model(torch.tensor([prompt + ids])).logits[0].float()
+        alone = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1]
+        theirs = alone.gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
+        assert logprobs == pytest.approx(theirs, abs=1e-3)
+
+
 def test_sampling_is_the_same_for_the_same_seed_only(engine):
     write = lambda seed: [
         c.text
