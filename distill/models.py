@@ -4,7 +4,7 @@ package, checked, saved.
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
@@ -187,6 +187,12 @@ def _version(spec: Model, folder: Path | str | None) -> dict[str, str]:
 def pick_device(local_rank: int) -> torch.device:
     """The accelerator of this rank, else the CPU."""
     return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def to_device(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """The model, moved there; transformers wraps its own `to` in a type that no call fits."""
+    cast(Any, model).to(device)
+    return model
 
 
 def check_pair(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> str:

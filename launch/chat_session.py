@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
+
+from transformers import PreTrainedModel
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
@@ -69,22 +72,28 @@ class Chat:
         if talk.finish_reason == FinishReason.LENGTH:
             yield f"({', '.join(talk.events) or 'cut off'})"
 
+    @property
+    def base(self) -> KnowledgeBase:
+        """The knowledge base of the toolbox."""
+        assert self.toolbox.base is not None  # a chat is opened with one
+        return self.toolbox.base
+
     def switch(self, rest: str) -> Iterator[str]:
         if rest in ("on", "off"):
             self.on = rest == "on"
-        yield f"base {'on' if self.on else 'off'}: {len(self.toolbox.base)} passages, {self.toolbox.base.digest}"
+        yield f"base {'on' if self.on else 'off'}: {len(self.base)} passages, {self.base.digest}"
 
     def _find(self, rest: str) -> Iterator[str]:
-        yield from self.toolbox.base.search(rest, self.toolbox.snippets) or ["nothing found"]
+        yield from self.base.search(rest, self.toolbox.snippets) or ["nothing found"]
 
     def _change(self, rest: str) -> Iterator[str]:
         old, mark, new = (part.strip() for part in rest.partition("=>"))
-        if not mark or old not in self.toolbox.base.passages:
-            near = self.toolbox.base.search(old, 1)
+        if not mark or old not in self.base.passages:
+            near = self.base.search(old, 1)
             yield f"no such passage{f'; did you mean {near[0]!r}?' if near else ''}; expected /change OLD => NEW, with OLD as /find shows it"
             return
-        self.toolbox = replace(self.toolbox, base=self.toolbox.base.edited({old: new or None}))
-        yield f"base: {len(self.toolbox.base)} passages, {self.toolbox.base.digest}"
+        self.toolbox = replace(self.toolbox, base=self.base.edited({old: new or None}))
+        yield f"base: {len(self.base)} passages, {self.base.digest}"
 
     def _forget(self, _: str) -> Iterator[str]:
         self.said = []
@@ -116,7 +125,8 @@ def open_chat(
         ModelError: no model or adapter there.
     """
     spec, turn, calls = Model(path=str(folder)), limits["max_new_tokens"], limits["max_calls"]
-    model = with_adapter(load_model(spec), adapter) if adapter else load_model(spec)
+    bare = load_model(spec)
+    model = cast(PreTrainedModel, with_adapter(bare, adapter)) if adapter else bare
     engine = LocalEngine(model, load_tokenizer(spec), batch_sequences=1)
     toolbox = Toolbox(base=passages, sandbox=sandbox, snippets=snippets)
     longest = int(getattr(model.config, "max_position_embeddings", 4096))

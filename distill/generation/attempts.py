@@ -144,6 +144,6 @@ class Verdicts:
         sane = [attempt for attempt in whole if attempt.degenerate is None]
         judged = self.judge([(attempt.written.text, attempt.problem) for attempt in sane])
         for attempt, (verdict, answer) in zip(sane, judged, strict=True):
-            attempt.verdict, attempt.answer = verdict, answer
+            attempt.verdict, attempt.answer = Verdict(verdict), answer
         for attempt in batch:
             self.seen(attempt)

@@ -121,11 +121,15 @@ def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     try:
-        options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+        options: dict[str, Any] = {
+            "local_files_only": True,
+            "trust_remote_code": trust_remote_code,
+        }
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder, output_loading_info=True, **options
         )
+        model, report = loaded
         ids, rows, unset = (
             len(tokenizer),
             model.get_input_embeddings().weight.shape[0],

@@ -12,7 +12,7 @@ from distill.engines.local import LocalEngine
 from distill.engines.protocol import Engine
 from distill.engines.vllm import VllmEngine, VllmHiddenStates
 from distill.engines.vllm_server import Served, serving
-from distill.models import load_model, load_tokenizer, pick_device, resolve
+from distill.models import load_model, load_tokenizer, pick_device, resolve, to_device
 from distill.progress import show
 from launch.runs.identity import Identity, recipe_identity
 from launch.runs.run_folder import Workspace
@@ -177,6 +177,4 @@ def open_model(name: str, spec: Model, where: Path | None, work: Workspace) -> P
             f"models.{name}.engine: this needs the model in memory, engine is {spec.engine}; "
             "set it to transformers"
         )
-    model = load_model(spec, where)
-    model.to(device=pick_device(work.ranks.local_index))
-    return model
+    return to_device(load_model(spec, where), pick_device(work.ranks.local_index))

@@ -119,11 +119,12 @@ def storage_fault(fault: BaseException, place: str) -> str | None:
         place: named where the fault names no file.
     """
     for link in _causes(fault):
-        numbered = isinstance(link, OSError) and link.errno in STORAGE
-        if numbered or any(text in str(link) for text in STORAGE_TEXTS):
-            what = os.strerror(link.errno) if numbered else "the disk is full or cannot be written"
-            where = (link.filename if numbered else None) or place
-            return f"{where}: {what}; free some space or make it writable, then give the same command again: finished work is kept"
+        what, where = "the disk is full or cannot be written", place
+        if isinstance(link, OSError) and link.errno in STORAGE:
+            what, where = os.strerror(link.errno), link.filename or place
+        elif not any(text in str(link) for text in STORAGE_TEXTS):
+            continue
+        return f"{where}: {what}; free some space or make it writable, then give the same command again: finished work is kept"
     return None
 
 

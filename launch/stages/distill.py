@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from distill.data.packing import EncodedFile
 from distill.engines.local import LocalEngine
@@ -134,7 +135,12 @@ class Distill:
         batch = self.recipe.evaluate.batch_sequences
 
         def ask_student(model: nn.Module) -> dict[str, Any]:
-            return against(self._ask(LocalEngine(model, tokenizer, batch_sequences=batch)), teacher)
+            return against(
+                self._ask(
+                    LocalEngine(cast(PreTrainedModel, model), tokenizer, batch_sequences=batch)
+                ),
+                teacher,
+            )
 
         return ask_student
 

@@ -16,7 +16,7 @@ from distill.data.packing import EncodedFile, write_encoded
 from distill.edit.delta import save_delta
 from distill.edit.directions import Method
 from distill.edit.search import Point, Rule, Search, point_of
-from distill.models import load_model, load_tokenizer, save_model
+from distill.models import load_model, load_tokenizer, save_model, to_device
 from distill.progress import Bar
 from distill.train.student import train_arm
 from launch.inputs.digests import digest_source
@@ -260,7 +260,7 @@ class Edit:
         """
         report = self._found() | {"rule": dataclasses.asdict(self._rule()), "arm": self.config.arm}
         model = load_model(self.recipe.models.student, folder / "student")
-        model.to(device=self.arm.open().device).eval()
+        to_device(model, self.arm.open().device).eval()
         report["edited"] = self.arm.scorer(model)(model)
         if self.config.heal.steps:
             report["unhealed"] = report["chosen"][self.config.ranking]["scores"]

@@ -42,6 +42,7 @@ from launch.runs.run_log import show_once
 from launch.stages.attacks import KNOBS, Attacks
 from recipes.errors import RecipeError, ShardError
 from recipes.schema import Evaluate as Config
+from recipes.schema import Model
 
 # what does not change a contender's own answers
 NOT_ASKED = (
@@ -231,6 +232,10 @@ class Evaluate:
             card.setdefault("curves", {})["edit_frontier"] = frontier
 
 
+def _check_contender(spec: Model, key: str) -> str:
+    return check_pair(load_config(spec), load_tokenizer(spec), key)
+
+
 def contender_checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
     """(what, check) of everything in evaluate that was not made here: models, as far as config and
     tokenizer tell, and public tasks.
@@ -239,7 +244,7 @@ def contender_checks(config: Config) -> Iterator[tuple[str, Callable[[], str]]]:
         key = f"evaluate.models.{name}"
         yield (
             key,
-            lambda spec=spec, key=key: check_pair(load_config(spec), load_tokenizer(spec), key),
+            partial(_check_contender, spec, key),
         )
     if config.harness:
         yield "evaluate.harness", lambda: check_tasks(config.harness)

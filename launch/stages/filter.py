@@ -19,7 +19,8 @@ from data_filters.records.units import Unit, cut, read_unit
 from data_filters.sift import sift
 from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
-from distill.models import load_model
+from distill.models import load_model, to_device
+from distill.problems.planted_world import World
 from distill.progress import Bar, show
 from eval.stage_scores.filter_score import removed_by, score_filter
 from launch.inputs.digests import digest_texts
@@ -148,7 +149,7 @@ class Filter:
         """The teacher beside a model that knows no facts; both in this process."""
         config = self.config.probes
         teacher, tokenizer = self.inputs.teacher.open(), self.inputs.teacher.tokenizer()
-        reference = load_model(Model(path=config.reference)).to(teacher.device).eval()
+        reference = to_device(load_model(Model(path=config.reference)), teacher.device).eval()
         if reference.config.vocab_size != teacher.config.vocab_size:
             sizes = f"{reference.config.vocab_size} and {teacher.config.vocab_size} tokens"
             raise ModelError(
@@ -178,7 +179,8 @@ class Filter:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
         processes = self.config.num_processes or os.cpu_count() or 1
-        shown, faults = self.work.ranks.is_main, self.traces.scrubber.gazetteer.faults
+        shown, gazetteer = self.work.ranks.is_main, self.traces.scrubber.gazetteer
+        faults = gazetteer.faults if gazetteer is not None else ()
         with (
             Bar("filter: reading", None, "traces", shown) as reading,
             Bar("filter: writing", None, "traces", shown) as writing,
@@ -193,7 +195,9 @@ class Filter:
                 examined=reading.items,
                 written=writing.items,
             )
-        notes = {name: report[name] for name in ("read", "kept", "dropped") if name in report}
+        notes: Notes = {
+            name: report[name] for name in ("read", "kept", "dropped") if name in report
+        }
         if faults:
             notes["gazetteer rows left out"] = len(faults)
             show(
@@ -210,13 +214,13 @@ class Filter:
                 )
             return notes | {"records": records}
         if self.inputs.world is not None:
-            self._score(folder)
+            self._score(folder, self.inputs.world)
         return notes
 
-    def _score(self, folder: Path) -> None:
+    def _score(self, folder: Path, world: World) -> None:
         """What the world's key, which no filter sees, says of the outcome."""
-        score = score_filter(iter_traces(folder / "kept"), self.inputs.world)
-        facts = removed_by(folder, self.inputs.world)
+        score = score_filter(iter_traces(folder / "kept"), world)
+        facts = removed_by(folder, world)
         for name, found in (("key_score.json", score), ("key_facts.json", facts)):
             with replacing(folder / name) as partial:
                 partial.write_text(json.dumps(found, indent=1, sort_keys=True))

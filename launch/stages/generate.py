@@ -10,6 +10,7 @@ from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
+from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Engine
 from distill.engines.tool_loop import Limits, ToolEngine
 from distill.generation.attempts import Attempt
@@ -74,7 +75,6 @@ class Generate:
         config, tally = self.config, Tally()
         size = min(config.shard_problems, config.count) * config.samples_per_problem
         name = self.inputs.teacher.name()
-        how = {"seed": self.recipe.seed, "teacher": name, "engine": self.spec.engine}
         total = min(len(todo) * size, config.count * config.samples_per_problem)
         with (
             self._speaking() as engine,
@@ -92,7 +92,10 @@ class Generate:
                 ]
 
             def seen(attempt: Attempt) -> None:
-                tally.add(attempt.trace(config, **how))
+                trace = attempt.trace(
+                    config, seed=self.recipe.seed, teacher=name, engine=self.spec.engine
+                )
+                tally.add(trace)
                 bar.remark(tally.line)
 
             writer = Writer(
@@ -114,7 +117,9 @@ class Generate:
                     writer.write(number, folder, writer.problems(number))
                 return {}
             self._together(writer, engine, todo, folder, size)
-            return dict(getattr(engine, "engine", engine).client.counts)
+            connection = engine.engine if isinstance(engine, ToolEngine) else engine
+            assert isinstance(connection, EndpointEngine)
+            return dict(connection.client.counts)
 
     @contextmanager
     def _speaking(self) -> Iterator[Engine]:

@@ -7,6 +7,9 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import cast
+
+from transformers import PreTrainedModel
 
 from data_filters.records.files import replacing
 from data_filters.records.rows import rows_of
@@ -86,11 +89,17 @@ class Sleep:
         if facts:
             learned = with_adapter(load_model(spec, student), folder / "adapter")
             engine = LocalEngine(
-                learned, tokenizer, batch_sequences=self.recipe.evaluate.batch_sequences
+                cast(PreTrainedModel, learned),
+                tokenizer,
+                batch_sequences=self.recipe.evaluate.batch_sequences,
             )
-            how = {"without": learned.disable_adapter, "system": self.recipe.generate.system}
             report = sleep_scores(
-                engine, self.inputs.need_world(), facts, self.recipe.evaluate, **how
+                engine,
+                self.inputs.need_world(),
+                facts,
+                self.recipe.evaluate,
+                without=learned.disable_adapter,
+                system=self.recipe.generate.system,
             )
             with replacing(folder / "report.json") as partial:
                 partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
