@@ -35,10 +35,10 @@ SEARCHED = tuple(
     for name in (
         "ranking",
         "controls",
-        "taken",
-        "combine",
+        "removed_curvature_fractions",
+        "max_combined_layers",
         "items",
-        "keep",
+        "keep_suites",
         "rule",
         "recall_at_most",
         "keep_at_least",

@@ -38,7 +38,7 @@ CACHED = tuple(
         "targets",
         "temperature",
         "sequence_tokens",
-        "masked",
+        "masked_action",
         "role_weights",
         "ce_weight",
         "micro_batch_rows",
