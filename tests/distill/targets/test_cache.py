@@ -161,7 +161,9 @@ def traces(world, rng):
 def write(folder, kind, data, tokenizer, *, shard=10, skip=()):
     """A finished cache and its teacher."""
     folder.mkdir(exist_ok=True)
-    config = Distill(targets=Targets(kind=kind, tokens=6, shard_sequences=shard), temperature=1.5)
+    config = Distill(
+        targets=Targets(kind=kind, tokens_per_position=6, shard_sequences=shard), temperature=1.5
+    )
     teacher = build_model(TINY_MOE, tokenizer, seed=4)
     origin = origin_of(config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data)
     writer = LocalCacheWriter(teacher, origin, seed=1, row_tokens=96, micro_batch_rows=3)
@@ -308,7 +310,7 @@ def test_a_teacher_that_is_spoken_with_gives_the_cache_of_one_at_hand(
     model = build_model(TINY_MOE, tokenizer, seed=4).eval()
     model.save_pretrained(tmp_path / "teacher")
     origin = origin_of(
-        Distill(targets=Targets(kind=kind, tokens=6)),
+        Distill(targets=Targets(kind=kind, tokens_per_position=6)),
         tokenizer,
         teacher="t",
         vocab_size=len(tokenizer),

@@ -128,7 +128,7 @@ def root(tmp_path_factory, world, tokenizer):
     data, teacher = EncodedFile(root / "encoded.arrow"), build_model(TINY_MOE, tokenizer, seed=4)
     teacher.save_pretrained(root / "teacher")
     for kind in ("sampled", "top_k", "hidden"):
-        config = Distill(targets=Targets(kind=kind, tokens=8))
+        config = Distill(targets=Targets(kind=kind, tokens_per_position=8))
         origin: Origin = origin_of(
             config, tokenizer, teacher="t", vocab_size=len(tokenizer), data=data
         )

@@ -364,7 +364,9 @@ from recipes.schema import Training
 from tests.distill.conftest import TINY
 folder = Path(sys.argv[1])
 tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-training = Training(steps=4, batch_sequences=12, sequence_tokens=96, warmup_steps=2)
+training = Training(
+    steps=4, batch_sequences=12, sequence_tokens=96, warmup_steps=2, trackers=["trackio"]
+)
 for name in ("one", "two"):
     trainer = Trainer(build_model(TINY, tokenizer, seed=3), training, folder / name, run=f"project/{name}")
     trainer.fit(EncodedFile(Path(sys.argv[2])), seed=5, label=name)
