@@ -115,7 +115,7 @@ def test_random_mask_hides_the_asked_share_of_words_and_repeats_itself() -> None
     assert {s.original for s in view.spans} <= {"one", "2,000", "3.5", "don't", "end"}
     assert abs(len(view.spans) / 1601 - 0.25) < 0.05
     assert arm_view(SCRUBBER, text, "random_mask", 7, 0.0).spans == []
-    with pytest.raises(RecipeError, match="found 'other'"):
+    with pytest.raises(RecipeError, match="got 'other'"):
         arm_view(SCRUBBER, text, "other", 1, 0.1)
 
 

@@ -57,7 +57,7 @@ def loaded(names: list[str]) -> list[str]:
 
 def say(data: str) -> None:
     """Writes to the pipe what nobody asked for: the way a broken verifier would forge a result."""
-    for place in range(3, 16):
+    for place in range(3, 1024):  # a parent with many open files hands on high numbers
         try:
             os.write(place, data.encode("latin-1"))
         except OSError:
@@ -65,7 +65,7 @@ def say(data: str) -> None:
 
 
 def close_all() -> None:
-    os.closerange(3, 64)
+    os.closerange(3, 1024)
     time.sleep(60)
 
 
