@@ -186,14 +186,12 @@ class CachedTargets:
             hidden_NE = bytes_NB.view(getattr(torch, self.about["dtype"]))
             return Dense(self._spread(hidden_NE, asked_N, 0.0), self.output)
         if self.kind == "top_k":
-            ids_NK, logprobs_NK = map(torch.from_numpy, compress.unpack_top_k(rows_NB, self.kept))
+            ids_NK, logprobs_NK = map(_tensor, compress.unpack_top_k(rows_NB, self.kept))
             even = -float(np.log(self.kept + 1))
             ids_NK = self._spread(ids_NK, asked_N, 0)
             ids_NK[~asked_N] = torch.arange(self.kept, device=self.device)
             return TopK(ids_NK, self._spread(logprobs_NK, asked_N, even))
-        ids_NK, probs_NK, entropy_N = map(
-            torch.from_numpy, compress.unpack_sampled(rows_NB, self.kept)
-        )
+        ids_NK, probs_NK, entropy_N = map(_tensor, compress.unpack_sampled(rows_NB, self.kept))
         return Sampled(
             self._spread(ids_NK, asked_N, 0),
             self._spread(probs_NK, asked_N, 0.0),
@@ -220,3 +218,8 @@ class CachedTargets:
             if len(self.shards) > OPEN_SHARDS:
                 self.shards.popitem(last=False)
         return self.shards[number][place].as_buffer().to_pybytes()
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """The values in memory of their own: fields of packed records may lie at odd distances."""
+    return torch.from_numpy(np.array(values, order="C"))
