@@ -286,6 +286,8 @@ def test_the_chosen_cases_hold_every_pair_of_values():
     assert every == wanted and len(SOME) <= 30
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_same_step_comes_out_of_every_pair_of_settings(root):
     check(root, [*SOME, *EXTRA])
 

@@ -145,11 +145,15 @@ def test_killed_before_every_micro_batch_nothing_differs(root, tmp_path):
     assert kills > 1 and results(tmp_path / "often") == results(tmp_path / "whole")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("zero", [2, 3])
 def test_two_ranks_killed_and_started_again_nothing_differs(root, tmp_path, zero):
     check(root, tmp_path, "sampled", kills=(8,), zero=zero)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_step_that_is_not_finite_leaves_the_weights_under_deepspeed(root):
     done = start("non_finite_runner.py", [root], zero=2)
     assert done.returncode == 0, done.stderr[-4000:]
