@@ -25,15 +25,32 @@ def test_nobody_knows_how_many_are_left() -> None:
         assert bar.line() == "filter: 1,500 traces, kept 3"
 
 
+class Lines(logging.Handler):
+    """Keeps what is logged; other tests in this process may have set up the logger their own way."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 @pytest.mark.parametrize(("shown", "lines"), [(True, 2), (False, 0)])
 def test_a_plain_line_now_and_then(
-    shown: bool, lines: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    shown: bool, lines: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept = Lines()
     monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
-    monkeypatch.setattr(progress.LOG, "propagate", True)
-    with caplog.at_level(logging.INFO, "cognitive_core"), Bar("x", 2, "steps", shown) as bar:
+    monkeypatch.setattr(progress.LOG, "handlers", [kept])
+    monkeypatch.setattr(progress.LOG, "filters", [])
+    monkeypatch.setattr(progress.LOG, "disabled", False)
+    level = progress.LOG.level
+    progress.LOG.setLevel(logging.INFO)
+    with Bar("x", 2, "steps", shown) as bar:
         bar.items(1)
         bar.items(1)
-    assert len(caplog.messages) == lines
+    progress.LOG.setLevel(level)
+    assert len(kept.said) == lines
     if shown:
-        assert caplog.messages[-1] == "x: 2 of 2 steps, 0 min left"
+        assert kept.said[-1] == "x: 2 of 2 steps, 0 min left"
