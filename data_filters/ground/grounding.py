@@ -84,7 +84,14 @@ class _Judge:
             )
         self.memory.learn((words, value), grounding)
         self.memory.at[span.start] = grounding
-        return Decision(grounding, context.subject, computed)
+        bare = value is not None and not self._belongs(context)
+        return Decision(grounding, context.subject, computed, bound=not bare)
+
+    def _belongs(self, context: SpanContext) -> bool:
+        """Whether a number is about a named entity: one before it in its sentence, or the one that
+        the final answer is about.
+        """
+        return bool(context.everybody) or (context.concluding and bool(self.prompt.asked))
 
     def _date(self, context: SpanContext, date: Date) -> Grounding:
         """Given where its parts are, in whatever form; a decade or century also by a year in it. A

@@ -12,12 +12,13 @@ Key = tuple[tuple[str, ...], Value | None]  # (words, number): one of them, or t
 
 class Decision(NamedTuple):
     """What was decided of a span; `subject` is the entity before it, `computed` says that
-    arithmetic in the text made it.
+    arithmetic in the text made it, `bound` that it belongs to a named entity.
     """
 
     grounding: Grounding
     subject: str = ""
     computed: bool = False
+    bound: bool = True
 
 
 @dataclass(slots=True)

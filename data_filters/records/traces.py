@@ -21,7 +21,9 @@ class Span:
     """A character range in messages[message]["content"] as it now stands.
 
     `original` holds what stood there before an edit; `weight` (0..1) multiplies the loss of its
-    tokens.
+    tokens. `bound` says whether a number belongs to a named entity ("Everest is 8,849 metres"), or
+    answers a question about one; names and words always are. A bare number is masked at most: it is
+    no reason to decline.
     """
 
     message: int
@@ -35,6 +37,7 @@ class Span:
     subject: str = ""
     relation: str = ""
     detector: str = ""
+    bound: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ _SPAN = pa.struct(
         *((name, pa.string()) for name in ("kind", "grounding", "action")),
         ("weight", pa.float32()),
         *((name, pa.string()) for name in ("original", "subject", "relation", "detector")),
+        ("bound", pa.bool_()),
     ]
 )
 _SPAN_NAMES = tuple(f.name for f in dataclasses.fields(Span))

@@ -213,4 +213,5 @@ def _span(
         subject=decision.subject or question.subject,
         relation=question.text,
         detector=found.detector,
+        bound=decision.bound,
     )
