@@ -56,6 +56,7 @@ def sift(
     """
     scratch = Scratch.of_stage(out)
     units = scratch.units(source, shard_rows, settings.digest())
+    scratch.index_known_texts(settings.config.known_texts)
     scratch.write_job(settings, units, probe_answers)
     numbers = range(len(units))
     todo = [number for number in numbers if not scratch.examined(number).exists()]

@@ -89,7 +89,9 @@ class Kind(Word):
     QUANTITY = "quantity"  # a number with a unit
     NUMBER = "number"
     RESULT = "result"  # a number computed from ungrounded ones
+    STATEMENT = "statement"  # a sentence that an audit names
     ANSWER = "answer"  # a short final answer
+    PASSAGE = "passage"  # words of a text that is known by heart
     MESSAGE = "message"  # a whole message
     PROMPT = "prompt"  # a prompt that was rewritten
     CALL = "call"  # a tool call

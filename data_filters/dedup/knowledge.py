@@ -52,7 +52,11 @@ class KnowledgeLedger:
 
     def add(self, spans: Iterable[Span], trace_id: str) -> None:
         """Records the ungrounded spans of one trace."""
-        untold = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
+        untold = [
+            span
+            for span in spans
+            if span.grounding == Grounding.UNGROUNDED and span.kind != Kind.PASSAGE
+        ]
         computed = {(span.relation, span.original) for span in untold if span.kind == Kind.RESULT}
         steps = {relation for relation, _ in computed}
         facts = {

@@ -12,12 +12,13 @@ from typing import Any, get_type_hints
 from data_filters.dedup.decontamination import HeldOutIndex
 from data_filters.detect.gazetteer import PLACES, load_gazetteer
 from data_filters.detect.ner import spacy_detector
+from data_filters.recall.known_texts import digest_of_texts
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import DEFAULT_CURRICULUM, load_curriculum
 from data_filters.text.stem import stem
 from recipes.errors import ShardError
 from recipes.schema.filter import Filter
-from recipes.vocabulary import Action
+from recipes.vocabulary import Action, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class FilterSettings:
         config = replace(self.config, traces=None, num_processes=1)
         lists = (config.curriculum_file or DEFAULT_CURRICULUM, PLACES, *config.gazetteer)
         contents = [_contents(Path(path)) for path in lists]
+        contents += [digest_of_texts(path) for path in config.known_texts]
         said = json.dumps([replace(self, config=config).to_json(), contents], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -119,10 +121,14 @@ def make_scrubber(config: Filter, seed: int) -> Scrubber:
         curriculum=load_curriculum(config.curriculum_file),
         small_numbers=config.small_numbers,
         untold=config.ungrounded_action,
-        by_kind=dict(config.ungrounded_actions_by_kind),
+        by_kind=dict(config.ungrounded_actions_by_kind) | {Kind.PASSAGE: _passage_action(config)},
         abstain_text=config.abstain_text,
         gazetteer=load_gazetteer(tuple(config.gazetteer)),
         models=(spacy_detector(config.ner_model),) if config.ner else (),
         keep_commonness=config.keep_commonness,
         seed=seed,
     )
+
+
+def _passage_action(config: Filter) -> Action:
+    return Action.DROP if config.mode == "strict" else Action(config.passage_action)

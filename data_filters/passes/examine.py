@@ -14,7 +14,8 @@ from data_filters.filters.attempts import compare_attempts
 from data_filters.filters.examined import Examined, Reason
 from data_filters.filters.order import REPEATS, Known, first_reason
 from data_filters.filters.settings import FilterContext
-from data_filters.passes.scratch import Scratch
+from data_filters.passes.scratch import Job, Scratch
+from data_filters.recall.passages import overlaid, passages
 from data_filters.records.files import reading, replacing
 from data_filters.records.traces import Trace, from_row, span_of_values, span_values, to_row
 from data_filters.records.units import Refused, read_unit
@@ -56,6 +57,7 @@ def examine_unit(folder: Path, number: int) -> int:
     scratch = Scratch(folder)
     job = scratch.job()
     found = examine(read_unit(job.units[number]), job.context)
+    add_recalled(found, job)
     unit_keys([one for one, _ in found], job.context).save(scratch.keys(number))
     with (
         replacing(scratch.examined(number)) as partial,
@@ -96,6 +98,14 @@ def examine(records: Iterable[Trace | Refused], context: FilterContext) -> list[
         # what was scrubbed before keeps the teacher's own words
         one.spans = one.trace.spans if is_acted_on(one.trace) else stated
     return found
+
+
+def add_recalled(found: Iterable[Judged], job: Job) -> None:
+    """Adds passages of known texts to what traces state."""
+    words = job.context.config.passage_words
+    for one, _ in found:
+        if job.known is not None and one.reason is None and not is_acted_on(one.trace):
+            one.spans = overlaid(one.spans, passages(one.trace, job.known, words))
 
 
 def _problem(judged: Judged) -> tuple[str, str]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.passes.probe_answers import ProbeAnswers, read_probe_answers
+from data_filters.recall.known_texts import KnownTexts, build
 from data_filters.records.files import reading, replacing
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit, cut
@@ -24,6 +25,7 @@ from recipes.errors import ShardError
 
 MADE = ("kept", "dropped", "knowledge", "exposure")
 WORK = "work"
+KNOWN_RUNS = "known_runs.u64"
 
 
 class Job(NamedTuple):
@@ -33,6 +35,7 @@ class Job(NamedTuple):
     units: list[Unit]
     out: Path
     probes: Path | None
+    known: KnownTexts | None  # None: there are none
 
     def probe_answers(self, number: int) -> ProbeAnswers:
         """What the probes said of the traces of a unit."""
@@ -84,6 +87,12 @@ class Scratch:
             "probes": None if probes is None else str(probes),
         }
         _write_json(self.folder / "job.json", said)
+
+    def index_known_texts(self, sources: Sequence[str]) -> None:
+        """Writes the index of the known texts, once."""
+        path = self.folder / KNOWN_RUNS
+        if sources and not path.exists():
+            build(sources, path)
 
     def job(self) -> Job:
         """What `write_job` noted, with the filters built; read once by each process."""
@@ -167,7 +176,9 @@ def _job(path: Path, noted: bytes) -> Job:
         settings = FilterSettings.from_json(said["settings"])
         units = [Unit(**unit) for unit in said["units"]]
         probes = None if said["probes"] is None else Path(said["probes"])
-    return Job(FilterContext(settings), units, path.parent.parent, probes)
+        index = path.parent / KNOWN_RUNS
+        known = KnownTexts.open(index) if settings.config.known_texts else None
+    return Job(FilterContext(settings), units, path.parent.parent, probes, known)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.lookup.augment import augment
 from data_filters.passes.probe_answers import Measure, ask_about, probe_answers_path
+from data_filters.recall.known_texts import digest_of_texts
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
@@ -171,6 +172,8 @@ class Filter:
             "input.traces": self.traces.written_digest(),
             "input.held_out": digest_texts(self.held_out),
         }
+        for source in self.config.known_texts:
+            found[f"input.known_texts.{Path(source).name}"] = digest_of_texts(source)
         return found | (
             {"input.asked": self.work.digest(ASKED)} if self.config.probes.asked() else {}
         )

