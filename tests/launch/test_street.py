@@ -34,7 +34,7 @@ def rows(folder):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
-    succeed(SMOKE, f"runs={runs}")
+    succeed(SMOKE, f"runs={runs}", alone=True)
     return runs / "smoke"
 
 
