@@ -3,6 +3,10 @@ package, checked, saved.
 """
 
 import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -263,8 +267,28 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     safetensors only.
     """
     model.generation_config = _generation_config(tokenizer)
-    model.save_pretrained(folder, safe_serialization=True)
-    tokenizer.save_pretrained(folder)
+    with replacing_files(folder) as half:
+        model.save_pretrained(half, safe_serialization=True)
+        tokenizer.save_pretrained(half)
+
+
+@contextmanager
+def replacing_files(folder: Path) -> Iterator[Path]:
+    """A folder to save into, whose files then take the place of those of `folder`, by rename.
+
+    A save that is killed, or that fills the disk, leaves every file of `folder` whole.
+    """
+    half = folder / "tmp-save"
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        yield half
+        for path in sorted(path for path in half.rglob("*") if path.is_file()):
+            place = folder / path.relative_to(half)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def _generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m launch.doctor recipes/core_1b.yaml --gpus 8 --gpu-memory 80 --peak-tflops 989 --mfu 0.4
   python -m launch.doctor recipes/core_1b.yaml --gpus 8 --vocabulary 151936      where the hub cannot be reached
   python -m launch.doctor recipes/planted_world.yaml --tokens-per-second 5000
+  python -m launch.doctor recipes/planted_world.yaml --verify      were the files of a finished run damaged since?
   accelerate launch --config_file launch/accelerate/zero2_8gpu.yaml -m launch.doctor RECIPE      also checks what that launch can do
 
 Lines: ok (what was found), fault (what must be fixed), not checked (what cannot be looked at from here, e.g. hub models offline).
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recipe = load_recipe(given.recipe, given.overrides)
         if not ranks.is_main:
             return 0
+        if given.verify:
+            return verify(Workspace(Path(recipe.runs) / recipe.name))
         configure_torch(threads_per_process())
         return Doctor(recipe, given).examine()
     except PipelineError as fault:
@@ -54,6 +57,16 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("recipe", metavar="RECIPE", help="a YAML file, e.g. recipes/yours.yaml")
     made.add_argument("overrides", metavar="key=value", nargs="*", help="laid on the recipe")
+    made.add_argument(
+        "--verify",
+        action="store_true",
+        help="read every byte of what the run has finished and compare it with the manifests, then stop",
+    )
+    _add_plan_options(made)
+    return made
+
+
+def _add_plan_options(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--gpus",
         "--ranks",
@@ -103,7 +116,17 @@ def parser() -> argparse.ArgumentParser:
         default=0.4,
         help="share of that peak that is reached (an assumption: 0.4)",
     )
-    return made
+
+
+def verify(work: Workspace) -> int:
+    """Prints which finished parts are not as they were finished; gives the exit code."""
+    faults = 0
+    for fault in work.damaged_parts():
+        print(f"fault  {fault}", flush=True)
+        faults += 1
+    finished = sum(1 for _ in work.root.rglob("manifest.json"))
+    print(f"{work.root}: {finished} finished part(s) read, {faults} fault(s)")
+    return 2 if faults else 0
 
 
 def _count_of(text: str) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -132,24 +132,44 @@ def is_temporary(name: str) -> bool:
     return name.startswith((".", "tmp-")) or name.endswith(".tmp")
 
 
-def content_digest(folder: Path, leave_out: Sequence[str] = TIMED) -> str:
-    """A digest of the names and bytes of a folder's content: the same content gives the same digest
-    wherever it lies.
+def list_content(folder: Path, leave_out: Sequence[str] = TIMED) -> dict[str, tuple[int, str]]:
+    """Size in bytes and SHA-256 of every file of a folder's content, by its name.
 
     Args:
         leave_out: names or patterns of further files that are no content.
     """
-    whole = hashlib.sha256()
+    found = {}
     for path in content_files(folder):
         name = path.relative_to(folder).as_posix()
         if not any(
             fnmatch.fnmatch(given, pattern) for pattern in leave_out for given in (name, path.name)
         ):
-            with path.open("rb") as file:
-                whole.update(
-                    f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
-                )
+            found[name] = (path.stat().st_size, file_digest(path))
+    return found
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of(content: Mapping[str, tuple[int, str]]) -> str:
+    """A digest of names and bytes, as `list_content` lists them."""
+    whole = hashlib.sha256()
+    for name, (_, digest) in content.items():
+        whole.update(f"{name}\0{digest}\n".encode())
     return f"sha256:{whole.hexdigest()}"
+
+
+def content_digest(folder: Path, leave_out: Sequence[str] = TIMED) -> str:
+    """A digest of the names and bytes of a folder's content: the same content gives the same digest
+    wherever it lies.
+
+    Args:
+        leave_out: as in `list_content`.
+    """
+    return digest_of(list_content(folder, leave_out))
 
 
 def provenance() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +22,16 @@ from launch.runs.identity import (
     MANIFEST,
     TIMED,
     Identity,
-    content_digest,
     content_files,
+    digest_of,
     identity_of,
     is_temporary,
+    list_content,
     plain,
     provenance,
     refuse_if_changed,
 )
+from launch.runs.integrity import check_whole, own_files
 from recipes.errors import WorkspaceError
 from recipes.load import to_yaml
 from recipes.schema import Recipe
@@ -76,6 +78,7 @@ class Workspace:
     def __init__(self, root: Path, ranks: Ranks | None = None) -> None:
         self.root, self.ranks = Path(root), ranks or Ranks()
         self._recipe_yaml, self._lock = "", -1
+        self._whole: set[str] = set()  # parts whose files were compared with their manifest
 
     def open(self, recipe: Recipe) -> None:
         """Makes the folder, locks it against a second launch and notes the resolved recipe, all on
@@ -124,9 +127,9 @@ class Workspace:
                 and both ways out.
         """
         folder = self.folder(part)
-        manifest = _read(folder / MANIFEST)
+        manifest = _manifest(folder)
         if manifest is not None:
-            refuse_if_changed(folder, "made", manifest.get("identity", {}), identity)
+            refuse_if_changed(folder, "made", manifest["identity"], identity)
             return "done"
         begun = _read(folder / BEGUN)
         if begun is None or (begun != plain(identity) and _is_untouched(folder)):
@@ -156,6 +159,7 @@ class Workspace:
         if not leads:
             return state != "done"
         if state == "done":
+            self._check_whole(part)
             show(f"{part}: done, skipped")
         elif state == "new" and (source := self.adopt(part, identity)):
             state = "done"
@@ -202,14 +206,17 @@ class Workspace:
         folder = self.folder(part)
         folder.mkdir(parents=True, exist_ok=True)
         remove_stale_temporaries(folder, older_than_seconds=self._stale_seconds())
+        content = list_content(folder, leave_out)
         manifest = {
             "identity": plain(identity),
-            "content": content_digest(folder, leave_out),
+            "content": digest_of(content),
+            "files": own_files(folder, content),
             "notes": notes | {"ranks": self.ranks.count} | provenance(),
         }
         _write(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True) + "\n")
         # a finished part is never resumed
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        self._whole.add(part)
         return str(manifest["content"])
 
     def done(self, part: str) -> bool:
@@ -217,18 +224,34 @@ class Workspace:
         return (self.folder(part) / MANIFEST).exists()
 
     def digest(self, part: str) -> str:
-        """The content digest of a finished part.
+        """The content digest of a finished part, whose files are compared with its manifest.
 
         Raises:
-            WorkspaceError: the part is not finished.
+            WorkspaceError: the part is not finished, or was damaged since.
         """
-        manifest = _read(self.folder(part) / MANIFEST)
+        manifest = _manifest(self.folder(part))
         if manifest is None:
             stage = part.partition("/")[0]
             raise WorkspaceError(
                 f"{self.folder(part)} is not finished; run the stage {stage!r} first (stages=... names those that run)"
             )
+        self._check_whole(part)
         return str(manifest["content"])
+
+    def damaged_parts(self) -> Iterator[str]:
+        """Reads every byte of every finished part; one line for each that is not as it was
+        finished.
+        """
+        for path in sorted(self.root.rglob(MANIFEST)):
+            try:
+                check_whole(path.parent, _manifest(path.parent) or {}, every_byte=True)
+            except WorkspaceError as fault:
+                yield str(fault)
+
+    def _check_whole(self, part: str) -> None:
+        if self.ranks.is_main and part not in self._whole:
+            check_whole(self.folder(part), _manifest(self.folder(part)) or {})
+            self._whole.add(part)
 
     def wait(self, part: str, identity: Identity) -> None:
         """Returns when another rank has finished the part; silent, and without a time limit: a
@@ -311,6 +334,21 @@ def _is_untouched(folder: Path) -> bool:
     )
 
 
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a part; None where it has none.
+
+    Raises:
+        WorkspaceError: it holds something else.
+    """
+    manifest = _read(folder / MANIFEST)
+    kinds = {"identity": dict, "content": str, "notes": dict}
+    if manifest is not None and not all(
+        isinstance(manifest.get(key), kind) for key, kind in kinds.items()
+    ):
+        raise WorkspaceError(_unreadable(folder / MANIFEST, "it is no manifest"))
+    return manifest
+
+
 def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is no file (or, if not strict, nothing
     readable).
@@ -319,12 +357,14 @@ def _read(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, TypeError, RecursionError) as fault:
         if not strict:
             return None
-        raise WorkspaceError(
-            f"{path} cannot be read ({fault}); delete {path.parent} to make it again"
-        ) from fault
+        raise WorkspaceError(_unreadable(path, fault)) from fault
+
+
+def _unreadable(path: Path, why: object) -> str:
+    return f"{path} cannot be read ({why}); delete {path.parent} to make it again"
 
 
 def _write(path: Path, text: str) -> None:

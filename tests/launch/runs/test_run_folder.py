@@ -85,7 +85,7 @@ def test_a_finished_part_is_skipped_and_said_so(work: Workspace) -> None:
 
 def test_the_manifest_keeps_identity_and_notes_apart(work: Workspace) -> None:
     manifest = json.loads((make(work) / "manifest.json").read_text())
-    assert set(manifest) == {"identity", "content", "notes"}
+    assert set(manifest) == {"identity", "content", "files", "notes"}
     assert manifest["identity"] == IDENTITY
     assert manifest["content"].startswith("sha256:") and len(manifest["content"]) == 71
     assert manifest["notes"]["seconds"] == 1.5 and manifest["notes"]["ranks"] == 1
