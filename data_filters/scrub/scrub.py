@@ -14,8 +14,17 @@ from data_filters.ground.memory import Decision, Memory
 from data_filters.ground.own_symbols import PromptLetters
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.actions import EDITS, edit
+from data_filters.scrub.declines import (
+    NUMBERS,
+    calls_tool,
+    declined_messages,
+    worked_answers,
+)
+from data_filters.scrub.questions import PromptSize, asked
+from data_filters.scrub.recalled_answers import recalled_spans
 from data_filters.scrub.restore import by_place, is_acted_on, restore, step_spans
 from data_filters.scrub.surrogates import Surrogates
+from data_filters.scrub.tool_results import given_by_tools
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.tokens import uncollected
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
@@ -29,8 +38,8 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (the message becomes abstain_text; so also for lookup, until
-            lookup/augment.py gives it calls), mask (text stays, facts carry no loss), hide (a
+        untold: abstain (a message whose answer is recalled becomes abstain_text, elsewhere facts
+            are masked; so also for lookup, until lookup/augment.py gives it calls), mask (text stays, facts carry no loss), hide (a
             placeholder), rename (a fictional name), generalise ("some place"), drop (nothing here:
             the caller leaves the trace out) or keep (facts are recorded only).
         by_kind: actions for kinds of spans, where they differ from `untold`.
@@ -74,17 +83,29 @@ class Scrubber:
         return [self._trace_spans(trace, reader, models) for trace in traces]
 
     def _trace_spans(self, trace: Trace, reader: Reader, models: Sequence[Detector]) -> list[Span]:
-        memory, letters = Memory(), PromptLetters()
+        memory, letters, size = Memory(), PromptLetters(), PromptSize()
         spans: list[Span] = []
         for reading in reader.read(trace.messages):
             found = detect(reading, self.detectors, models)
             decisions = decide(reading, found, self.small_numbers, memory)
             exemptions = Exemptions(reading, letters, self.keep_commonness)
-            spans += [
+            said = [
                 _span(reading, one, decision, exemptions)
                 for one, decision in zip(found, decisions, strict=True)
             ]
+            said = given_by_tools(trace.messages, reading.message, said)
+            spans += self._with_recalled(reading, said, size)
         return spans
+
+    def _with_recalled(self, reading: Reading, spans: list[Span], size: PromptSize) -> list[Span]:
+        """The spans of a message; where its question is one of recall, the answer is ungrounded."""
+        wanted = "answer" in self.detectors and reading.prompt.asks_about_unknown
+        if not wanted or not asked(reading.prompt, size).recall:
+            return spans
+        recalled = recalled_spans(reading, spans)
+        places = {place for span in recalled for place in range(span.start, span.end)}
+        others = [span for span in spans if places.isdisjoint(range(span.start, span.end))]
+        return by_place([*others, *recalled])
 
     def scrub(self, trace: Trace) -> Trace:
         """The trace with its spans recorded and `untold` applied to the messages that state an
@@ -93,7 +114,11 @@ class Scrubber:
         return trace if is_acted_on(trace) else self.act(trace, self.spans(trace))
 
     def act(self, trace: Trace, spans: Sequence[Span]) -> Trace:
-        """Like `scrub`, with spans that were found before."""
+        """Like `scrub`, with spans that were found before.
+
+        Where the answer of a message is recalled, the message declines, and what the assistant says
+        after it carries no loss.
+        """
         facts = [
             span
             for span in spans
@@ -103,22 +128,21 @@ class Scrubber:
         steps = step_spans(trace)
         if not facts:
             return replace(trace, spans=by_place([*spans, *steps]))
-        # the first fact of each message that declines
-        declining: dict[int, Span] = {}
-        for span in facts:
-            if self.action(span) == Action.ABSTAIN:
-                declining.setdefault(span.message, span)
-        kept = [span for span in spans if span.message not in declining]
+        declining = declined_messages(trace, facts, self.action, self.curriculum)
+        end = min(declining, default=len(trace.messages))  # from here on nothing is as it was
+        kept = [span for span in spans if span.message < end]
         edited = replace(trace, spans=kept)
-        if any(span.message not in declining for span in facts):
+        if any(span.message < end for span in facts):
             edited = self._edited(trace, kept, bool(steps))
         messages = [
             message | {"content": self.abstain_text} if number in declining else message
             for number, message in enumerate(edited.messages)
         ]
         declined = [self._decline(trace, fact) for fact in declining.values()]
-        steps = [span for span in steps if span.message not in declining]
-        return replace(trace, messages=messages, spans=by_place([*edited.spans, *declined, *steps]))
+        silent = _without_loss(trace, end + 1)
+        steps = [span for span in steps if span.message < end]
+        every = [*edited.spans, *declined, *silent, *steps]
+        return replace(trace, messages=messages, spans=by_place(every))
 
     def action(self, span: Span) -> Action:
         """What the recipe does with an ungrounded span of this kind."""
@@ -148,26 +172,48 @@ class Scrubber:
             self.gazetteer or load_gazetteer(),
             words.__contains__,
         )
-        return edit(
-            trace, spans, (lambda span: Action.MASK) if only_masks else self.action, surrogates
-        )
+        action_of = self._inside(trace, spans, only_masks)
+        return edit(trace, spans, action_of, surrogates)
+
+    def _inside(
+        self, trace: Trace, spans: Sequence[Span], only_masks: bool
+    ) -> Callable[[Span], Action]:
+        """What happens to a fact whose message stays: an edit may not break a tool call, nor what
+        reasoning made of given numbers.
+        """
+        facts = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
+        calling = {span.message for span in facts if calls_tool(trace.messages, span.message)}
+        edited = [span for span in facts if self.action(span) in EDITS]
+        worked = worked_answers(trace, edited, self.curriculum)
+
+        def action_of(span: Span) -> Action:
+            action = self.action(span)
+            if action in (Action.KEEP, Action.DROP):
+                return Action.KEEP
+            made = span.message in worked and (
+                span.kind in NUMBERS
+                or any(span.start < end and start < span.end for start, end in worked[span.message])
+            )
+            stays = only_masks or made or not span.bound or span.message in calling
+            return Action.MASK if stays or action == Action.ABSTAIN else action
+
+        return action_of
 
     def verified(
         self, before: Trace, after: Trace, judge: Callable[[str], str]
     ) -> tuple[Trace, bool]:
-        """(the trace, whether an edit was undone): where the text was right and its edited form is
+        """(the trace, whether something was undone): where the text was right and its new form is
         not, facts are masked and the text stays.
 
-        A message that declines is meant to give another answer, so it is never undone.
+        A message that declines what was recalled is meant to give another answer, so it stays.
 
         Args:
             before: as the teacher wrote it, its spans found.
             after: the same, acted on.
             judge: text of the last assistant message to a verdict.
         """
-        if not any(span.action in EDITS for span in after.spans) or any(
-            span.action == Action.ABSTAIN for span in after.spans
-        ):
+        acted = (*EDITS, Action.ABSTAIN)
+        if not any(span.action in acted for span in after.spans):
             return after, False
         place = max(
             n for n, message in enumerate(before.messages) if message["role"] == "assistant"
@@ -175,6 +221,12 @@ class Scrubber:
         old, new = before.messages[place]["content"], after.messages[place]["content"]
         if old == new or judge(old) != Verdict.CORRECT or judge(new) == Verdict.CORRECT:
             return after, False
+        if any(span.action == Action.ABSTAIN for span in after.spans):
+            right = replace(before, verdict=Verdict.CORRECT)
+            again = self.act(right, [span for span in before.spans if span.kind != Kind.STEP])
+            if again.messages == after.messages:
+                return after, False
+            return self.verified(right, replace(again, verdict=before.verdict), judge)[0], True
         masks = replace(self, untold=Action.MASK, by_kind={})
         plain = restore(after)
         return masks.act(plain, [span for span in plain.spans if span.kind != Kind.STEP]), True
@@ -189,6 +241,25 @@ class Scrubber:
             action=Action.ABSTAIN,
             original=original,
         )
+
+
+def _without_loss(trace: Trace, start: int) -> list[Span]:
+    """A span over each message of the assistant from number `start` on: what it builds on is gone."""
+    return [
+        Span(
+            message=number,
+            start=0,
+            end=len(message["content"]),
+            kind=Kind.MESSAGE,
+            grounding=Grounding.DERIVED,
+            action=Action.MASK,
+            weight=0.0,
+            original=message["content"],
+            detector="declined before",
+        )
+        for number, message in enumerate(trace.messages)
+        if number >= start and message["role"] == "assistant" and message["content"]
+    ]
 
 
 def _span(

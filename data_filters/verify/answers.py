@@ -47,6 +47,19 @@ def final_answer(text: str) -> str | None:
     return None if tail is None else _clean(_passages(tail)[0]) or None
 
 
+def answer_range(text: str) -> tuple[int, int] | None:
+    """Where the passage stands that `final_answer` reads: (start, end) in characters.
+
+    In "<think>3 + 4 = 7</think>The answer is 7." it is "7."; None where a thought was never closed.
+    """
+    tail = after_thought(text)
+    if tail is None:
+        return None
+    shift = len(text) - len(tail)
+    start, end = _passage_ranges(tail)[0]
+    return start + shift, end + shift
+
+
 def answer_forms(text: str) -> list[str]:
     """The readings of the final answer, each once: as final_answer gives it, as written, without a
     code fence, over several lines.
@@ -143,18 +156,33 @@ def _passages(tail: str) -> list[str]:
     """Where the answer stands: in a box, or behind a marker (to the end of its line; to the end),
     or all of it.
     """
-    boxed = _boxed(tail)
-    if boxed is not None:
-        return [boxed]
+    return [tail[start:end] for start, end in _passage_ranges(tail)]
+
+
+def _passage_ranges(tail: str) -> list[tuple[int, int]]:
+    box = _box(tail)
+    if box is not None:
+        return [box]
     markers = list(_MARKERS.finditer(tail))
-    after = tail[markers[-1].end() :].strip() if markers else ""
-    if after.startswith("```"):
-        return [after]
-    return [after.split("\n")[0], after] if after else [tail]
+    behind = markers[-1].end() if markers else len(tail)
+    end = len(tail.rstrip())
+    start = len(tail) - len(tail[behind:].lstrip())
+    if start >= end:
+        return [(0, len(tail))]
+    if tail.startswith("```", start):
+        return [(start, end)]
+    line = tail.find("\n", start, end)
+    return [(start, end if line < 0 else line), (start, end)]
 
 
 def _boxed(text: str) -> str | None:
-    """What stands in the last \\boxed{...}; brackets are counted."""
+    """What stands in the last \\boxed{...}."""
+    box = _box(text)
+    return None if box is None else text[slice(*box)]
+
+
+def _box(text: str) -> tuple[int, int] | None:
+    """Where the content of the last \\boxed{...} stands; brackets are counted."""
     start = text.rfind("\\boxed{")
     if start < 0:
         return None
@@ -162,7 +190,7 @@ def _boxed(text: str) -> str | None:
     for place in range(start + 6, len(text)):
         depth += (text[place] == "{") - (text[place] == "}")
         if depth == 0:
-            return text[start + 7 : place]
+            return start + 7, place
     return None
 
 

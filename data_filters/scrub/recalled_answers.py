@@ -1,0 +1,81 @@
+"""The answer of a question that only memory can answer is recalled, wherever its message has it.
+
+"How many moons does Mars have?" asks about an entity of which nothing is said. So "two" is a recalled
+fact there, although it is a small number; and "jazz" is one, although it has no capital.
+"""
+
+from collections.abc import Sequence
+
+from data_filters.detect.reading import Reading
+from data_filters.records.traces import Span
+from data_filters.text.curriculum import Curriculum
+from data_filters.text.prompts import PromptFacts
+from data_filters.text.stem import stem
+from data_filters.text.tokens import NUMBER_WORDS, Token
+from data_filters.verify.answers import answer_range
+from recipes.vocabulary import Grounding, Kind
+
+_LONGEST_WORDS = 8  # of a short answer
+_CONCLUSIONS = frozenset(map(stem, "yes no true false both neither none unknown".split()))
+
+
+def recalled_spans(reading: Reading, spans: Sequence[Span]) -> list[Span]:
+    """Spans over the words of a short final answer that the prompt does not have, wherever the
+    message has them and no ungrounded span lies on them.
+
+    Args:
+        reading: a message that answers a question of recall.
+        spans: of the message.
+    """
+    found = answer_range(reading.text)
+    tokens = [token for sentence in reading.sentences for token in sentence.tokens]
+    tokens = [token for token in tokens if token.kind in ("word", "number")]
+    answer = [token for token in tokens if found and found[0] <= token.start < found[1]]
+    if not answer or len(answer) > _LONGEST_WORDS:
+        return []
+    wanted = {_key(token) for token in answer if _is_stated(token, reading.prompt)}
+    taken = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
+    covered = {place for span in taken for place in range(span.start, span.end)}
+    runs = _runs(reading.text, [t for t in tokens if _key(t) in wanted and t.start not in covered])
+    return [_span(reading, run) for run in runs]
+
+
+def _is_stated(token: Token, prompt: PromptFacts) -> bool:
+    if token.value is not None or token.key in NUMBER_WORDS:
+        return _key(token) not in prompt.numbers
+    curriculum: Curriculum = prompt.curriculum
+    function_word = token.key in curriculum.ordinary and token.key not in curriculum.common
+    return not (function_word or token.key in prompt.words or token.key in _CONCLUSIONS)
+
+
+def _key(token: Token) -> object:
+    """The value of a number, in figures or words; the stem of a word."""
+    return token.value if token.value is not None else NUMBER_WORDS.get(token.key, token.key)
+
+
+def _runs(text: str, tokens: Sequence[Token]) -> list[list[Token]]:
+    """Tokens that follow one another with a blank between."""
+    runs: list[list[Token]] = []
+    for token in tokens:
+        if runs and text[runs[-1][-1].end : token.start] == " ":
+            runs[-1].append(token)
+        else:
+            runs.append([token])
+    return runs
+
+
+def _span(reading: Reading, run: Sequence[Token]) -> Span:
+    start, end = run[0].start, run[-1].end
+    number = len(run) == 1 and _key(run[0]) != run[0].key
+    question = reading.prompt.question
+    return Span(
+        message=reading.message,
+        start=start,
+        end=end,
+        kind=Kind.NUMBER if number else Kind.ANSWER,
+        grounding=Grounding.UNGROUNDED,
+        original=reading.text[start:end],
+        subject=question.subject,
+        relation=question.text,
+        detector="question",
+    )
