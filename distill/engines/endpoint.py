@@ -10,14 +10,13 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
-from typing import Any
+from typing import Any, cast
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.records.tool_calls import calls_of
-from distill.engines.http_client import Client, Refused
 from distill.engines.protocol import (
+    THOUGHT,
+    THOUGHT_END,
     Completion,
     Conversation,
     Sampling,
@@ -25,10 +24,23 @@ from distill.engines.protocol import (
     opened_thought,
     render,
 )
+from distill.engines.served.answers import (
+    Answer,
+    OddAnswer,
+    read_answer,
+    read_logprobs,
+    read_models,
+)
+from distill.engines.served.client import Client, Refused
+from distill.engines.served.messages import shown_address
 from distill.engines.tool_calls import call_text, numbered
 from recipes.errors import ModelError
 from recipes.schema import Server
 from recipes.vocabulary import FinishReason
+
+CLOSED = THOUGHT_END.strip()
+# what an answer may have: beside its text, for each token of it, for each log-probability
+BODY_BYTES, TOKEN_BYTES, LOGPROB_BYTES = 2**20, 2**10, 2**9
 
 
 class EndpointEngine:
@@ -62,7 +74,7 @@ class EndpointEngine:
             tokenizer,
             Client(urls, server, key, died),
         )
-        self.model, self.longest = server.model, None
+        self.model, self.longest = server.model, cast(int | None, None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
@@ -81,37 +93,48 @@ class EndpointEngine:
             ModelError: no server, another model, too short a context, no chat template, too few
                 log-probabilities.
         """
+        where = shown_address(self.client.urls[0])
         for url in self.client.urls:
-            self._look_at(url, self._run(self.client.get(url, "/models")))
+            self._look_at(url)
         if self.longest is not None and max_new_tokens >= self.longest:
             raise ModelError(
-                f"{self.client.urls[0]}: the server's context is {self.longest} tokens, max_new_tokens is {max_new_tokens}; lower it, or "
-                "raise --max-model-len of the server"
+                f"{where}: the server's context is {self.longest} tokens, max_new_tokens is {max_new_tokens}; "
+                "lower it, or raise --max-model-len of the server"
             )
         greeting = [{"role": "user", "content": "Hello."}]
         found = self._run(self._complete(greeting, "", Sampling(max_new_tokens=1), 0))
         if found.finish_reason == FinishReason.REFUSED:
-            raise ModelError(
-                f"{self.client.urls[0]}: {found.text}; fix the server or models.teacher"
-            )
+            raise ModelError(f"{where}: {found.text}; fix the server or models.teacher")
         if top_k:
             self.score([[0, 1]], top_k)
         context = f", context {self.longest} tokens" if self.longest else ""
         return f"{self.model} at {len(self.client.urls)} address(es){context}"
 
-    def _look_at(self, url: str, listing: dict[str, Any]) -> None:
-        models = {one["id"]: one.get("max_model_len") for one in listing.get("data", [])}
+    def _look_at(self, url: str) -> None:
+        """Whether an address serves the model, and its context; a server that lists nothing is
+        believed to have the model that the recipe names.
+        """
+        try:
+            models = read_models(self._run(self.client.get(url, "/models")))
+        except ModelError as fault:
+            if self.model is None or "answers 404" not in str(fault):
+                raise
+            models = {}
+        if not models and self.model is not None:
+            return
+        line, where = self.client.redactor.line, shown_address(url)
         if self.model is None and len(models) == 1:
             self.model = next(iter(models))
         if self.model not in models:
             near = difflib.get_close_matches(self.model or "", models, 1, 0.0)
             wanted = f"server.model is {self.model!r}" if self.model else "server.model is not set"
             raise ModelError(
-                f"{url} serves {', '.join(models) or 'no model'}, {wanted}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
+                f"{where} serves {line(', '.join(models)) or 'no model'}, {wanted}"
+                + (f"; did you mean {line(near[0])!r}?" if near else "")
             )
-        if models[self.model] is not None:
-            self.longest = min(self.longest or models[self.model], models[self.model])
+        context = models[self.model]
+        if context is not None:
+            self.longest = min(self.longest or context, context)
 
     # --- the engine
 
@@ -164,22 +187,28 @@ class EndpointEngine:
                 "temperature": 0.0,
                 "prompt_logprobs": top_k,
             }
+            size = BODY_BYTES + len(row) * (top_k + 1) * LOGPROB_BYTES
+
+            def read(found: dict[str, Any]) -> TopLogprobs:
+                return read_logprobs(found, len(row), top_k)
+
             try:
-                found = (await self.client.post("/completions", body))["choices"][0].get(
-                    "prompt_logprobs"
-                )
+                return await self.client.post("/completions", body, read, size)
             except Refused as fault:
-                raise ModelError(
-                    f"{self.client.urls[0]}: {fault}; {top_k} log-probabilities a token were asked for: raise --max-logprobs of the "
-                    "server, or lower distill.targets.tokens_per_position"
-                ) from fault
-            if not found:
-                raise ModelError(
-                    f"{self.client.urls[0]} gives no prompt_logprobs; serve the teacher with vLLM, or use other targets"
-                )
-            return top_logprobs(found[1:], top_k)
+                raise self._no_logprobs(fault, top_k) from fault
 
         return self._run(_all(one(row) for row in rows))
+
+    def _no_logprobs(self, fault: Refused, top_k: int) -> ModelError:
+        where = shown_address(self.client.urls[0])
+        if isinstance(fault.__cause__, OddAnswer):
+            return ModelError(
+                f"{where}: {fault}; serve the teacher with vLLM, or use other distill.targets.kind"
+            )
+        return ModelError(
+            f"{where}: {fault}; {top_k} log-probabilities a token were asked for: raise --max-logprobs of the "
+            "server, or lower distill.targets.tokens_per_position"
+        )
 
     def close(self) -> None:
         """Ends what is in flight; a complete() that waits for it raises ModelError."""
@@ -220,17 +249,24 @@ class EndpointEngine:
             assert self.tokenizer is not None  # only api: chat goes without
             text = render(self.tokenizer, conversation, prefix, tools)
             ids = self.tokenizer.encode(text, add_special_tokens=False)
-            found = await self.client.post("/completions", how | {"prompt": ids})
             begun = prefix or opened_thought(text)
-            return _completion(found, begun + (found["choices"][0].get("text") or ""))
+            found = await self._ask("/completions", how | {"prompt": ids})
+            return _completion(found, begun + found.text)
         except Refused as fault:
-            self.client.counts["refused"] += 1
+            self.client.refuse(str(fault))
             return Completion(
                 text=str(fault),
                 prompt_tokens=0,
                 completion_tokens=0,
                 finish_reason=FinishReason.REFUSED,
             )
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> Answer:
+        """The answer to a request; a body that no token limit explains is not read to its end."""
+        most = int(body["max_tokens"])
+        return await self.client.post(
+            path, body, lambda found: read_answer(found, most), BODY_BYTES + most * TOKEN_BYTES
+        )
 
     async def _chat(
         self, conversation: Conversation, prefix: str, how: dict[str, Any]
@@ -242,14 +278,9 @@ class EndpointEngine:
         if prefix:
             how = how | {"continue_final_message": True, "add_generation_prompt": False}
             messages.append({"role": "assistant", "content": prefix})
-        found = await self.client.post("/chat/completions", how | {"messages": messages})
-        said = found["choices"][0].get("message") or {}
-        thought = said.get("reasoning_content") or said.get("reasoning")
-        before = f"<think>\n{thought.strip()}\n</think>\n\n" if thought else ""
-        return _completion(
-            found,
-            prefix + before + (said.get("content") or "") + "".join(map(call_text, calls_of(said))),
-        )
+        found = await self._ask("/chat/completions", how | {"messages": messages})
+        said = found.text + "".join(map(call_text, found.calls))
+        return _completion(found, _with_thought(prefix, found, said))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """In the loop's thread; waits for it. A fault, or Ctrl-C here, ends it."""
@@ -271,38 +302,41 @@ def api_key(server: Server) -> str | None:
     """
     if server.api_key_env is None:
         return None
-    if not os.environ.get(server.api_key_env):
+    key = os.environ.get(server.api_key_env, "").strip()
+    if not key:
         raise ModelError(
             f"server.api_key_env: the environment has no {server.api_key_env}; export it, or leave the key out"
         )
-    return os.environ[server.api_key_env]
+    if not (key.isascii() and key.isprintable()):
+        raise ModelError(
+            f"server.api_key_env: {server.api_key_env} holds characters that no key has, a line break perhaps; export it again"
+        )
+    return key
 
 
-def top_logprobs(found: Sequence[dict[str, dict[str, float]]], top_k: int) -> TopLogprobs:
-    """From vLLM's rows of {token id: {logprob, rank}}; it adds the token that follows, dropped
-    unless it is among the likeliest.
+def _with_thought(prefix: str, found: Answer, said: str) -> str:
+    """An answer of a chat with its thought before it, once.
+
+    What was begun holds a thought already: what the server takes for another is its going on. A
+    thought that the limit cut stays open. A server that does not know its model's marks leaves the
+    last one in the text, and the template has written the first.
     """
-    if not found:
-        return TopLogprobs(torch.empty(0, top_k, dtype=torch.int64), torch.empty(0, top_k))
-    rows = [
-        sorted(((one["rank"], int(token), one["logprob"]) for token, one in row.items()))[:top_k]
-        for row in found
-    ]
-    kept = min(map(len, rows))
-    ids_TK = torch.tensor([[token for _, token, _ in row[:kept]] for row in rows])
-    return TopLogprobs(
-        ids_TK, torch.tensor([[logprob for *_, logprob in row[:kept]] for row in rows])
-    )
+    if prefix:
+        return prefix + found.thought + said
+    if found.thought and CLOSED not in said:
+        open_ = not said and found.finish_reason == FinishReason.LENGTH
+        end = "" if open_ else THOUGHT_END
+        return f"{THOUGHT}\n{found.thought.strip()}{end}{said}"
+    bare = CLOSED in said and THOUGHT not in said
+    return f"{THOUGHT}\n{said}" if bare else said
 
 
-def _completion(found: dict[str, Any], text: str) -> Completion:
-    usage = found.get("usage") or {}
-    reason = found["choices"][0].get("finish_reason") or "stop"
+def _completion(found: Answer, text: str) -> Completion:
     return Completion(
         text=text.strip(),
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        completion_tokens=usage.get("completion_tokens", 0),
-        finish_reason=FinishReason.LENGTH if reason == "length" else FinishReason.STOP,
+        prompt_tokens=found.prompt_tokens,
+        completion_tokens=found.completion_tokens,
+        finish_reason=found.finish_reason,
     )
 
 

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import jinja2
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 Conversation = list[dict[str, str]]
+# a thought in the text of a trace, and what stands before the answer
+THOUGHT, THOUGHT_END = "<think>", "\n</think>\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +98,31 @@ def render(
 ) -> str:
     """The text of a prompt up to where the assistant goes on; tools: JSON schemas of those that are
     offered.
+
+    A thought that is begun for the model stands as its template writes it: opened once, also where
+    the template opens it, and ended as the template ends it.
     """
-    return written(tokenizer, conversation, tools, add_generation_prompt=True) + prefix
+    asked = written(tokenizer, conversation, tools, add_generation_prompt=True)
+    if opened_thought(asked) and prefix.startswith(THOUGHT):
+        prefix = prefix.removeprefix(THOUGHT).removeprefix("\n")
+    if prefix.endswith(THOUGHT_END):
+        prefix = prefix.removesuffix(THOUGHT_END) + _thought_end(tokenizer)
+    return asked + prefix
+
+
+def _thought_end(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the chat template writes between a thought and the answer behind it; as in traces where
+    the template keeps no thoughts.
+    """
+    before, after = "Why.", "So."
+    said = f"{THOUGHT}\n{before}{THOUGHT_END}{after}"
+    talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
+    try:
+        _, _, rest = written(tokenizer, talk, None).partition(before)
+    except jinja2.TemplateError:
+        return THOUGHT_END
+    end, found, _ = rest.partition(after)
+    return end if found and THOUGHT_END.strip() in end else THOUGHT_END
 
 
 def written(
@@ -129,7 +155,7 @@ def opened_thought(rendered: str) -> str:
     """What a chat template has begun of the assistant's text: some open the thought themselves, and
     models do not repeat it.
     """
-    return "<think>\n" if rendered.rstrip().endswith("<think>") else ""
+    return f"{THOUGHT}\n" if rendered.rstrip().endswith(THOUGHT) else ""
 
 
 def conversation(prompt: str, system: str | None) -> Conversation:

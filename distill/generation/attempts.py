@@ -120,6 +120,8 @@ class Verdicts:
         """From any thread."""
         attempt = self.attempts[number]
         attempt.completion = completion
+        if completion.finish_reason == FinishReason.REFUSED:
+            attempt.notes["refused"] = completion.text
         with self._lock:
             self._waiting.append(attempt)
             if len(self._waiting) >= JUDGED_AT_ONCE:

@@ -10,6 +10,7 @@ from typing import BinaryIO, Self
 
 from distill.engines.protocol import Completion
 from recipes.errors import ShardError
+from recipes.vocabulary import FinishReason
 
 SYNC_SECONDS = 0.5
 
@@ -49,14 +50,17 @@ class Journal:
         return len(self._places)
 
     def get(self, key: str) -> Completion | None:
-        """The completion under this key, or None; read from the file."""
+        """The completion under this key, read from the file; None where it is not there, or is none
+        that a shard can hold.
+        """
         with self._lock:
             if key not in self._places:
                 return None
             self._file.seek(self._places[key])
-            line = json.loads(_line(self._file))
-        del line["key"]
-        return Completion(**line | {"said": tuple(line.get("said", ()))})
+            found = _completion(_line(self._file))
+            if found is None:
+                del self._places[key]
+            return found
 
     def add(self, key: str, completion: Completion) -> None:
         """Writes one line; a key that is there already keeps its first completion."""
@@ -92,14 +96,14 @@ class Journal:
         file.seek(0)
         place = 0
         for line in _whole_lines(file):
-            try:
-                self._places.setdefault(json.loads(line)["key"], place)
-            except (ValueError, KeyError, TypeError) as fault:
-                number = sum(1 for at in self._places.values() if at < place) + 1
-                raise ShardError(
-                    f"{self.path}:{number}: no line of a journal; delete the file to ask again for what it held"
-                ) from fault
+            key = _key(line)
+            if key is not None:
+                self._places[key] = place
             place += len(line)
+        if place and not self._places:
+            raise ShardError(
+                f"{self.path}: no line of it is one of a journal; delete the file to ask again for what it held"
+            )
         file.truncate(place)
         return place
 
@@ -112,6 +116,32 @@ class Journal:
         if self._unsynced:
             self._unsynced = False
             os.fsync(self._file.fileno())
+
+
+def _key(line: bytes) -> str | None:
+    """The key of a line; None for a line that is damaged, whose completion is asked for again."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    key = found.get("key") if isinstance(found, dict) else None
+    return key if isinstance(key, str) else None
+
+
+def _completion(line: bytes) -> Completion | None:
+    """What a line holds; None where a shard could not hold it."""
+    try:
+        found = json.loads(line)
+        del found["key"]
+        said = [dict(message) for message in found.get("said") or ()]
+        one = Completion(**found | {"said": tuple(said)})
+        texts = [one.text, *(text for message in said for text in message.values())]
+        _ = [text.encode() for text in texts]
+        FinishReason(one.finish_reason)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    counts = (one.prompt_tokens, one.completion_tokens)
+    return one if all(type(count) is int and 0 <= count < 2**31 for count in counts) else None
 
 
 def _whole_lines(file: BinaryIO, block: int = 1 << 20) -> Iterable[bytes]:

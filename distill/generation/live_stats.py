@@ -2,6 +2,7 @@
 generate/report.json.
 """
 
+import json
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -23,6 +24,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.sources: dict[str, Counter[str]] = defaultdict(Counter)
+        self.refusals: Counter[str] = Counter()  # what servers said
         self._curriculum = load_curriculum()
         self.templates = Distinct(KEPT)
         self.grams = {n: Distinct(KEPT) for n in (1, 2, 3)}
@@ -36,6 +38,8 @@ class Tally:
             if trace.finish_reason == FinishReason.LENGTH
             else "refused"
         )
+        if outcome == "refused":
+            self.refusals[json.loads(trace.sampling or "{}").get("refused", "")] += 1
         counts = self.sources[trace.source]
         counts.update(
             {
@@ -73,7 +77,7 @@ class Tally:
             "distinct_n": {str(n): round(grams.fraction(), 4) for n, grams in self.grams.items()},
             "repeated_skeletons": round(1 - self.templates.fraction(), 4),
             "sources": {name: dict(counts) for name, counts in sorted(self.sources.items())},
-        }
+        } | ({"refusals": dict(self.refusals.most_common(SAMPLES))} if self.refusals else {})
 
     def samples_text(self) -> str:
         """A page of traces to read, a few of each outcome."""

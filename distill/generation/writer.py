@@ -15,7 +15,14 @@ from pathlib import Path
 
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA, to_row, trace_id
-from distill.engines.protocol import Completion, Conversation, Engine, Sampling, conversation
+from distill.engines.protocol import (
+    THOUGHT_END,
+    Completion,
+    Conversation,
+    Engine,
+    Sampling,
+    conversation,
+)
 from distill.generation.attempts import Attempt, Judge, Verdicts
 from distill.generation.journal import Journal
 from distill.generation.outputs import PROBLEMS, shard_path, summaries
@@ -25,7 +32,7 @@ from distill.problems.self_review import ask_review, read_review
 from recipes.schema import Generate
 from recipes.vocabulary import FinishReason, Verdict
 
-CUT = "\n</think>\n\n"  # ends a thought that has used up its budget
+CUT = THOUGHT_END  # ends a thought that has used up its budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +235,8 @@ class Writer:
         todo = [number for number in range(len(keys)) if number not in found]
 
         def keep(place: int, completion: Completion) -> None:
-            if journal is not None:
+            # what was refused cost nothing, and may be answered another time
+            if journal is not None and completion.finish_reason != FinishReason.REFUSED:
                 journal.add(keys[todo[place]], completion)
             finished(todo[place], completion)
 

@@ -1,6 +1,9 @@
 """The teacher of a run: its name and digest, its tokenizer, and ways to speak with it."""
 
+import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -21,6 +24,11 @@ from recipes.schema import Model, Recipe
 
 # where and how fast a teacher answers; what it says does not depend on it
 SPOKEN = tuple(f"models.teacher.{name}" for name in ("base_urls", "serve", "server"))
+# options of a server that say where and how fast it runs; they do not change its answers
+ASIDE_OPTIONS = re.compile(
+    r"host|port|root-path|api-?key.*|ssl-.*|.*log.*|.*-parallel-size|enable-.*-parallel|"
+    r"gpu-memory-utilization|max-num-.*|enforce-eager|swap-space|cpu-offload-.*|block-size"
+)
 # log-probabilities a token that a server of ours must be able to give
 LOGPROBS = 20
 
@@ -54,10 +62,37 @@ class TeacherAccess:
 
     def name(self) -> str:
         """Its path, or the digest of one that the run made: the same teacher has the same name in
-        every run.
+        every run. The name under which a server has it is added where it is another.
         """
+        spec = self.recipe.models.teacher
         built = f"teacher@{self.digest().removeprefix('sha256:')[:12]}" if self.folder else ""
-        return self.recipe.models.teacher.path or built
+        name, served = spec.path or built, spec.server.model if self.served else None
+        return name if served in (None, name) else f"{name} ({served})"
+
+    @property
+    def served(self) -> bool:
+        """Whether a server answers."""
+        return self.recipe.models.teacher.engine == "endpoint"
+
+    def speaker(self) -> Identity:
+        """Who answers where a server does: the model that it serves, through whose template, under
+        which options. Nothing for a teacher in this process.
+        """
+        if not self.served:
+            return {}
+        server = self.recipe.models.teacher.server
+        options = {
+            name: value
+            for name, value in sorted(server.options.items())
+            if not ASIDE_OPTIONS.fullmatch(name.lstrip("-").replace("_", "-").lower())
+        }
+        key = "models.teacher.server"
+        found: Identity = {f"{key}.model": server.model, f"{key}.api": server.api}
+        found[f"{key}.options"] = json.dumps(options)
+        if server.api == "completions":
+            template = str(self.tokenizer().chat_template)
+            found["input.teacher_template"] = hashlib.sha256(template.encode()).hexdigest()[:16]
+        return found
 
     def identity(self) -> Identity:
         """What a teacher of our own depends on."""

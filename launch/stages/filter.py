@@ -75,10 +75,14 @@ class Filter:
     def asked_identity(self) -> Identity:
         """What the answers to the probes depend on: the traces, the teacher, the questions."""
         found = self.inputs.identity("filter.probes", "filter.curriculum_file", leave_out=SPOKEN)
-        return found | {
-            "input.traces": self.traces.written_digest(),
-            "input.teacher": self.inputs.teacher.digest(),
-        }
+        return (
+            found
+            | {
+                "input.traces": self.traces.written_digest(),
+                "input.teacher": self.inputs.teacher.digest(),
+            }
+            | self.inputs.teacher.speaker()
+        )
 
     def ask(self, folder: Path) -> Notes:
         """The ask pass: this rank's share of the units; on the main rank a count of them, when all

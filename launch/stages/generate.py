@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
@@ -23,6 +24,7 @@ from launch.inputs.inputs import Inputs
 from launch.inputs.teacher import SPOKEN
 from launch.runs.parts import Notes, Part
 from launch.runs.run_log import show_once
+from recipes.errors import ModelError
 from recipes.vocabulary import ToolName, Verdict
 
 # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
@@ -47,7 +49,7 @@ class Generate:
             return show_once(f"generate: not needed, traces come from {outside}", self.work.ranks)
         keys = ("models.teacher", "generate", "planted")
         identity = self.inputs.identity(*keys, leave_out=SPOKEN)
-        identity |= {"input.teacher": self.inputs.teacher.digest()}
+        identity |= {"input.teacher": self.inputs.teacher.digest()} | self.inputs.teacher.speaker()
         yield Part("generate", identity, self._write)
 
     def _write(self, folder: Path) -> Notes:
@@ -68,7 +70,23 @@ class Generate:
         # every shard is whole; a kill may have left the journal of one that is
         shutil.rmtree(folder / "journal", ignore_errors=True)
         report = write_report(folder, **({"requests": counts} if counts else {}))
+        if report["traces"] and report.get("refused") == report["traces"]:
+            self._refuse(folder, report)
         return {"shards": len(numbers)} | {name: report[name] for name in SHOWN if report.get(name)}
+
+    def _refuse(self, folder: Path, report: dict[str, Any]) -> NoReturn:
+        """Ends a stage in which the teacher answered nothing; the next start asks again.
+
+        Raises:
+            ModelError: always; it says what the server said most often.
+        """
+        for path in [*folder.glob("*.parquet"), *folder.glob("problems/*.parquet")]:
+            path.unlink()
+        (reason, times), *_ = report["refusals"].items()
+        raise ModelError(
+            f"{folder}: the teacher refused all of {report['traces']} prompts; {times} times: {reason}; "
+            "fix the server or models.teacher, then run again"
+        )
 
     def _write_shards(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
         """Writes shards; gives what a connection counted."""

@@ -102,7 +102,7 @@ class Targets:
             "arm": arm,
             "input.traces": self.inputs.traces.kept_digest(),
             "input.teacher": self.inputs.teacher.digest(),
-        }
+        } | self.inputs.teacher.speaker()
         name = f"distill/targets/{arm}"
         identity = self.inputs.identity("models.student", *CACHED) | made_of
         yield Part(name, identity, partial(self._write, arm))

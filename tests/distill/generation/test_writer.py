@@ -221,7 +221,7 @@ def test_where_a_thought_is_cut():
 
 def said(n):
     return Completion(
-        text=f"answer {n}\nwith \u00e9 and \ud800",
+        text=f"answer {n}\nwith \u00e9 and \ufffd",
         prompt_tokens=n,
         completion_tokens=1,
         finish_reason="stop",
@@ -245,9 +245,32 @@ def test_a_journal_gives_back_what_it_was_given_also_after_a_cut_off_line(tmp_pa
 
 
 def test_what_is_no_journal_is_named(tmp_path):
-    (tmp_path / "j.jsonl").write_text('{"key": "a", "text": ""}\nsomething else\n')
-    with pytest.raises(ShardError, match=r"j.jsonl:2: no line of a journal; delete the file"):
+    (tmp_path / "j.jsonl").write_text("something else\n[1]\n")
+    with pytest.raises(ShardError, match=r"j.jsonl: no line of it is one of a journal; delete"):
         Journal(tmp_path / "j.jsonl")
+
+
+def test_lines_that_no_shard_could_hold_are_asked_for_again(tmp_path):
+    good = {"text": "a", "prompt_tokens": 1, "completion_tokens": 1, "finish_reason": "stop"}
+    odd = {
+        "surrogate": good | {"text": "\ud83d"},
+        "null": good | {"prompt_tokens": None},
+        "float": good | {"completion_tokens": 1.5},
+        "huge": good | {"completion_tokens": 2**40},
+        "reason": good | {"finish_reason": "content_filter"},
+        "other": {"text": "a"},
+        "said": good | {"said": [{"role": "user", "content": "\ud83d"}]},
+    }
+    path = tmp_path / "j.jsonl"
+    lines = [json.dumps({"key": key} | one) for key, one in (odd | {"good": good}).items()]
+    path.write_text("\n".join([*lines, "no JSON", "[1]"]) + "\n")
+    with Journal(path) as journal:
+        assert {key: journal.get(key) for key in odd} == dict.fromkeys(odd)
+        assert journal.get("good") == Completion(**good)
+        for key in odd:
+            journal.add(key, said(7))
+    with Journal(path) as journal:
+        assert {key: journal.get(key) for key in odd} == dict.fromkeys(odd, said(7))
 
 
 class Calculator:
