@@ -35,7 +35,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ from benchmarks.table import (
 )
 from distill.loss.chunked_loss import CHUNK_BYTES, distillation_loss
 from distill.loss.dense_loss import dense_loss
-from distill.loss.divergences import Divergence
+from distill.loss.divergences import Divergence, Kind
 from distill.loss.signals import Dense, Output
 from distill.loss.terms import Weights
 
@@ -102,7 +102,7 @@ def main() -> None:
     given = arguments()
     if given.child:
         return print_json(measure_memory(given.child, given))
-    runs, missing = find_backends(given.device)
+    runs, missing = find_backends(given.device, given.divergence)
     memory = {}
     for name in runs:
         print(f"memory of {name}", flush=True)
@@ -161,7 +161,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--divergence",
-        choices=tuple(PEER_BETA),
+        choices=get_args(Kind),
         default="forward_kl",
         help="default forward_kl: KL(teacher || student)",
     )
@@ -325,10 +325,14 @@ def scaling_row(name: str, varied: str, tokens: int, vocab: int, found: Times) -
 # --- the rows
 
 
-def find_backends(device: str) -> tuple[dict[str, Callable[[Case], Made]], list[str]]:
-    """What can run here, by name, and the names of what cannot be imported."""
+def find_backends(
+    device: str, divergence: str
+) -> tuple[dict[str, Callable[[Case], Made]], list[str]]:
+    """What can run here, by name, and the names of what cannot be imported. A divergence that the
+    peers do not know is measured without them.
+    """
     losses, missing = dict(OWN), []
-    for name, load in PEERS.items():
+    for name, load in PEERS.items() if divergence in PEER_BETA else ():
         try:
             losses[name] = load(device)
         except ImportError as error:

@@ -14,6 +14,7 @@ _ONSETS = "b br d dr f g gl k kl m n p pl r s sk t tr v vr z".split()
 _VOWELS = "a e i o u".split()
 _CODAS = "bix dok fen gul kam lor mip nud pov rak sem tuv vel zan".split()
 _WORD = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"\d{3,}")
 _TRIES = 1000
 
 
@@ -36,9 +37,20 @@ class Surrogates:
     def rename(self, name: str) -> str:
         """The name with other words; small words, particles, titles of address and what kind of
         thing it is stay.
+
+        An identifier is given away by its digits: three or more that stand together are drawn anew.
         """
+        name = _DIGITS.sub(lambda match: self._digits(match.group()), name)
         new = _WORD.sub(lambda match: self._word(match.group()), name)
         return new if new != name else _WORD.sub(lambda match: self._other(match.group()), name)
+
+    def _digits(self, digits: str) -> str:
+        if digits not in self._new:
+            drawn = digits
+            while drawn == digits:
+                drawn = "".join(self._rng.choice("0123456789") for _ in digits)
+            self._new[digits] = drawn
+        return self._new[digits]
 
     def _word(self, word: str) -> str:
         if word.islower() or word.lower() in KIND_WORDS:

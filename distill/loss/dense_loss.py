@@ -6,6 +6,7 @@ recipe, for checking: it holds several [N, V] tensors, which a real vocabulary d
 """
 
 import math
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -71,5 +72,7 @@ def _of_logprobs(log_q: Tensor, log_p: Tensor, how: Divergence) -> Tensor:
         return kl(log_p, log_q)
     if how.kind == "reverse_kl":
         return kl(log_q, log_p)
-    log_m = torch.logaddexp(log_p + math.log(how.beta), log_q + math.log1p(-how.beta))
-    return how.beta * kl(log_p, log_m) + (1 - how.beta) * kl(log_q, log_m)
+    if how.kind == "jsd":
+        log_m = torch.logaddexp(log_p + math.log(how.beta), log_q + math.log1p(-how.beta))
+        return how.beta * kl(log_p, log_m) + (1 - how.beta) * kl(log_q, log_m)
+    assert_never(how.kind)

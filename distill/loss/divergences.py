@@ -7,7 +7,7 @@ buffers: the caller owns them, nothing of size [n, V] is made here.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor
@@ -56,7 +56,8 @@ def divergence_(
     Args:
         z_nV, y_nV: logits of student and teacher; overwritten.
         q_nV, lse_z_n: softmax and log-sum-exp of z_nV; kept.
-        p_nV, spare_nV: buffers of the same shape; overwritten (spare_nV by jsd only).
+        p_nV, spare_nV: buffers of the same shape; overwritten. spare_nV is one for jsd only: for
+            the others it is q_nV itself.
 
     Returns:
         float32 [n].
@@ -73,13 +74,15 @@ def divergence_(
         mean_n = torch.mul(z_nV.sub_(y_nV), q_nV, out=p_nV).sum(-1)
         z_nV.sub_(mean_n[:, None]).mul_(q_nV)
         return mean_n - lse_z_n + lse_y_n
-    # jsd: with r = log q - log m the gradient is (1 - beta) q (r - sum q r); the derivative through
-    # m cancels
-    log_m_nV = torch.lerp(q_nV, p_nV, how.beta, out=spare_nV).clamp_(min=SMALLEST).log_()
-    teacher_n = y_nV.sub_(log_m_nV).mul_(p_nV).sum(-1) - lse_y_n
-    mean_n = torch.mul(z_nV.sub_(log_m_nV), q_nV, out=p_nV).sum(-1)
-    z_nV.sub_(mean_n[:, None]).mul_(q_nV).mul_(1 - how.beta)
-    return how.beta * teacher_n + (1 - how.beta) * (mean_n - lse_z_n)
+    if how.kind == "jsd":
+        # with r = log q - log m the gradient is (1 - beta) q (r - sum q r); the derivative through
+        # m cancels
+        log_m_nV = torch.lerp(q_nV, p_nV, how.beta, out=spare_nV).clamp_(min=SMALLEST).log_()
+        teacher_n = y_nV.sub_(log_m_nV).mul_(p_nV).sum(-1) - lse_y_n
+        mean_n = torch.mul(z_nV.sub_(log_m_nV), q_nV, out=p_nV).sum(-1)
+        z_nV.sub_(mean_n[:, None]).mul_(q_nV).mul_(1 - how.beta)
+        return how.beta * teacher_n + (1 - how.beta) * (mean_n - lse_z_n)
+    assert_never(how.kind)
 
 
 def entropy(logits_NV: Tensor) -> Tensor:
