@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from data_filters.detect.answers import find_answers
 from data_filters.detect.candidates import CandidateSpan, without_overlap
+from data_filters.detect.foreign import find_foreign
 from data_filters.detect.names.find import find_names, find_numbered_names
 from data_filters.detect.numbers import find_numbers
 from data_filters.detect.reading import Detector, Reading
@@ -15,6 +16,7 @@ from data_filters.detect.titles import find_titles
 # overlap, the one of the earlier detector stays.
 DETECTORS: tuple[tuple[str, Detector], ...] = (
     ("", find_terms),
+    ("", find_foreign),
     ("names", find_titles),
     ("names", find_numbered_names),
     ("numbers", find_numbers),
@@ -26,7 +28,8 @@ DETECTORS: tuple[tuple[str, Detector], ...] = (
 def detect(
     reading: Reading, switched_on: Collection[str], more: Sequence[Detector] = ()
 ) -> list[CandidateSpan]:
-    """The spans of a message that may state a fact, in order and without overlap.
+    """The spans of a message that may state a fact, in order and without overlap; none in one that
+    is in another language than English.
 
     The prompt decides how a run of capitalised words falls apart: in "Mara Oslo" after a prompt
     that names Mara, Mara and Oslo are two spans; two words that the prompt does not know stay one
@@ -38,6 +41,8 @@ def detect(
         more: further detectors, a model for instance; where their spans overlap with ours, the rest
             is kept.
     """
+    if not reading.supported:
+        return []
     kept = without_overlap(
         one
         for switch, detector in DETECTORS

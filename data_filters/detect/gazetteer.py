@@ -2,13 +2,13 @@
 user's.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from data_filters.detect.candidates import NAMED
+from data_filters.text.language.normal import fold
 from data_filters.text.stem import stem
 from recipes.errors import ShardError
 from recipes.vocabulary import Kind
@@ -120,16 +120,6 @@ def _row(text: str) -> tuple[list[str], str, str]:
         names,
         kind,
         "" if kind in _KINDS else f"kind {kind!r}, expected one of {', '.join(sorted(_KINDS))}",
-    )
-
-
-@lru_cache(maxsize=1 << 15)
-def fold(word: str) -> str:
-    """The word without accents: "Zurich" for its German spelling."""
-    if word.isascii():
-        return word
-    return "".join(
-        part for part in unicodedata.normalize("NFKD", word) if not unicodedata.combining(part)
     )
 
 

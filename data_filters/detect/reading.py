@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from data_filters.detect.candidates import CandidateSpan
 from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
 from data_filters.text.curriculum import Curriculum
+from data_filters.text.language.normal import normal_text
+from data_filters.text.language.tell import supported
 from data_filters.text.prompts import PromptFacts, read_prompt
 from data_filters.text.tokens import Sentence, split_sentences
 
 
 class Reading:
-    """One message of an assistant.
+    """One message of an assistant, in normal form.
 
     Args:
-        text: the message, reasoning and answer.
+        text: the message, reasoning and answer, as it stands.
         prompt: what was given before it. A conversation goes on and extends it, so a reading is
             used up before the next message is read.
         gazetteer: names that are known.
@@ -25,14 +27,22 @@ class Reading:
     def __init__(
         self, text: str, prompt: PromptFacts, gazetteer: Gazetteer, message: int = 0
     ) -> None:
-        self.text, self.prompt, self.gazetteer, self.message = text, prompt, gazetteer, message
-        self.sentences: tuple[Sentence, ...] = split_sentences(text)
+        self._normal = normal_text(text)
+        self.original, self.text = text, self._normal.text
+        self.prompt, self.gazetteer, self.message = prompt, gazetteer, message
+        # what is in another language than the detectors read is left alone as a whole
+        self.supported = supported(self.text, prompt.language)
+        self.sentences: tuple[Sentence, ...] = split_sentences(self.text)
         self._found: dict[Detector, list[CandidateSpan]] = {}
 
     @property
     def curriculum(self) -> Curriculum:
         """The words and constants that are no facts."""
         return self.prompt.curriculum
+
+    def origin(self, start: int, end: int) -> tuple[int, int]:
+        """Where a range of `text` stands in the message as it is; it holds whole letters."""
+        return self._normal.origin(start, end)
 
     def found_by(self, detector: "Detector") -> list[CandidateSpan]:
         """What a detector finds here, for others that build on it; it looks once."""
@@ -49,8 +59,11 @@ Detector = Callable[[Reading], Iterator[CandidateSpan]]
 TextModel = Callable[[Sequence[str]], list[list[CandidateSpan]]]
 
 
-def read_ahead(model: TextModel, texts: Sequence[str]) -> Detector:
-    """A detector that knows what a model finds in these texts, which it is given all at once."""
+def read_ahead(model: TextModel, messages: Sequence[str]) -> Detector:
+    """A detector that knows what a model finds in these messages, which it is given all at once, in
+    normal form.
+    """
+    texts = [normal_text(message).text for message in messages]
     found = dict(zip(texts, model(texts), strict=True))
     return lambda reading: iter(found[reading.text])
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from data_filters.detect.candidates import CandidateSpan
-from data_filters.detect.gazetteer import fold
 from data_filters.detect.reading import Reading
+from data_filters.text.language.normal import fold
 from data_filters.text.stem import stem
 from recipes.vocabulary import Kind
 

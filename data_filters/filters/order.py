@@ -7,6 +7,7 @@ from typing import NamedTuple
 from data_filters.filters.attempts import not_selected, wrong_answer
 from data_filters.filters.examined import Examined, Reason
 from data_filters.filters.held_out import in_held_out
+from data_filters.filters.languages import other_language
 from data_filters.filters.recall import called_recall, ungrounded_fact
 from data_filters.filters.repeats import (
     DUPLICATES,
@@ -49,6 +50,12 @@ FILTERS = (
         Known.TEXT,
         bad_shape,
         "raise generate.max_new_tokens, or look at the reasons in filter/dropped",
+    ),
+    DropFilter(
+        "language",
+        Known.TEXT,
+        other_language,
+        "set filter.languages: {other: keep} to pass other languages than English whole",
     ),
     DropFilter(
         "verify",

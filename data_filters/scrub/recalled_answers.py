@@ -31,12 +31,13 @@ def recalled_spans(reading: Reading, spans: Sequence[Span]) -> list[Span]:
     tokens = [token for sentence in reading.sentences for token in sentence.tokens]
     tokens = [token for token in tokens if token.kind in ("word", "number")]
     answer = [token for token in tokens if found and found[0] <= token.start < found[1]]
-    if not answer or len(answer) > _LONGEST_WORDS:
+    if not reading.supported or not answer or len(answer) > _LONGEST_WORDS:
         return []
     wanted = {_key(token) for token in answer if _is_stated(token, reading.prompt)}
     taken = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
     covered = {place for span in taken for place in range(span.start, span.end)}
-    runs = _runs(reading.text, [t for t in tokens if _key(t) in wanted and t.start not in covered])
+    open_ones = [t for t in tokens if reading.origin(t.start, t.end)[0] not in covered]
+    runs = _runs(reading.text, [token for token in open_ones if _key(token) in wanted])
     return [_span(reading, run) for run in runs]
 
 
@@ -65,7 +66,7 @@ def _runs(text: str, tokens: Sequence[Token]) -> list[list[Token]]:
 
 
 def _span(reading: Reading, run: Sequence[Token]) -> Span:
-    start, end = run[0].start, run[-1].end
+    start, end = reading.origin(run[0].start, run[-1].end)
     number = len(run) == 1 and _key(run[0]) != run[0].key
     question = reading.prompt.question
     return Span(
@@ -74,7 +75,7 @@ def _span(reading: Reading, run: Sequence[Token]) -> Span:
         end=end,
         kind=Kind.NUMBER if number else Kind.ANSWER,
         grounding=Grounding.UNGROUNDED,
-        original=reading.text[start:end],
+        original=reading.original[start:end],
         subject=question.subject,
         relation=question.text,
         detector="question",

@@ -89,10 +89,10 @@ class Scrubber:
             found = detect(reading, self.detectors, models)
             decisions = decide(reading, found, self.small_numbers, memory)
             exemptions = Exemptions(reading, letters, self.keep_commonness)
-            said = [
+            said = _apart(
                 _span(reading, one, decision, exemptions)
                 for one, decision in zip(found, decisions, strict=True)
-            ]
+            )
             said = given_by_tools(trace.messages, reading.message, said)
             spans += self._with_recalled(reading, said, size)
         return spans
@@ -262,6 +262,19 @@ def _without_loss(trace: Trace, start: int) -> list[Span]:
     ]
 
 
+def _apart(spans: Iterable[Span]) -> list[Span]:
+    """The spans of a message without overlap: "1" and "2" of a sign for 1/2 are one letter of it;
+    of two the ungrounded one stays.
+    """
+    kept: list[Span] = []
+    for span in spans:
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+        elif span.grounding == Grounding.UNGROUNDED:
+            kept[-1] = span
+    return kept
+
+
 def _span(
     reading: Reading, found: CandidateSpan, decision: Decision, exemptions: Exemptions
 ) -> Span:
@@ -274,13 +287,14 @@ def _span(
         if kind == Kind.NUMBER and is_year(reading.text, found.start, found.end):
             kind = Kind.DATE
     question = reading.prompt.question
+    start, end = reading.origin(found.start, found.end)
     return Span(
         message=reading.message,
-        start=found.start,
-        end=found.end,
+        start=start,
+        end=end,
         kind=Kind.RESULT if decision.computed else kind,
         grounding=grounding,
-        original=said,
+        original=reading.original[start:end],
         subject=decision.subject or question.subject,
         relation=question.text,
         detector=found.detector,

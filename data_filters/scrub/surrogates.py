@@ -6,7 +6,8 @@ import random
 import re
 from collections.abc import Callable
 
-from data_filters.detect.gazetteer import Gazetteer, fold
+from data_filters.detect.gazetteer import Gazetteer
+from data_filters.text.language.normal import fold
 from data_filters.text.lexicon import KIND_WORDS, is_ordinary
 from data_filters.text.stem import stem
 

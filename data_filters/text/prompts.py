@@ -10,6 +10,8 @@ from typing import NamedTuple
 from data_filters.text.arithmetic import MAX_SUMMANDS, expression_values
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.dates import find_dates, parts_in_any_form
+from data_filters.text.language.normal import normal_text
+from data_filters.text.language.tell import language
 from data_filters.text.quantities import find_quantities
 from data_filters.text.statements import Statement, Statements, Stems
 from data_filters.text.stem import stem
@@ -56,12 +58,15 @@ class PromptFacts:
         self._last: deque[tuple[Sentence, str]] = deque(maxlen=_LOOK_BACK)  # with their message
         self._num_numbers = 0
         self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
+        self._language: str | None = None  # of the last message that tells
         self._works_out = False  # has a word or a sign by which something is to be worked out
 
     def extend(self, message: str) -> None:
         """Reads one more message."""
+        message = normal_text(message).text
         sentences = split_sentences(message)
         self.messages.append(message)
+        self._language = None
         lowercase = {
             token.key for sentence in sentences for token in sentence.words if not token.name
         }
@@ -81,6 +86,14 @@ class PromptFacts:
             or _OPERATORS.search(message) is not None
         )
         self.question = self._question()
+
+    @property
+    def language(self) -> str:
+        """The language of the last message that tells one, as ISO 639-1; "" where none does."""
+        if self._language is None:
+            told = (language(message) for message in reversed(self.messages))
+            self._language = next((one for one in told if one), "")
+        return self._language
 
     # --- words and entities
 

@@ -74,6 +74,7 @@ class Lookups:
 
 
 Mode = Literal["off", "report", "drop"]
+OTHER_LANGUAGES = "other"  # every language that filter.languages does not name
 PROBES = ("closed_book", "premise", "rename", "surprise")
 
 
@@ -159,6 +160,11 @@ class Filter:
     # traces kept of each template, whatever its names and numbers; 0 = all
     max_per_skeleton: int = 0
     max_characters: int = 1_000_000  # of a trace
+    # what becomes of traces in other languages than English, which the detectors do not read: drop,
+    # or keep as they are; by ISO 639-1 code, e.g. {de: keep, other: drop}
+    languages: dict[str, Literal["drop", "keep"]] = field(
+        default_factory=lambda: {OTHER_LANGUAGES: "drop"}
+    )
     # times that a training may see one fact, given ones too; further traces are dropped; 0 = no
     # limit
     exposure_cap: int = 0
@@ -193,6 +199,15 @@ class Filter:
             f"filter.passage_words {self.passage_words} is below 8",
         )
         require(self.epochs > 0, f"filter.epochs {self.epochs} is not above 0")
+        for code, done in self.languages.items():
+            require(
+                code == OTHER_LANGUAGES or (code.isalpha() and len(code) in (2, 3)),
+                f"filter.languages: no language {code!r}; expected ISO 639-1 codes or {OTHER_LANGUAGES}",
+            )
+            require(
+                done in ("drop", "keep"),
+                f"filter.languages.{code}: got {done!r}, expected drop or keep",
+            )
         for kind, action in self.ungrounded_actions_by_kind.items():
             require(
                 kind in FACT_KINDS,

@@ -242,5 +242,7 @@ def test_any_text_can_be_judged(prompt: str, text: str) -> None:
     found = detect(reading, DETECTORS)
     decided = decide(reading, found, 10, Memory())
     assert len(decided) == len(found) and {one.grounding for one in decided} <= set(LETTER)
-    assert all(0 <= one.start < one.end <= len(text) for one in found)
+    assert all(0 <= one.start < one.end <= len(reading.text) for one in found)
+    places = [reading.origin(one.start, one.end) for one in found]
+    assert all(0 <= start < end <= len(text) for start, end in places)
     assert all(a.end <= b.start for a, b in pairwise(found))

@@ -1,0 +1,1 @@
+"""In which language and script a text is written, and one normal form of its letters."""
