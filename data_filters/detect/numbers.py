@@ -21,6 +21,7 @@ def find_numbers(reading: Reading) -> Iterator[CandidateSpan]:
     """
     text = reading.text
     taken: set[int] = set()
+    in_code = reading.notation.covers
     for date in find_dates(text):
         taken.update(range(date.start, date.end))
         yield CandidateSpan(date.start, date.end, Kind.DATE, "numbers", date=date)
@@ -39,7 +40,9 @@ def find_numbers(reading: Reading) -> Iterator[CandidateSpan]:
     for sentence in reading.sentences:
         # a list mark: a lone number in the reasoning says nothing
         if sentence.numbers and (len(sentence.tokens) > 1 or sentence.final):
-            yield from _plain_numbers(sentence, taken, reading.curriculum.units)
+            for one in _plain_numbers(sentence, taken, reading.curriculum.units):
+                if not in_code(one.start):
+                    yield one
 
 
 def _plain_numbers(

@@ -9,6 +9,7 @@ from data_filters.detect.gazetteer import Gazetteer, load_gazetteer
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.language.normal import normal_text
 from data_filters.text.language.tell import supported
+from data_filters.text.notation import Notation
 from data_filters.text.prompts import PromptFacts, read_prompt
 from data_filters.text.tokens import Sentence, split_sentences
 
@@ -33,6 +34,7 @@ class Reading:
         # what is in another language than the detectors read is left alone as a whole
         self.supported = supported(self.text, prompt.language)
         self.sentences: tuple[Sentence, ...] = split_sentences(self.text)
+        self.notation = Notation(self.text)
         self._found: dict[Detector, list[CandidateSpan]] = {}
 
     @property

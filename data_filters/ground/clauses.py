@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from data_filters.detect.candidates import NAMED, CandidateSpan
-from data_filters.text.arithmetic import in_expression
+from data_filters.text.stem import stem
 from data_filters.text.tokens import Sentence, Token
 
 CLAUSE_WORDS = frozenset(
     "and or but nor not while whereas because so since then if unless that which who whose whom where when until than as".split()
 )
+_PRONOUNS = frozenset(map(stem, "he she it its his her they their".split()))
+_OPENING = 3  # words
 LIST_NAMES = 3  # so many names in a row are a list, not a note
 
 Names = frozenset[str]
@@ -30,9 +32,18 @@ class SpanContext(NamedTuple):
     subject: str  # the nearest of them, as it stands
     direct: bool  # an entity stands directly before
     counted: bool  # another number stands between the nearest entity and this
-    computing: bool  # beside an operator
     in_list: bool  # one of three or more names in a row
     concluding: bool  # part of the final answer
+    sentence: int  # its number
+    names: tuple[CandidateSpan, ...]  # the entities of its sentence, or of the one it goes on from
+
+
+class _Place(NamedTuple):
+    """What the spans of one sentence have in common."""
+
+    sentence: int
+    names: tuple[CandidateSpan, ...]
+    concluding: bool
 
 
 def span_contexts(
@@ -43,10 +54,20 @@ def span_contexts(
     """
     by_start = _by_token(sentences, spans)
     thought = any(not sentence.final for sentence in sentences)
+    names: tuple[CandidateSpan, ...] = ()
     for number, sentence in enumerate(sentences):
-        if any(token.start in by_start for token in sentence.tokens):
+        found = [by_start[token.start] for token in sentence.tokens if token.start in by_start]
+        own = tuple(one for one in found if one.kind in NAMED)
+        names = own if own or not _goes_on(sentence) else names
+        if found:
             concluding = sentence.final and (thought or number == len(sentences) - 1)
-            yield from _contexts_in(sentence, by_start, concluding)
+            place = _Place(number, names, concluding)
+            yield from _contexts_in(sentence, place, by_start)
+
+
+def _goes_on(sentence: Sentence) -> bool:
+    """Whether a sentence opens with a pronoun, so that it is about the entities of the last one."""
+    return any(token.key in _PRONOUNS for token in sentence.words[:_OPENING])
 
 
 def _by_token(
@@ -68,7 +89,7 @@ def _by_token(
 
 
 def _contexts_in(
-    sentence: Sentence, by_start: dict[int, CandidateSpan], concluding: bool
+    sentence: Sentence, place: _Place, by_start: dict[int, CandidateSpan]
 ) -> Iterator[SpanContext]:
     walk, end = _Walk(), -1
     lists = _name_lists(sentence, by_start)
@@ -89,9 +110,10 @@ def _contexts_in(
             walk.subject,
             walk.direct,
             walk.counted,
-            token.kind == "number" and in_expression(sentence.tokens, number),  # computing
             one.start in lists,
-            concluding,
+            place.concluding,
+            place.sentence,
+            place.names,
         )
         walk.meets(one, tokens)
 

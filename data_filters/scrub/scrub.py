@@ -87,8 +87,8 @@ class Scrubber:
         spans: list[Span] = []
         for reading in reader.read(trace.messages):
             found = detect(reading, self.detectors, models)
-            decisions = decide(reading, found, self.small_numbers, memory)
             exemptions = Exemptions(reading, letters, self.keep_commonness)
+            decisions = decide(reading, found, self.small_numbers, memory, exemptions.grounding)
             said = _apart(
                 _span(reading, one, decision, exemptions)
                 for one, decision in zip(found, decisions, strict=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, KeysView
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from data_filters.text.arithmetic import MAX_SUMMANDS, expression_values
+from data_filters.text.arithmetic.reach import MAX_SUMMANDS
+from data_filters.text.arithmetic.working import Working
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.dates import find_dates, parts_in_any_form
 from data_filters.text.language.normal import normal_text
@@ -27,6 +28,7 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
 )
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _NONE: Stems = frozenset()
+_YEARS = range(1000, 2200)
 _LOOK_BACK = 3  # the question is searched among so many last sentences
 
 
@@ -37,6 +39,7 @@ class Question(NamedTuple):
     entities: Stems = frozenset()  # the named entities that it asks about
     subject: str = ""  # the last of them, as it stands
     about_unknown: bool = False  # no other sentence mentions any of them
+    num_numbers: int = 0  # that stand in it
 
 
 class PromptFacts:
@@ -54,9 +57,10 @@ class PromptFacts:
         self.messages: list[str] = []
         self.statements = Statements()
         self.question = Question()
-        self.reachable: set[Value] = set()  # values of the expressions that stand in it
+        self.reachable: set[float] = set()  # values of the expressions that stand in it
         self._last: deque[tuple[Sentence, str]] = deque(maxlen=_LOOK_BACK)  # with their message
         self._num_numbers = 0
+        self._num_amounts = 0  # numbers that are no years
         self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
         self._language: str | None = None  # of the last message that tells
         self._works_out = False  # has a word or a sign by which something is to be worked out
@@ -76,8 +80,9 @@ class PromptFacts:
             for value in _numbers(sentence):
                 self._places[value].append(self._num_numbers)
                 self._num_numbers += 1
-            if len(sentence.numbers) > 1:
-                self.reachable |= expression_values(sentence.tokens)
+                self._num_amounts += value not in _YEARS
+        if self._num_numbers > 1:
+            self.reachable |= {value for line in Working(message).lines for value in line.made}
         if "%" in message:
             self.statements.words.setdefault("percent", [])
         self._works_out = (
@@ -146,9 +151,14 @@ class PromptFacts:
         return not self.asked and self._works_out
 
     @property
-    def closed_world(self) -> bool:
-        """Whether it seeks, and gives two numbers or more that are about nobody."""
-        return self.seeks and self.statements.num_general >= 2
+    def works_out(self) -> bool:
+        """Whether something is to be worked out from numbers that it gives; if it asks about an
+        entity that it says nothing of, from two or more that are told of nobody else.
+        """
+        if self.asks_about_unknown:
+            told = self.question.num_numbers + self.statements.num_general
+            return self._works_out and told > 1
+        return (self._works_out and self._num_numbers > 0) or self._num_amounts > 1
 
     @property
     def asks_about_unknown(self) -> bool:
@@ -171,7 +181,10 @@ class PromptFacts:
         entities = frozenset(token.key for token in names)
         number = len(self.statements) - len(self._last) + place
         unknown = bool(entities) and not self.statements.mention(entities, besides=number)
-        return Question(_text(message, sentence), entities, _last_name(message, names), unknown)
+        numbers = len(_numbers(sentence))
+        return Question(
+            _text(message, sentence), entities, _last_name(message, names), unknown, numbers
+        )
 
 
 def read_prompt(prompt: str, curriculum: Curriculum) -> PromptFacts:

@@ -18,7 +18,7 @@ _TOKEN = re.compile(  # the likeliest first; no two begin alike but "-3" and "-"
     r"""[ ]?+(?:(?P<word>[^\W\d_]\w*(?:['\u2019-][^\W\d_]\w*)*)
     |(?P<stop>[.!?]+(?=["'*)\]]*(?:\s|$|<))|\n+)
     |(?P<number>(?:(?<![\w.)])-)?[$\u20ac\u00a3\u00a5]?
-        (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?::\d\d)?(?!\d) | \d+(?:\.\d+)?)
+        (?:\d{4}-\d\d-\d\d(?!\d) | \d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d) | \d+:\d\d(?::\d\d)?(?!\d) | \d+(?:\.\d+)? | (?<!\w)\.\d+)
         (?:st\b|nd\b|rd\b|th\b|%)?)
     |(?P<operator>[-+*/=\u00d7\u00f7\u2212\u2248]|\\(?:times|div|cdot))
     |(?P<pause>[,;()\u2014])
@@ -29,6 +29,18 @@ _TOKEN = re.compile(  # the likeliest first; no two begin alike but "-3" and "-"
 _NEXT_WORD = re.compile(r"\s+([A-Z][a-z]+)")
 _ABBREVIATIONS = frozenset(
     "mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split()
+)
+_OPENERS = frozenset(  # words that open sentences and are no surnames
+    "the a an this that these those there here it its he his she her they their we our you your my if "
+    "unless while whereas because since as then than though although in on at by with without from to "
+    "of for after before during and or but nor not so yet thus hence therefore however moreover also "
+    "furthermore meanwhile otherwise instead indeed perhaps maybe is are was were does do did has have "
+    "had can could would should must let let's now next first second third finally initially later "
+    "similarly likewise conversely alternatively additionally overall generally specifically what "
+    "which who when where why how each every either neither both all any some many most no yes okay "
+    "well wait hmm given suppose assume assuming consider using substituting solving adding multiply "
+    "subtract divide multiplying subtracting dividing compute calculate find note recall remember i i'm "
+    "it's that's i'll we're only just even still again once another other such same".split()
 )
 _OPERATORS = {
     "\u00d7": "*",
@@ -174,17 +186,22 @@ def _no_tokens() -> tuple[list[Token], list[Token], list[Token], list[Token]]:
 
 def _ends_label(text: str, tokens: list[Token], end: int) -> bool:
     """ "Fill Jug B. Pour ...": a letter behind a plain capitalised word, before a plain one, ends a
-    sentence; it is no initial.
+    sentence; it is no initial. So does one behind an operator or a figure ("2 * D. Multiply ...")
+    or before a word that no surname is ("D. However, ...").
     """
-    if (
-        len(tokens) < 2
-        or tokens[-1].end - tokens[-1].start != 1
-        or not tokens[-2].name
-        or not tokens[-2].ordinary
-    ):
+    if not tokens or tokens[-1].end - tokens[-1].start != 1:
         return False
     following = _NEXT_WORD.match(text, end)
-    return following is not None and is_ordinary(stem(following[1]))
+    if following is None:
+        return False
+    if following[1].lower() in _OPENERS:
+        return True
+    if len(tokens) < 2:
+        return False
+    before = tokens[-2]
+    if before.kind in ("operator", "number"):
+        return True
+    return before.name and before.ordinary and is_ordinary(stem(following[1]))
 
 
 def _abbreviates(word: str) -> bool:

@@ -44,6 +44,7 @@ class NameWords:
     def __init__(self, reading: Reading) -> None:
         self._text, self._prompt = reading.text, reading.prompt
         self._curriculum, self._gazetteer = reading.curriculum, reading.gazetteer
+        self._is_symbol = reading.notation.is_symbol
         self._evident = self._evidence(reading.sentences)
 
     def runs(self, sentence: Sentence) -> list[list[Token]]:
@@ -52,6 +53,8 @@ class NameWords:
         runs: list[list[int]] = []
         for place, token in enumerate(words):
             if not (token.name or token.text.isupper()) or not self._counts(words, place):
+                continue
+            if self._is_symbol(token.text, token.start):
                 continue
             if runs and self._joined(words, runs[-1][-1], place):
                 runs[-1].append(place)
@@ -67,7 +70,11 @@ class NameWords:
         answered = False
         for sentence in sentences:
             names = [token for token in sentence.names if not self._curriculum.knows(token.key)]
-            evident.update(token.key for token in names if not self._opens(token))
+            evident.update(
+                token.key
+                for token in names
+                if not self._opens(token) and not self._is_symbol(token.text, token.start)
+            )
             opens = sentence.final and bool(names) and names[0].first
             amid = answered and sentence is not sentences[-1]
             if opens and (

@@ -35,7 +35,7 @@ def said(facts: PromptFacts) -> list[object]:
         set(facts.words),
         set(facts.numbers),
         facts.question,
-        (facts.seeks, facts.closed_world, facts.asks_about_unknown),
+        (facts.seeks, facts.works_out, facts.asks_about_unknown),
         [facts.names(subject) for subject in SUBJECTS],
         [statements.numbers_about(subject) for subject in one],
         [statements.binds(a, b, frozenset()) for a in one for b in one],

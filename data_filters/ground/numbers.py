@@ -1,0 +1,225 @@
+"""Who supplied a number: the prompt, a calculation of the text, common knowledge, or memory.
+
+A number that a calculation makes is derived, whoever reads it; a number told of an entity that
+neither prompt nor text accounts for is a fact, however near the numbers of the prompt are.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+
+from data_filters.detect.candidates import CandidateSpan
+from data_filters.detect.reading import Reading
+from data_filters.ground.binding import bound, chained, fits_question, repeated
+from data_filters.ground.clauses import Names, SpanContext
+from data_filters.ground.memory import Key, Memory
+from data_filters.text.arithmetic.evaluate import MAX_VALUE
+from data_filters.text.arithmetic.reach import one_step, reaches, signed_sum, variants
+from data_filters.text.arithmetic.working import Mark, Role, Working
+from data_filters.text.stem import stem
+from data_filters.text.tokens import Value
+from recipes.vocabulary import Grounding
+
+Exempt = Callable[[str, str], Grounding]  # a name as it stands, and its kind
+_YEARS = range(1000, 2200)
+_ASKS_WHEN = re.compile(
+    r"\b(?:[Ww]hen\s(?:did|do|does|was|were|is|are|will|has|had)|(?:[Ww]hat|[Ww]hich)\s(?:year|date|century|decade))\b"
+)
+_MOST_GIVEN = 16  # numbers of a prompt that a step may use without naming them
+_NONE: Names = frozenset()
+
+
+def nothing_exempt(said: str, kind: str) -> Grounding:
+    """Every name may be one of whom a fact is told."""
+    return Grounding.UNGROUNDED
+
+
+def _fits(value: Value) -> bool:
+    return -MAX_VALUE < value < MAX_VALUE
+
+
+class NumberJudge:
+    """Serves one message.
+
+    Args:
+        reading: the message.
+        small_numbers: whole numbers up to here are common, -1: none.
+        memory: of the conversation.
+        exempt: names that are nobody.
+    """
+
+    def __init__(
+        self, reading: Reading, small_numbers: int, memory: Memory, exempt: Exempt
+    ) -> None:
+        self._reading, self._prompt = reading, reading.prompt
+        self._small, self._memory, self._exempt = small_numbers, memory, exempt
+        self._working = Working(reading.text)
+        self._at: dict[int, Grounding] = {}  # of the numbers of this message, by their marks
+        self._strange: dict[int, bool] = {}  # whether a sentence is about somebody unheard of
+        given = islice(filter(_fits, self._prompt.numbers), _MOST_GIVEN)
+        self._given = [float(value) for value in given]
+
+    def judge(self, context: SpanContext, value: Value) -> tuple[Grounding, bool]:
+        """(grounding, whether a written calculation makes it)."""
+        mark = self._mark(context.span)
+        computed = mark is not None and mark.role is Role.RESULT
+        if computed and mark is not None:
+            tainted = any(self._at.get(start) == Grounding.UNGROUNDED for start in mark.operands)
+            grounding = Grounding.UNGROUNDED if tainted else Grounding.DERIVED
+        else:
+            grounding = self._stated_or_bare(context, value, mark)
+        if mark is not None:
+            self._at[mark.item.start] = grounding
+        if grounding is Grounding.UNGROUNDED and self.belongs(context):
+            self._memory.recalled.add(value)
+        return grounding, computed
+
+    def belongs(self, context: SpanContext) -> bool:
+        """Whether a number is about a named entity: one of its sentence, or the one that the final
+        answer is about.
+        """
+        return (
+            bool(context.everybody)
+            or self._is_strange(context)
+            or (context.concluding and bool(self._prompt.asked))
+        )
+
+    def _mark(self, span: CandidateSpan) -> Mark | None:
+        marks = self._working.marks
+        places = range(span.start, min(span.end, span.start + 8))
+        return next((marks[place] for place in places if place in marks), None)
+
+    def _stated_or_bare(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:
+        if self._is_strange(context):
+            return self._of_a_stranger(context, value)
+        grounding = self._number(context, value, mark)
+        if grounding is Grounding.UNGROUNDED and self._works(value, mark, context):
+            return Grounding.DERIVED
+        return grounding
+
+    # --- entities that the prompt does not know
+
+    def _is_strange(self, context: SpanContext) -> bool:
+        """Whether the sentence is about an entity that is neither in the prompt nor exempt."""
+        if not context.names:
+            return False
+        known = self._strange.get(context.sentence)
+        if known is None:
+            known = any(map(self._is_stranger, context.names))
+            self._strange[context.sentence] = known
+        return known
+
+    def _is_stranger(self, name: CandidateSpan) -> bool:
+        said = self._reading.text[name.start : name.end]
+        keys = [stem(word) for word in said.replace("-", " ").split()]
+        if any(key in self._prompt.words for key in keys):
+            return False
+        return self._exempt(said, name.kind) is Grounding.UNGROUNDED
+
+    def _of_a_stranger(self, context: SpanContext, value: Value) -> Grounding:
+        """Only what the text worked out, or small numbers at some distance, are no facts."""
+        if value in self._memory.derived and value not in self._memory.recalled:
+            return Grounding.DERIVED
+        return (
+            Grounding.COMMON if not context.direct and self._common(value) else Grounding.UNGROUNDED
+        )
+
+    # --- calculations
+
+    def _works(self, value: Value, mark: Mark | None, context: SpanContext) -> bool:
+        """Whether a prompt by which something is to be worked out leads to the number: it was
+        worked out before, it is an operand, or one step from the numbers that its sentence names,
+        the two sentences before, or the prompt.
+        """
+        prompt, memory = self._prompt, self._memory
+        if mark is None or not prompt.works_out or self._asked_for(value):
+            return False
+        if value in memory.recalled or not _fits(value):
+            return False
+        if value in memory.derived or mark.role is not Role.STATED:
+            return True
+        item = mark.item
+        target = item.value if item.percent else float(value)
+        digits = item.digits if item.percent or item.value == target else 0
+        named: list[float] = list(self._given)
+        for line in self._working.near(mark.line):
+            named += line.made
+            for other in line.numbers:
+                if other.start != item.start and self._at.get(other.start) != Grounding.UNGROUNDED:
+                    named += variants(other)
+        return reaches(target, digits, named, memory.recent, self._factors())
+
+    def _factors(self) -> list[float]:
+        return [
+            float(value)
+            for value, units in self._reading.curriculum.constants.items()
+            if not self._prompt.words.isdisjoint(units)
+        ]
+
+    # --- numbers that the prompt may give
+
+    def _number(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:
+        prompt, memory = self._prompt, self._memory
+        key: Key = ((), value)
+        values = frozenset((value,))
+        if context.concluding and key in memory.known:
+            return repeated(prompt, memory, _NONE, values, key)
+        subjects: Sequence[Names] = () if context.counted else context.subjects
+        if mark is not None and mark.role is not Role.STATED:
+            subjects = context.everybody
+        if subjects:
+            return self._stated(context, value, key, subjects)
+        known = memory.known.get(key)
+        if known is not None and (known is not Grounding.UNGROUNDED or value in memory.recalled):
+            return known
+        if value in prompt.numbers and fits_question(prompt, context, _NONE, values):
+            return Grounding.GIVEN
+        if self._common(value):
+            return Grounding.COMMON
+        reproducible = self._reproducible(value, self._at_hand(context))
+        return Grounding.DERIVED if reproducible else Grounding.UNGROUNDED
+
+    def _stated(
+        self, context: SpanContext, value: Value, key: Key, subjects: Sequence[Names]
+    ) -> Grounding:
+        """A number that is stated of somebody."""
+        prompt, memory = self._prompt, self._memory
+        if bound(prompt, memory, subjects, _NONE, frozenset((value,)), key):
+            return Grounding.GIVEN
+        if memory.known.get(key) == Grounding.DERIVED or chained(prompt, memory, subjects, key):
+            return Grounding.DERIVED
+        if any(
+            self._reproducible(value, prompt.statements.numbers_about(subject))
+            for subject in subjects
+        ):
+            return Grounding.DERIVED
+        return (
+            Grounding.COMMON if not context.direct and self._common(value) else Grounding.UNGROUNDED
+        )
+
+    def _common(self, value: Value) -> bool:
+        units = self._reading.curriculum.constants.get(value)
+        if units is not None and not self._prompt.words.isdisjoint(units):
+            return True
+        return isinstance(value, int) and abs(value) <= self._small
+
+    def _at_hand(self, context: SpanContext) -> AbstractSet[Value]:
+        """The numbers a bare number may be computed from: those of the one who was asked for, if no
+        other sentence is about them.
+        """
+        if context.concluding and self._prompt.asks_about_unknown:
+            return self._prompt.statements.numbers_about(self._prompt.asked)
+        return self._prompt.numbers
+
+    def _reproducible(self, value: Value, numbers: AbstractSet[Value]) -> bool:
+        """One arithmetic step from the numbers, their sum with signs, or an expression that stands
+        in the prompt.
+        """
+        if value in self._prompt.reachable or one_step(value, numbers):
+            return bool(numbers)
+        return signed_sum(value, self._prompt.summands(numbers))
+
+    def _asked_for(self, value: Value) -> bool:
+        """Whether this may be the year that a prompt asks for."""
+        return value in _YEARS and _ASKS_WHEN.search(self._prompt.question.text) is not None
