@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 
-_CODE = re.compile(r"```[^\n`]*\n?(?P<fence>.*?)(?:```|\Z)|`(?P<inline>[^`\n]+)`", re.DOTALL)
+_CODE = re.compile(
+    r"```(?P<language>[\w+#-]*)[^\n`]*\n(?P<fence>.*?)(?:```|\Z)|`(?P<inline>[^`\n]+)`", re.DOTALL
+)
+_DATA = frozenset("json yaml yml toml csv tsv text txt markdown md html xml plaintext log".split())
+_LOOKS_LIKE_CODE = re.compile(  # a fence that names no language may hold plain text
+    r"^\s*(?:def|class|import|from|for|if|while|return|let|const|var|int|pair|draw|print)\b.*[:;()=]|\w\(.*\)\s*[;:{]?\s*$|;\s*$",
+    re.MULTILINE,
+)
+_EXPRESSION = re.compile(r"[_()=<>\[\]{}+*/\\;]|\w\.\w")  # no plain words between single backticks
 # strings and comments: what code says in words
 _SAID = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?:#|//|--).*")
 _FORMULA = re.compile(
@@ -68,10 +76,22 @@ def _code(text: str) -> Iterator[tuple[int, int]]:
         return
     for match in _CODE.finditer(text):
         start, end = match.span("fence" if match["fence"] is not None else "inline")
+        if not _is_code(match):
+            continue
         for said in _SAID.finditer(text, start, end):
             yield start, said.start()
             start = said.end()
         yield start, end
+
+
+def _is_code(match: re.Match[str]) -> bool:
+    """Whether what stands between backticks is a program, no data or plain text."""
+    if match["inline"]:
+        return _EXPRESSION.search(match["inline"]) is not None
+    language = match["language"].lower()
+    if language:
+        return language not in _DATA
+    return _LOOKS_LIKE_CODE.search(match["fence"]) is not None
 
 
 def _formulas(text: str) -> Iterator[tuple[int, int]]:
