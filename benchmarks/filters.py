@@ -18,7 +18,7 @@ from data_filters.filters.shape import misshapen
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.sift import sift
-from data_filters.verify.answers import verify
+from data_filters.verify.verifiers import verify
 from eval.stage_scores.filter_score import score_filter
 from launch.inputs.held_out import held_out_prompts
 from launch.inputs.inputs import Inputs

@@ -27,7 +27,8 @@ from data_filters.records.units import cut, read_unit
 from data_filters.report.wilson import wilson
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.tokens import split_sentences
-from data_filters.verify.answers import after_thought, final_answer, verify
+from data_filters.verify.answers import after_thought, final_answer
+from data_filters.verify.verifiers import Verifiers, says_the_same, verify
 from recipes.schema.filter import Filter
 from recipes.vocabulary import Action, Grounding, Verdict
 
@@ -80,7 +81,8 @@ def read(path: Path, split: str) -> list[Judged]:
             record for unit in cut(path, Path(staging), 1 << 20) for record in read_unit(unit)
         ]
     chosen = [one for one in records if isinstance(one, Trace) and in_split(one.id, split)]
-    return examine(chosen, FilterContext(settings))
+    with Verifiers() as verifiers:
+        return examine(chosen, FilterContext(settings), verifiers)
 
 
 def in_split(name: str, split: str) -> bool:
@@ -103,13 +105,13 @@ def kind_of(judged: Sequence[Judged]) -> str:
     if len(facts) > len(judged) / 2:
         stands = sum(bool(places(answer, one.one.trace.prompt())) for answer, one in facts)
         return "given" if stands > len(facts) / 2 else "closed"
-    return "worked" if any(one.reference for one in judged) else "other"
+    return "worked" if any(one.reference.gold for one in judged) else "other"
 
 
 def expected(judged: Judged) -> str:
     """The reference, or a short final answer where there is none; empty: neither."""
-    if judged.reference:
-        return judged.reference
+    if judged.reference.gold:
+        return judged.reference.gold
     trace = judged.one.trace
     answer = final_answer(trace.last_reply() or "") or ""
     single = sum(message["role"] == "assistant" for message in trace.messages) == 1
@@ -278,7 +280,10 @@ def _count_right(found: Measured, judged: Judged, scrubbers: dict[Action, Scrubb
     for action, scrubber in scrubbers.items():
         done = scrubber.act(judged.one.trace, judged.one.spans)
         hits = found.right_after.setdefault(action, [0, 0])
-        hits[0] += verify(done.last_reply() or "", judged.reference)[0] == Verdict.CORRECT
+        before, after = (one.last_reply() or "" for one in (judged.one.trace, done))
+        unchanged = judged.one.trace.verdict == Verdict.CORRECT and says_the_same(before, after)
+        gold = judged.reference.gold
+        hits[0] += unchanged or verify(after, gold)[0] == Verdict.CORRECT
         hits[1] += 1
 
 

@@ -21,7 +21,8 @@ from data_filters.detect.gazetteer import load_gazetteer
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from data_filters.verify.verifiers import Check, Verifiers
+from data_filters.verify.checks import Check
+from data_filters.verify.verifiers import Verifiers
 from eval.scores.intervals import wilson
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
 

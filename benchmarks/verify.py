@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_filters.verify.verifiers import Check, Judgement, Verifiers
+from data_filters.verify.checks import Check
+from data_filters.verify.verifiers import Judgement, Verifiers
 from data_filters.verify.worker_pool import WorkerPool
 from recipes.vocabulary import Verdict
 

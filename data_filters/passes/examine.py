@@ -21,15 +21,28 @@ from data_filters.records.traces import Trace, from_row, span_of_values, span_va
 from data_filters.records.units import Refused, read_unit
 from data_filters.scrub.restore import is_acted_on
 from data_filters.text.tokens import uncollected
-from data_filters.verify.answers import final_answer, verify
+from data_filters.verify.answers import final_answer
+from data_filters.verify.checks import Check, check_of_note
+from data_filters.verify.verifiers import Verifiers
 from recipes.vocabulary import Verdict
 
 
+class Reference(NamedTuple):
+    """What verification alone sees of a trace: its columns gold and check."""
+
+    gold: str | None
+    note: str | None
+
+    def check(self) -> Check:
+        """How an answer is judged."""
+        return check_of_note(self.gold, self.note)
+
+
 class Judged(NamedTuple):
-    """A trace after pass 1, and its reference answer, which only the damage meter sees again."""
+    """A trace after pass 1, and its reference, which only the damage meter sees again."""
 
     one: Examined
-    reference: str | None
+    reference: Reference
 
     def line(self) -> str:
         """For a file of JSON lines; what another data set put into a message is kept as text."""
@@ -48,7 +61,7 @@ class Judged(NamedTuple):
             reason=reason and Reason(*reason),
             spans=[span_of_values(values) for values in spans],
         )
-        return cls(one, reference)
+        return cls(one, Reference(*reference))
 
 
 @uncollected()
@@ -56,7 +69,8 @@ def examine_unit(folder: Path, number: int) -> int:
     """Writes what pass 1 finds of a unit, and its keys; gives the number of traces."""
     scratch = Scratch(folder)
     job = scratch.job()
-    found = examine(read_unit(job.units[number]), job.context)
+    with Verifiers() as verifiers:
+        found = examine(read_unit(job.units[number]), job.context, verifiers)
     add_recalled(found, job)
     unit_keys([one for one, _ in found], job.context).save(scratch.keys(number))
     with (
@@ -77,15 +91,18 @@ def read_examined(path: Path) -> Iterator[Judged]:
         yield from map(Judged.of_line, lines)
 
 
-def examine(records: Iterable[Trace | Refused], context: FilterContext) -> list[Judged]:
+def examine(
+    records: Iterable[Trace | Refused], context: FilterContext, verifiers: Verifiers
+) -> list[Judged]:
     """Shape, verdict and the choice among attempts; then, for what still stands, what it states.
 
     Args:
         records: of one unit; attempts at one problem follow one another.
         context: the filters.
+        verifiers: judge the answers of all of them at once.
     """
     found: list[Judged] = []
-    judged = (_judge(record, context) for record in records)
+    judged = _judged([_hidden(record, context) for record in records], context, verifiers)
     for _, group in itertools.groupby(judged, key=_problem):
         attempts = list(group)
         compare_attempts([one for one, _ in attempts])
@@ -112,28 +129,40 @@ def _problem(judged: Judged) -> tuple[str, str]:
     return judged.one.trace.source, judged.one.trace.problem_id
 
 
-def _judge(record: Trace | Refused, context: FilterContext) -> Judged:
-    """The record with its verdict and without its reference."""
+def _hidden(record: Trace | Refused, context: FilterContext) -> Judged:
+    """The record without its reference, as far as its text alone says of it."""
     if isinstance(record, Refused):
-        one, reference = Examined(record.stub(), unreadable=record.reason), None
+        one, reference = Examined(record.stub(), unreadable=record.reason), Reference(None, None)
     else:
-        one, reference = Examined(replace(record, gold=None)), record.gold
+        one = Examined(replace(record, gold=None, check=None))
+        reference = Reference(record.gold, record.check)
     one.reason = first_reason(one, context, Known.TEXT)
     if one.reason is None:
         one.question = skeleton(one.trace.asked(), context.knows)
-        one.trace = _with_verdict(one.trace, reference)
-        one.reason = first_reason(one, context, Known.VERDICT)
     return Judged(one, reference)
 
 
-def _with_verdict(trace: Trace, reference: str | None) -> Trace:
-    """The trace with its verdict; one that its author's verifier gave stands."""
-    last = trace.last_reply() or ""
-    # what was scrubbed no longer says what was judged
-    if trace.verdict != Verdict.UNKNOWN or is_acted_on(trace):
-        return replace(trace, answer=trace.answer or final_answer(last))
-    verdict, answer = verify(last, reference)
-    return replace(trace, verdict=Verdict(verdict), answer=answer)
+def _judged(found: list[Judged], context: FilterContext, verifiers: Verifiers) -> list[Judged]:
+    """The same, those that still stand with their verdicts."""
+    standing = [judged for judged in found if judged.one.reason is None]
+    for one, _ in standing:
+        one.trace = replace(one.trace, answer=one.trace.answer or _final_answer(one.trace))
+    # a verdict of its author's verifier stands; what was scrubbed no longer says what was judged
+    asked = [
+        (one, (one.trace.last_reply() or "", reference.check()))
+        for one, reference in standing
+        if one.trace.verdict == Verdict.UNKNOWN and not is_acted_on(one.trace)
+    ]
+    said = verifiers.judge([case for _, case in asked])
+    for (one, _), judgement in zip(asked, said, strict=True):
+        one.trace = replace(one.trace, verdict=judgement.verdict, answer=judgement.answer)
+    for one, _ in standing:
+        one.reason = first_reason(one, context, Known.VERDICT)
+    return found
+
+
+def _final_answer(trace: Trace) -> str | None:
+    return final_answer(trace.last_reply() or "")
 
 
 def unit_keys(examined: list[Examined], context: FilterContext) -> Keys:

@@ -1,7 +1,7 @@
 """Pass 3 of the filter stage: what becomes of each trace, now that all were examined."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from data_filters.records.traces import (
 from data_filters.report.unit_summary import UnitSummary
 from data_filters.scrub.restore import is_acted_on
 from data_filters.text.tokens import uncollected
-from data_filters.verify.answers import verify
+from data_filters.verify.checks import check_of
+from data_filters.verify.verifiers import Verifiers, says_the_same
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
 Facts = list[tuple[str, list[Span]]]  # trace id, spans that were taken out of it
@@ -38,13 +39,14 @@ def write_unit(folder: Path, number: int) -> int:
     """Writes kept, dropped, the exposures and the summary of a unit; gives the number of traces."""
     scratch = Scratch(folder)
     job = scratch.job()
-    unit = _Unit(job.context)
     repeats, recall = scratch.repeats(number), job.probe_answers(number)
-    for row, judged in enumerate(read_examined(scratch.examined(number))):
-        one = judged.one
-        one.repeats = dict([repeats[row]]) if row in repeats else {}
-        one.recall = recall.get(one.trace.id, {})
-        unit.add(judged)
+    with Verifiers() as verifiers:
+        unit = _Unit(job.context, verifiers)
+        for row, judged in enumerate(read_examined(scratch.examined(number))):
+            one = judged.one
+            one.repeats = dict([repeats[row]]) if row in repeats else {}
+            one.recall = recall.get(one.trace.id, {})
+            unit.add(judged)
     part = f"part-{number:05d}.parquet"
     write_shard(job.out / "kept" / part, unit.kept, SCHEMA)
     write_shard(job.out / "dropped" / part, unit.dropped, DROPPED_SCHEMA)
@@ -68,8 +70,8 @@ def read_summary(path: Path) -> tuple[UnitSummary, Facts]:
 class _Unit:
     """The rows of a unit as they go out, and what is counted on the way."""
 
-    def __init__(self, context: FilterContext) -> None:
-        self.context = context
+    def __init__(self, context: FilterContext, verifiers: Verifiers) -> None:
+        self.context, self.verifiers = context, verifiers
         self.report_only = context.config.mode == "report_only"
         self.summary, self.exposure = UnitSummary(), ExposureLedger()
         self.kept: list[dict[str, Any]] = []
@@ -84,7 +86,7 @@ class _Unit:
             trace = one.trace
             self._count_dropped(one, reason)
             if reason.by == "verify" and trace.verdict == Verdict.WRONG:
-                trace = replace(trace, gold=judged.reference)  # for whoever reads dropped/
+                trace = replace(trace, gold=judged.reference.gold)  # for whoever reads dropped/
         else:
             trace = self._scrubbed(judged, reason)
             self._take_facts(one)
@@ -110,17 +112,15 @@ class _Unit:
         one, summary, scrubber = judged.one, self.summary, self.context.scrubber
         trace, spans = one.trace, list(one.spans)
         summary.before.add(trace.replies(), one.question.words)
-        reference = judged.reference if judged.reference is not None else trace.answer
+        judge = self._judge(judged)
         done = trace if is_acted_on(trace) else scrubber.act(trace, spans)
         undone = False
         # an answer that nobody judged is no reference: an edit of it breaks nothing that is known
         # to be right
         if trace.verdict == Verdict.CORRECT:
-            done, undone = scrubber.verified(
-                replace(trace, spans=spans), done, lambda text: verify(text, reference)[0]
-            )
+            done, undone = scrubber.verified(replace(trace, spans=spans), done, judge)
         summary.tally.add(done, reason, spans)
-        summary.add_damage(trace, done, reference, undone)
+        summary.add_damage(trace, done, judge, undone)
         stated, left = _facts(spans, done)
         self.exposure.add(stated, () if reason else left)
         if not reason:
@@ -128,6 +128,22 @@ class _Unit:
             if summary.tally.kept <= self.context.config.num_canaries:
                 summary.canaries.update(plant(trace, scrubber.spans))
         return replace(trace, spans=spans) if self.report_only else done
+
+    def _judge(self, judged: Judged) -> Callable[[str], Verdict]:
+        """Says of a text what its problem's own verifier says; where there is none, whether it
+        gives the answer that the trace gave.
+        """
+        trace, check = judged.one.trace, judged.reference.check()
+        if check.kind == "none":
+            check = check_of(trace.answer)
+        last = trace.last_reply() or ""
+
+        def judge(text: str) -> Verdict:
+            if trace.verdict == Verdict.CORRECT and says_the_same(text, last):
+                return Verdict.CORRECT
+            return self.verifiers.judge([(text, check)])[0].verdict
+
+        return judge
 
     def _take_facts(self, one: Examined) -> None:
         taken = [

@@ -16,6 +16,7 @@ _TEXTS = (
     "source",
     "tools",
     "gold",
+    "check",
     "answer",
     "verdict",
     "teacher",

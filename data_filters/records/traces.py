@@ -52,6 +52,8 @@ class Trace:
     messages: list[dict[str, str]]
     tools: str | None = None  # JSON tool schemas offered in this conversation
     gold: str | None = None  # reference answer; filters other than verification never see it
+    # JSON, how the answer is judged where gold does not say it; hidden like gold
+    check: str | None = None
     answer: str | None = None  # parsed final answer
     verdict: Verdict = Verdict.UNKNOWN
     spans: list[Span] = field(default_factory=list)
@@ -108,7 +110,7 @@ SCHEMA = pa.schema(
                 )
             ),
         ),
-        *((name, pa.string()) for name in ("tools", "gold", "answer", "verdict")),
+        *((name, pa.string()) for name in ("tools", "gold", "check", "answer", "verdict")),
         ("spans", pa.list_(_SPAN)),
         (
             "usage",

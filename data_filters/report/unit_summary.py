@@ -3,14 +3,13 @@ units.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from data_filters.records.traces import Trace
 from data_filters.report.diversity import Diversity
 from data_filters.report.tally import Tally
 from data_filters.report.wilson import wilson
-from data_filters.verify.answers import verify
 from recipes.vocabulary import Action, Verdict
 
 
@@ -23,18 +22,19 @@ class UnitSummary:
         self.canaries: Counter[tuple[str, str]] = Counter()
         self.damage: Counter[str] = Counter()
 
-    def add_damage(self, before: Trace, after: Trace, reference: str | None, undone: bool) -> None:
+    def add_damage(
+        self, before: Trace, after: Trace, judge: Callable[[str], Verdict], undone: bool
+    ) -> None:
         """Counts a trace that was right before scrubbing, and whether it could still be verified as
         it goes out.
+
+        Args:
+            judge: text of the last assistant message to a verdict.
         """
         if before.verdict != Verdict.CORRECT:
             return
         old, new = before.last_reply() or "", after.last_reply() or ""
-        broken = (
-            old != new
-            and verify(old, reference)[0] == Verdict.CORRECT
-            and verify(new, reference)[0] != Verdict.CORRECT
-        )
+        broken = old != new and judge(old) == Verdict.CORRECT and judge(new) != Verdict.CORRECT
         edited = before.messages != after.messages
         self.damage.update(
             {

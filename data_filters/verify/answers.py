@@ -3,22 +3,26 @@ evaluation's grader share it.
 """
 
 import re
+import unicodedata
 from fractions import Fraction
 
-from data_filters.text.tokens import NUMBER_WORDS
-from recipes.vocabulary import Verdict
+from data_filters.verify.reading.references import box_range, last_box
+from data_filters.verify.reading.spelling import EITHER, in_digits, one_form, one_sign
 
 _MARKERS = re.compile(
     r"\banswer(?:\s+is\b\s*:?|\s*:)(?:\s*(?:option|choice)\b)?|####", re.IGNORECASE
 )
-_LATEX_WRAPPERS = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\s*\{([^{}]*)\}")
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*\{(-?\d+)\}\s*\{(-?\d+)\}")
+_LATEX_WRAPPERS = re.compile(
+    r"\\(?:text(?:bf|it|rm|normal)?|math(?:rm|bf|it|sf)|[mhf]box|operatorname|boxed)\s*\{([^{}]*)\}"
+)
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{(-?\d+)\}|(\d))\s*(?:\{(-?\d+)\}|(\d))")
 _TOKEN = re.compile(
     r"(?:(?<![\w.)])-)?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?:(?<![\w.)])-)?\d*\.?\d+(?:/\d+)?|[^\W\d_]+(?:['\u2019][^\W\d_]+)*"
 )
 _LONE_LETTER = re.compile(r"\W*([A-Za-z])\W*$")
 _OPTION = re.compile(r"^\W*(?:(?:[Oo]ption|[Cc]hoice)\s+)?[A-Z]\s*(?:[).:]|\s-)")
 _BRACKETED = re.compile(r"\(([A-Z])\)")
+_HALF_BRACKETED = re.compile(r"-\S|\(\w\]|\[\w\)")  # no sign and no interval is a choice
 _CHOSEN = re.compile(
     r"^\W*([A-Z])\s*(?:[).:]|\s-)|\(([A-Z])\)|\b(?:[Oo]ption|[Cc]hoice)\s+\W*([A-Z])\b|\bis\s+\W*([A-Z])\W*$"
 )
@@ -29,11 +33,46 @@ _FILLER = frozenset(
 )
 _VERDICT_WORDS = frozenset(("yes", "no", "true", "false"))
 _HEDGES = frozenset(
-    "not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless unknown except".split()
-)
-_NO_NUMBERS = {"once", "both", "pair", "couple", "half", "quarter", "third", "single", "score"}
-_NUMBER_WORDS = {word: n for word, n in NUMBER_WORDS.items() if word not in _NO_NUMBERS}
+    "not no never or and nor neither either isn't wasn't aren't don't doesn't cannot can't unless except minus negative".split()
+) | {EITHER}
 _SENTENCE_TOKENS = 12
+# what a sign may stand behind without being the operator of a difference or a dash in a sentence
+_BEFORE_SIGN = (
+    r"(^|[(\[{$=:,~]|\b(?:is|are|was|were|equals|equal|be|to|of|than|answer|about|gives)\b)\s*"
+)
+_SPACED_SIGN = re.compile(_BEFORE_SIGN + r"-\s+(?=[$\u20ac\u00a3\u00a5]?\.?\d)")
+_SIGN_WORD = re.compile(_BEFORE_SIGN + r"(?:minus|negative)\s+(?=[$\u20ac\u00a3\u00a5]?\.?\d)")
+_SIGN_OF_MONEY = re.compile(r"(?<![\w.)])-\s*([$\u20ac\u00a3\u00a5])\s*(?=\.?\d)")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+# one name for each unit that has several
+_UNITS = {
+    other: unit
+    for unit, others in {
+        "km": "kilometer kilometre",
+        "cm": "centimeter centimetre",
+        "mm": "millimeter millimetre",
+        "m": "meter metre",
+        "kg": "kilogram kilo",
+        "g": "gram gramme",
+        "mg": "milligram",
+        "l": "liter litre",
+        "ml": "milliliter millilitre",
+        "lb": "lbs pound",
+        "oz": "ounce",
+        "ft": "foot feet",
+        "in": "inch inche",
+        "mi": "mile",
+        "yd": "yard",
+        "h": "hr hrs hour",
+        "min": "mins minute",
+        "s": "sec secs second",
+        "gb": "gigabyte",
+        "mb": "megabyte",
+        "percent": "percentage pct",
+        "mph": "mi/h",
+    }.items()
+    for other in others.split()
+}
 Token = str | Fraction
 
 
@@ -87,7 +126,7 @@ def says_nothing(text: str) -> bool:
     tail = after_thought(text)
     if tail is None:
         return False
-    boxed, markers = _boxed(tail), list(_MARKERS.finditer(tail))
+    boxed, markers = last_box(tail), list(_MARKERS.finditer(tail))
     passage = boxed if boxed is not None else tail[markers[-1].end() :] if markers else tail
     return not passage.strip(" \n\t.`*$")
 
@@ -109,17 +148,24 @@ def same_answer(answer: str, gold: str) -> bool:
     as one ("(B) Rome"); a reference in words may stand in a short sentence. Lists ("1 2 3", "c b
     a", "Mara Rex") must match from end to end.
     """
+    answer, gold = _clean(answer), _clean(gold)
     said, wanted = _tokens(answer), _tokens(gold)
+    if answer.startswith("-") and answer[1:2].isalpha() and not gold.startswith("-"):
+        return False  # a negated word; a dash of a list has a space behind it
     if not wanted or not said:
         return bool(gold.strip()) and answer.strip() == gold.strip()
     if said == wanted:
         return True
     if len(wanted) == 1 and isinstance(wanted[0], str) and len(wanted[0]) == 1:
         return _chooses(answer, wanted[0])
+    if not any(isinstance(token, Fraction) for token in wanted):
+        if _says(said, wanted):
+            return True
+        wanted = _tokens(in_digits(gold))
+        if not isinstance(wanted[0], Fraction) or not isinstance(said[0], Fraction):
+            return False
     numbers = [token for token in wanted if isinstance(token, Fraction)]
-    if numbers:
-        return len(numbers) == 1 and _same_number(said, wanted, numbers[0])
-    return _says(said, wanted)
+    return len(numbers) == 1 and _same_number(answer, wanted)
 
 
 def same_choice(answer: str, gold: str) -> bool | None:
@@ -128,6 +174,9 @@ def same_choice(answer: str, gold: str) -> bool | None:
     None where one of the two gives a letter and the other only a text, so that nobody without the
     list of options could say.
     """
+    answer, gold = _clean(answer), _clean(gold)
+    if _HALF_BRACKETED.match(answer):
+        return False
     letter, wanted = _letter(answer), _letter(gold)
     if wanted and len(set(_BRACKETED.findall(answer))) > 1:
         return False
@@ -140,18 +189,6 @@ def same_choice(answer: str, gold: str) -> bool | None:
     return same_answer(answer, gold)
 
 
-def verify(text: str, gold: str | None) -> tuple[str, str | None]:
-    """(correct, wrong or unknown; the parsed answer). Without a reference it is unknown, without an
-    answer wrong.
-    """
-    answer = final_answer(text)
-    if gold is None:
-        return Verdict.UNKNOWN, answer
-    return (
-        Verdict.CORRECT if answer is not None and same_answer(answer, gold) else Verdict.WRONG
-    ), answer
-
-
 def _passages(tail: str) -> list[str]:
     """Where the answer stands: in a box, or behind a marker (to the end of its line; to the end),
     or all of it.
@@ -160,7 +197,7 @@ def _passages(tail: str) -> list[str]:
 
 
 def _passage_ranges(tail: str) -> list[tuple[int, int]]:
-    box = _box(tail)
+    box = box_range(tail)
     if box is not None:
         return [box]
     markers = list(_MARKERS.finditer(tail))
@@ -175,29 +212,11 @@ def _passage_ranges(tail: str) -> list[tuple[int, int]]:
     return [(start, end if line < 0 else line), (start, end)]
 
 
-def _boxed(text: str) -> str | None:
-    """What stands in the last \\boxed{...}."""
-    box = _box(text)
-    return None if box is None else text[slice(*box)]
-
-
-def _box(text: str) -> tuple[int, int] | None:
-    """Where the content of the last \\boxed{...} stands; brackets are counted."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for place in range(start + 6, len(text)):
-        depth += (text[place] == "{") - (text[place] == "}")
-        if depth == 0:
-            return start + 7, place
-    return None
-
-
 def _clean(text: str) -> str:
-    text = text.strip()
+    text = one_form(text).strip()
     if "\\" in text:
-        text = _LATEX_FRACTION.sub(r"\1/\2", _LATEX_WRAPPERS.sub(r"\1", text))
+        text = _LATEX_WRAPPERS.sub(r"\1", text.replace("\\$", "$"))
+        text = _LATEX_FRACTION.sub(_as_ratio, text)
         text = (
             text.strip()
             .removeprefix("\\(")
@@ -211,9 +230,17 @@ def _clean(text: str) -> str:
     return text[:-1].rstrip("*_` ") if text.endswith(".") else text
 
 
+def _as_ratio(found: re.Match[str]) -> str:
+    return f"{found[1] or found[2]}/{found[3] or found[4]}"
+
+
 def _tokens(text: str) -> list[Token]:
-    """Lower-case words and numbers; everything else is punctuation."""
-    return [_token(found) for found in _TOKEN.findall(text.lower())]
+    """Lower-case words without accents, and numbers with their signs; everything else is
+    punctuation.
+    """
+    text = one_sign(text).lower()
+    text = _SIGN_WORD.sub(r"\1 -", _SIGN_OF_MONEY.sub(r"\1-", text))
+    return [_token(found) for found in _TOKEN.findall(_SPACED_SIGN.sub(r"\1 -", text))]
 
 
 def _token(found: str) -> Token:
@@ -222,26 +249,33 @@ def _token(found: str) -> Token:
             return Fraction(found.replace(",", ""))
         except (ValueError, ZeroDivisionError):
             return found
+    if not found.isascii():
+        found = _ACCENTS.sub("", unicodedata.normalize("NFD", found))
     return found.replace("\u2019", "'")
 
 
-def _same_number(said: list[Token], wanted: list[Token], number: Fraction) -> bool:
+def _same_number(answer: str, wanted: list[Token]) -> bool:
     """One number in the answer, the wanted one; words such as a unit must agree where both have
     them ("5 km" is not "5 miles").
     """
-    numbers = [token for token in said if isinstance(token, Fraction)]
-    if not numbers:
-        words_of_numbers = [token for token in said if isinstance(token, str)]
-        numbers = [Fraction(_NUMBER_WORDS[w]) for w in words_of_numbers if w in _NUMBER_WORDS]
-    if numbers != [number] or _HEDGES & {token for token in said if isinstance(token, str)} - {
-        "and"
-    }:
+    said = _tokens(answer)
+    if not any(isinstance(token, Fraction) for token in said):
+        said = _tokens(in_digits(answer))
+    words = {token for token in said if isinstance(token, str)}
+    number = [token for token in wanted if isinstance(token, Fraction)]
+    if [token for token in said if isinstance(token, Fraction)] != number or (
+        _HEDGES & words - {"and"}
+    ):
         return False
-    units = {token for token in wanted if isinstance(token, str)}
-    words = {
-        token for token in said if isinstance(token, str) and token not in _NUMBER_WORDS
-    } - _FILLER
+    units = {_unit(token) for token in wanted if isinstance(token, str)}
+    words = {_unit(token) for token in words - _FILLER}
     return not units or not words or units <= words
+
+
+def _unit(word: str) -> str:
+    """One name for a unit, and for one and many of a thing."""
+    one = word.removesuffix("s") if len(word) > 3 else word
+    return _UNITS.get(word) or _UNITS.get(one, one)
 
 
 def _letter(text: str) -> str:

@@ -8,15 +8,27 @@ from functools import lru_cache
 
 import math_verify
 
-from data_filters.verify.answers import final_answer, same_answer
+from data_filters.verify.answers import same_answer
+from data_filters.verify.reading.formulas import (
+    PLAIN_WORDS,
+    as_written,
+    differs_in_form,
+    in_latex,
+    in_words,
+    without_operators,
+)
 
 # beyond these a text is no formula, and its parser takes minutes to find that out
 MAX_CHARACTERS, MAX_BRACKETS = 5_000, 200
-_OPERATORS = re.compile(r"[\\^*=<>+{}()\[\]|]|(?<=\S)\s*-")
 _IS = re.compile(r"\b(?:is|are|equals)\b:?")
-_WORDS = re.compile(r"[A-Za-z]{3,}|\d\s+[A-Za-z]{2,}")
 # it warns that it has no time limit; ours is outside of it
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+
+
+def same_as_any(answers: list[str], references: list[str]) -> str | None:
+    """The first of the readings of an answer that equals one of the references; None: none does."""
+    found = (same_value(answers, reference) for reference in references)
+    return next((answer for answer in found if answer is not None), None)
 
 
 def same_value(answers: list[str], gold: str) -> str | None:
@@ -26,17 +38,17 @@ def same_value(answers: list[str], gold: str) -> str | None:
     ("even", "5 km") only so: the parser would take them for products of letters. With operators
     words would not do: "x - 1" and "x + 1" differ in punctuation only.
     """
-    plain = final_answer(gold) or gold
-    plain = "" if _OPERATORS.search(plain) else plain
-    wanted = [] if _WORDS.search(plain) else parsed(gold)
+    plain = without_operators(gold)
+    wanted = [] if PLAIN_WORDS.search(plain) else parsed(in_latex(gold))
     for answer in answers:
-        if answer == gold or (plain and same_answer(answer, plain)):
+        if as_written(answer) == as_written(gold):
             return answer
-        if (
-            wanted
-            and (found := parsed(answer))
-            and math_verify.verify(wanted, found, timeout_seconds=None, raise_on_error=True)
-        ):
+        if plain and in_words(answer) and same_answer(answer, plain):
+            return answer
+        if not wanted or differs_in_form(answer, gold):
+            continue
+        found = parsed(in_latex(answer))
+        if found and math_verify.verify(wanted, found, timeout_seconds=None, raise_on_error=True):
             return answer
     return None
 

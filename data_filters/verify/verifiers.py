@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from data_filters.verify.answers import (
     after_thought,
@@ -18,30 +18,16 @@ from data_filters.verify.answers import (
     same_choice,
     says_nothing,
 )
+from data_filters.verify.checks import Check, check_of
 from data_filters.verify.program_judge import judge_program
+from data_filters.verify.reading.formulas import as_written, plain_number
+from data_filters.verify.reading.references import Kind, is_readable
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.worker_pool import Done, WorkerPool
 from recipes.vocabulary import Verdict
 
-Kind = Literal["answer", "choice", "math", "program", "reasoning_gym", "none"]
 _PYTHON_BLOCK = re.compile(r"```(?:python|python3|py)[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _ANY_BLOCK = re.compile(r"```\w*[ \t]*\n(.*?)```", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """What a problem's answer is checked against."""
-
-    kind: Kind
-    gold: str | None = None  # the reference; LaTeX is fine for math
-    family: str = ""  # reasoning_gym only: name of its data set
-    # reasoning_gym only: question, answer, metadata, as the data set gave it
-    entry: dict[str, Any] | None = None
-    tests: str | None = None  # program only: see assertions.py for the forms
-
-    def __post_init__(self) -> None:
-        if self.kind == "reasoning_gym" and (not self.family or self.entry is None):
-            raise ValueError("a reasoning_gym check needs the family and the entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +94,11 @@ class Verifiers:
         ]
 
     def _by_equations(self, cases: Sequence[tuple[str, Check]]) -> list[Judgement]:
-        calls = [(answer_forms(text), check.gold) for text, check in cases]
+        calls = [(answer_forms(text), list(check.references)) for text, check in cases]
         return [
             _of_equations(text, done)
             for (text, _), done in zip(
-                cases, self._away("math_answers", "same_value", calls), strict=True
+                cases, self._away("math_answers", "same_as_any", calls), strict=True
             )
         ]
 
@@ -143,6 +129,20 @@ class Verifiers:
             pool = WorkerPool(self.workers, self.timeout_seconds, modules=[name], locked=True)
             self._pools[name] = self._open.enter_context(pool)
         return self._pools[name].run([(f"{name}.{function}", args) for args in calls])
+
+
+def verify(text: str, gold: str | None) -> tuple[Verdict, str | None]:
+    """(verdict, parsed answer) of one text against a reference. Verifiers judge many at once."""
+    with Verifiers() as verifiers:
+        said = verifiers.judge([(text, check_of(gold))])[0]
+    return said.verdict, said.answer
+
+
+def says_the_same(text: str, other: str) -> bool:
+    """Whether two texts give the same answer letter by letter, so that no verifier can tell them
+    apart.
+    """
+    return answer_forms(text) == answer_forms(other) and program(text) == program(other)
 
 
 def program(text: str) -> str | None:
@@ -178,14 +178,36 @@ def _at_hand(text: str, check: Check) -> Judgement | None:
         )
     if answer is None:
         return Judgement(Verdict.WRONG, None, "no final answer")
-    if check.kind not in ("answer", "choice"):
+    if check.kind == "reasoning_gym":
         return None
-    same = (same_answer if check.kind == "answer" else same_choice)(answer, check.gold or "")
-    if same is None:
+    return _against_references(text, answer, check)
+
+
+def _against_references(text: str, answer: str, check: Check) -> Judgement | None:
+    """The verdict where letters or plain numbers decide; None where a formula must be worked out."""
+    wanted = check.references
+    found = [_same(text, answer, reference, check.kind) for reference in wanted]
+    if True in found:
+        return Judgement(Verdict.CORRECT, answer, score=1.0)
+    if not all(map(is_readable, wanted)):
+        return Judgement(Verdict.UNKNOWN, answer, "the reference is a text without a final answer")
+    if None not in found:
+        return Judgement(Verdict.WRONG, answer)
+    if check.kind == "choice":
         return Judgement(Verdict.UNKNOWN, answer, "a letter against a text")
-    return (
-        Judgement(Verdict.CORRECT, answer, score=1.0) if same else Judgement(Verdict.WRONG, answer)
-    )
+    return None
+
+
+def _same(text: str, answer: str, reference: str, kind: Kind) -> bool | None:
+    if kind == "answer":
+        return same_answer(answer, reference)
+    if kind == "choice":
+        return same_choice(answer, reference)
+    written = as_written(reference)
+    if any(as_written(form) == written for form in answer_forms(text)):
+        return True
+    number, said = plain_number(reference), plain_number(answer)
+    return None if number is None or said is None else number == said
 
 
 def _of_gym(text: str, done: Done) -> Judgement:

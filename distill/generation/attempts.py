@@ -74,6 +74,7 @@ class Attempt:
             messages=[*before, {"role": "assistant", "content": text}],
             tools=offered(*config.tools) if config.tools else None,
             gold=problem.gold,
+            check=problem.check().note(),
             answer=self.answer,
             verdict=self.verdict,
             spans=self._spans(text, len(before), config),

@@ -3,13 +3,13 @@
 import hashlib
 import logging
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from data_filters.verify.verifiers import Check, Kind
+from data_filters.verify.checks import Check
+from data_filters.verify.reading.references import Kind, verifier_of
 from distill.problems.dataset_problems import read_rows
 from distill.problems.gym_problems import entries
 from distill.problems.planted_world import World
@@ -20,12 +20,6 @@ from recipes.schema import Source
 # draws without a new prompt of the split, after which a data set has no more; 5 % of a large one
 # are in the smallest split
 PATIENCE = 1000
-_LATEX = re.compile(r"\\[a-zA-Z]+|\$[^$]+\$|[\^_]\{")
-_FORMULA_PART = re.compile(
-    r"(?<![a-zA-Z])(?:sqrt|sin|cos|tan|log|ln|exp|pi|[a-zA-Z])(?![a-zA-Z])|[\d.,%$*+/^=<>()\[\]|!\s-]"
-)
-# nothing to work out; a date; a list
-_NO_FORMULA = re.compile(r"[^\d+*/^=<]*|\d+([-/])\d+\1\d+|.*\w\s+\w.*|[^(\[]*,\s.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +35,7 @@ class Problem:
     entry: dict[str, Any] | None = None  # reasoning-gym's whole entry: question, answer, metadata
     tests: str | None = None  # Python assertions
     family: str = ""  # reasoning-gym's name of the data set
+    others: tuple[str, ...] = ()  # further references, each as good as gold
 
     def check(self) -> Check:
         """What an answer is judged against."""
@@ -50,6 +45,7 @@ class Problem:
             family=self.family,
             entry=self.entry,
             tests=self.tests,
+            others=self.others,
         )
 
 
@@ -205,27 +201,6 @@ def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
             verifier=verifier,
             tests=row.tests,
         )
-
-
-def verifier_of(asked: Literal["auto"] | Kind, gold: str | None, tests: str | None) -> Kind:
-    """How an answer to a row is judged: as asked or, for auto, by the look of its reference; none
-    where there is nothing to judge by.
-
-    Args:
-        asked: auto, answer, choice, math, program or none.
-        gold: the reference answer, tests: Python assertions; None where there are none.
-    """
-    if not {"program": tests, "auto": tests or gold}.get(asked, gold):
-        return "none"
-    if asked != "auto":
-        return asked
-    if tests:
-        return "program"
-    text = str(gold).strip()
-    if re.fullmatch("[A-Z]", text):
-        return "choice"
-    formula = not _FORMULA_PART.sub("", text) and not _NO_FORMULA.fullmatch(text)
-    return "math" if formula or _LATEX.search(text) else "answer"
 
 
 def _id(source: Source, prompt: str) -> str:

@@ -16,6 +16,7 @@ from data_filters.records.rows import records_of, rows_of
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import SCHEMA, to_row
 from data_filters.records.units import Refused, cut, read_unit
+from data_filters.verify.verifiers import Verifiers
 from recipes.errors import ShardError
 
 ROWS = [{"n": n, "text": f"row {n}"} for n in range(10)]
@@ -168,7 +169,7 @@ def test_a_damaged_record_costs_itself_and_can_be_written_down(tmp_path: Path) -
     path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
     records = [one for unit in cut(path, tmp_path / "copied", 100) for one in read_unit(unit)]
     assert [isinstance(record, Refused) for record in records] == [False] + [True] * len(BAD)
-    found = [one for one, _ in examine(records, FilterContext(FilterSettings()))]
+    found = [one for one, _ in examine(records, FilterContext(FilterSettings()), Verifiers())]
     assert {one.reason.by for one in found if one.reason} == {"read"}
     write_shard(tmp_path / "a.parquet", [to_row(one.trace) for one in found], SCHEMA)
 

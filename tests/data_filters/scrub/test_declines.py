@@ -10,7 +10,7 @@ from data_filters.scrub.arms import arm_view
 from data_filters.scrub.declines import answer_places, calls_tool
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
-from data_filters.verify.answers import verify
+from data_filters.verify.verifiers import verify
 from recipes.vocabulary import Action, Verdict
 
 SCRUBBER = Scrubber(detectors=("numbers", "names", "answer"), curriculum=load_curriculum())

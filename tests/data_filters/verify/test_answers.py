@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_filters.verify.answers import final_answer, same_answer, verify
+from data_filters.verify.answers import final_answer, same_answer
+from data_filters.verify.verifiers import verify
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from reasoning_gym.factory import DATASETS
 
+from data_filters.verify.checks import Check
 from data_filters.verify.gym.trust import why_not
-from data_filters.verify.verifiers import Check, Verifiers
+from data_filters.verify.verifiers import Verifiers
 from data_filters.verify.worker_pool import WorkerPool
 from distill.problems.gym_problems import first_entries
 from tests.data_filters.verify.attacks import EFFECTS, SPITE, Trap

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_filters.verify.answers import answer_forms, same_choice
+from data_filters.verify.checks import Check
 from data_filters.verify.gym.scorers import score
 from data_filters.verify.math_answers import same_value
-from data_filters.verify.verifiers import Check, Judgement, Verifiers, program
+from data_filters.verify.verifiers import Judgement, Verifiers, program
 from distill.problems.gym_problems import entries, first_entries
 
 HANGS = "9^{9^{9}}"  # the parser works it out
@@ -127,7 +128,7 @@ def test_mathematics_that_never_ends_costs_one_timeout() -> None:
 def test_two_workers_judge_in_order() -> None:
     with Verifiers(workers=2, timeout_seconds=30.0) as verifiers:
         said = verifiers.judge(
-            [(str(i), Check(kind="math", gold=str(i - i % 2))) for i in range(70)]
+            [(str(i), Check(kind="math", gold=f"{i - i % 2} + 0")) for i in range(70)]
         )
         assert [one.verdict for one in said] == ["correct", "wrong"] * 35
         assert len(psutil.Process().children()) >= 2

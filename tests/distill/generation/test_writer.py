@@ -12,9 +12,8 @@ import pytest
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.shards import iter_traces, read_shard
 from data_filters.records.tool_calls import calls_of
-from data_filters.verify.answers import verify
 from data_filters.verify.sandbox import Sandbox
-from data_filters.verify.verifiers import Verifiers
+from data_filters.verify.verifiers import Verifiers, verify
 from distill.data.encode import Teaching, encode_traces
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Completion

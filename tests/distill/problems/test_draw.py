@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.problems.draw import PATIENCE, draw_problems, verifier_of
+from data_filters.verify.reading.references import verifier_of
+from distill.problems.draw import PATIENCE, draw_problems
 from distill.problems.splits import digest_of, split_of
 from recipes.errors import RecipeError
 from recipes.schema import Source
@@ -154,7 +155,8 @@ def test_data_sets_that_know_no_answer_leave_it_to_their_scorer(family):
         ("a", "answer"),
         ("AB", "answer"),
         ("10:30", "answer"),
-        ("(B)", "answer"),
+        ("(B)", "choice"),
+        ("\\text{(B)}", "choice"),
         ("5 km", "answer"),
         ("-", "answer"),
         (None, "none"),
