@@ -28,6 +28,8 @@ def find_answers(reading: Reading) -> Iterator[CandidateSpan]:
     for token in (token for sentence in reading.sentences for token in sentence.words):
         if token.key not in wanted or token.start in names:
             continue
+        if reading.notation.is_symbol(token.text, token.start):
+            continue
         if run and token.start - run[-1].end != 1:
             yield CandidateSpan(run[0].start, run[-1].end, Kind.ANSWER, "answer")
             run = []

@@ -37,12 +37,29 @@ def find_numbers(reading: Reading) -> Iterator[CandidateSpan]:
                 value=quantity.value,
                 unit=quantity.unit,
             )
+    counted = 0
     for sentence in reading.sentences:
+        counted, place = _counted_line(sentence, counted)
+        if place >= 0:
+            taken.add(place)
         # a list mark: a lone number in the reasoning says nothing
         if sentence.numbers and (len(sentence.tokens) > 1 or sentence.final):
             for one in _plain_numbers(sentence, taken, reading.curriculum.units):
                 if not in_code(one.start):
                     yield one
+
+
+def _counted_line(sentence: Sentence, counted: int) -> tuple[int, int]:
+    """(the number of the last line, where it stands or -1): "13: push" counts if a line 12 was the
+    last; "1957: she died" does not.
+    """
+    tokens = sentence.tokens
+    if len(tokens) < 2 or tokens[0].kind != Kind.NUMBER or tokens[1].kind != "colon":
+        return counted, -1
+    value = tokens[0].value
+    if not isinstance(value, int) or value not in (1, counted + 1):
+        return counted, -1
+    return value, tokens[0].start
 
 
 def _plain_numbers(

@@ -36,7 +36,7 @@ def decide(
         small_numbers: whole numbers up to here are common, unless noted about a named entity; -1:
             none.
         memory: what earlier messages established; this message is added.
-        exempt: a name as it stands and its kind to a grounding; a name that this exempts is nobody
+        exempt: a name to its grounding at second thoughts; one that is not ungrounded is nobody
             of whom a number could be told.
     """
     memory.at = {}

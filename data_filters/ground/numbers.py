@@ -7,6 +7,7 @@ neither prompt nor text accounts for is a fact, however near the numbers of the 
 import re
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from functools import cached_property
 from itertools import islice
 
 from data_filters.detect.candidates import CandidateSpan
@@ -17,20 +18,25 @@ from data_filters.ground.memory import Key, Memory
 from data_filters.text.arithmetic.evaluate import MAX_VALUE
 from data_filters.text.arithmetic.reach import one_step, reaches, signed_sum, variants
 from data_filters.text.arithmetic.working import Mark, Role, Working
+from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Value
 from recipes.vocabulary import Grounding
 
-Exempt = Callable[[str, str], Grounding]  # a name as it stands, and its kind
+Exempt = Callable[[CandidateSpan], Grounding]  # of a name
 _YEARS = range(1000, 2200)
 _ASKS_WHEN = re.compile(
     r"\b(?:[Ww]hen\s(?:did|do|does|was|were|is|are|will|has|had)|(?:[Ww]hat|[Ww]hich)\s(?:year|date|century|decade))\b"
 )
+_LETTER = re.compile(
+    r"(?<!\w)[\"'\u2018\u201c]?([A-Za-z])[\"'\u2019\u201d]?\s*(?:\(|=|:|->|is)\s*\Z"
+)
+_LETTERS = 26
 _MOST_GIVEN = 16  # numbers of a prompt that a step may use without naming them
 _NONE: Names = frozenset()
 
 
-def nothing_exempt(said: str, kind: str) -> Grounding:
+def nothing_exempt(name: CandidateSpan) -> Grounding:
     """Every name may be one of whom a fact is told."""
     return Grounding.UNGROUNDED
 
@@ -92,7 +98,7 @@ class NumberJudge:
 
     def _stated_or_bare(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:
         if self._is_strange(context):
-            return self._of_a_stranger(context, value)
+            return self._of_a_stranger(context, value, mark)
         grounding = self._number(context, value, mark)
         if grounding is Grounding.UNGROUNDED and self._works(value, mark, context):
             return Grounding.DERIVED
@@ -111,19 +117,28 @@ class NumberJudge:
         return known
 
     def _is_stranger(self, name: CandidateSpan) -> bool:
+        """Whether a name is no word of the prompt, no ordinary words ("Labour: $800") and not
+        exempt.
+        """
         said = self._reading.text[name.start : name.end]
         keys = [stem(word) for word in said.replace("-", " ").split()]
-        if any(key in self._prompt.words for key in keys):
+        if any(key in self._prompt.words for key in keys) or all(map(is_ordinary, keys)):
             return False
-        return self._exempt(said, name.kind) is Grounding.UNGROUNDED
+        return self._exempt(name) is Grounding.UNGROUNDED
 
-    def _of_a_stranger(self, context: SpanContext, value: Value) -> Grounding:
-        """Only what the text worked out, or small numbers at some distance, are no facts."""
-        if value in self._memory.derived and value not in self._memory.recalled:
+    def _of_a_stranger(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:
+        """Only what the text worked out or works with, or small numbers at some distance, are no
+        facts.
+        """
+        memory = self._memory
+        if value in memory.derived and value not in memory.recalled:
             return Grounding.DERIVED
-        return (
-            Grounding.COMMON if not context.direct and self._common(value) else Grounding.UNGROUNDED
-        )
+        works = self._prompt.works_out and mark is not None and mark.role is not Role.STATED
+        if works and value in self._prompt.numbers:
+            return Grounding.GIVEN
+        if (works or not context.direct) and self._common(value):
+            return Grounding.COMMON
+        return Grounding.UNGROUNDED
 
     # --- calculations
 
@@ -133,23 +148,57 @@ class NumberJudge:
         the two sentences before, or the prompt.
         """
         prompt, memory = self._prompt, self._memory
-        if mark is None or not prompt.works_out or self._asked_for(value):
+        if mark is None or self._is_rank(mark, value):
+            return mark is not None
+        if not prompt.works_out or self._asked_for(value):
             return False
         if value in memory.recalled or not _fits(value):
             return False
-        if value in memory.derived or mark.role is not Role.STATED:
+        line = self._working.lines[mark.line]
+        if value in memory.derived or mark.role is not Role.STATED or line.supposes:
             return True
         item = mark.item
+        named = self._named(mark)
+        if item.key == "clock":
+            return self._is_clock_reading(float(value), named)
         target = item.value if item.percent else float(value)
         digits = item.digits if item.percent or item.value == target else 0
+        return reaches(target, digits, named, memory.recent, self._factors)
+
+    def _named(self, mark: Mark) -> list[float]:
+        """The numbers that a step may use: those of the prompt, of its sentence and the two before,
+        and what the calculations there come to.
+        """
         named: list[float] = list(self._given)
         for line in self._working.near(mark.line):
             named += line.made
             for other in line.numbers:
-                if other.start != item.start and self._at.get(other.start) != Grounding.UNGROUNDED:
+                if (
+                    other.start != mark.item.start
+                    and self._at.get(other.start) != Grounding.UNGROUNDED
+                ):
                     named += variants(other)
-        return reaches(target, digits, named, memory.recent, self._factors())
+        return named
 
+    def _is_clock_reading(self, value: float, named: list[float]) -> bool:
+        """A ratio of two known numbers ("12:18"), or a time of day a known number of minutes or
+        hours from another one, or at a quarter of an hour.
+        """
+        hours, minutes = divmod(value, 60)
+        known = {*named, *self._memory.derived, 0.0, 15.0, 30.0, 45.0}
+        if minutes in known and (hours in known or hours <= max(self._small, 0) + 2):
+            return True
+        return reaches(value, 0, named, [60 * number for number in named if number < 48], (60.0,))
+
+    def _is_rank(self, mark: Mark, value: Value) -> bool:
+        """Whether a number counts a letter of the alphabet: "k" (11)."""
+        if not 0 < value <= _LETTERS:
+            return False
+        before = self._reading.text[max(0, mark.item.start - 16) : mark.item.start]
+        letter = _LETTER.search(before)
+        return letter is not None and ord(letter[1].lower()) - ord("a") + 1 == value
+
+    @cached_property
     def _factors(self) -> list[float]:
         return [
             float(value)

@@ -34,6 +34,8 @@ _LETTER_CUES = frozenset(  # stems of words by which a prompt asks for work on l
 _GRID_CUES = frozenset("board grid row column square".split())
 _LETTERS = re.compile(r"[^\W\d_]+")
 _LABEL = re.compile(r"\b[A-Za-z]\d{1,2}\b")
+_VARIABLE = re.compile(r"(?<=[a-z,($=+*/-])\s?\b([A-Z])\b(?![.'\u2019]\s?[A-Z]|'|\u2019)")
+_MAX_LETTERS = 4
 _MIN_LETTERS = 3
 _MIN_DRAWING = 100  # characters
 
@@ -71,6 +73,7 @@ class PromptLetters:
         self.known: set[str] = set()  # its words of three letters and more, in lower case
         self.alphabets: set[frozenset[str]] = set()  # the letters of each word in capitals
         self.labels: set[str] = set()
+        self.letters: set[str] = set()  # its variables of one letter, as capitals
         self._bags: set[str] = set()
         self._steps: set[tuple[int, ...]] = set()
         self._by_length: defaultdict[int, set[str]] = defaultdict(set)
@@ -83,6 +86,7 @@ class PromptLetters:
         self.board = not prompt.words.isdisjoint(_GRID_CUES)
         for message in prompt.messages[self._num_labels :]:
             self.labels.update(_manner(label) for label in _LABEL.findall(message))
+            self.letters.update(_VARIABLE.findall(message))
         self._num_labels = len(prompt.messages)
         if not self.asked:
             return
@@ -150,6 +154,8 @@ class Letters:
         given = self._given
         if _LABEL.fullmatch(said) and (_manner(said) in given.labels or given.board):
             return True
+        if 1 < len(said) <= _MAX_LETTERS and set(said.upper()) <= given.letters:
+            return True  # the alleles A and a make AA and Aa
         made = [word.lower() for word in _LETTERS.findall(said)]
         if not given.asked or not made:
             return False

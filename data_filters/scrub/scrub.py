@@ -279,9 +279,9 @@ def _span(
     reading: Reading, found: CandidateSpan, decision: Decision, exemptions: Exemptions
 ) -> Span:
     """The record of a span: with its last grounding, and for a name its kind."""
-    said, kind, grounding = reading.text[found.start : found.end], found.kind, decision.grounding
+    kind, grounding = found.kind, decision.grounding
     if grounding == Grounding.UNGROUNDED:
-        grounding = exemptions.grounding(said, kind)
+        grounding = exemptions.grounding(found)
         if kind == Kind.NAME and grounding == Grounding.UNGROUNDED:
             kind = kind_of(reading.text, found.start, found.end, reading.gazetteer)
         if kind == Kind.NUMBER and is_year(reading.text, found.start, found.end):

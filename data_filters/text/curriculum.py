@@ -9,6 +9,7 @@ from data_filters.text.stem import stem
 from recipes.errors import ShardError
 
 DEFAULT_CURRICULUM = Path(__file__).with_name("minimum_curriculum.txt")
+NAMES = ("stand-ins", "eponyms")  # detected like any name, and no facts in an example or a law
 NEVER_FACTS = ("function words", "sentence starters", "logic", "maths", "proper words")
 
 
@@ -20,6 +21,7 @@ class Curriculum:
     named entity. All hold stems. `proper` words are capitalised by themselves and make no name of
     their neighbours, `units` serve quantities, `epithets` may open a name ("New York"), `terms`
     close the name of a tool of thought ("Initial Velocity").
+    `stand_ins` are people of examples ("Alice"), `eponyms` name a law or theorem ("Hooke's law").
     `constants` maps a number to stems of which one must stand in the prompt.
     """
 
@@ -30,6 +32,8 @@ class Curriculum:
     epithets: frozenset[str]
     terms: frozenset[str]
     constants: Mapping[int | Fraction, frozenset[str]]
+    stand_ins: frozenset[str] = frozenset()
+    eponyms: frozenset[str] = frozenset()
 
     def knows(self, key: str) -> bool:
         """Whether a stem is in any section."""
@@ -71,7 +75,7 @@ def _curriculum(
         *(words for name, words in sections.items() if name in NEVER_FACTS)
     )
     common = frozenset().union(
-        *(words for name, words in sections.items() if name not in NEVER_FACTS)
+        *(words for name, words in sections.items() if name not in (*NEVER_FACTS, *NAMES))
     )
     units, terms, *opening = (
         frozenset(sections.get(name, ()))
@@ -81,7 +85,14 @@ def _curriculum(
         *(sections.get(name, ()) for name in ("proper words", "weekdays", "months"))
     )
     return Curriculum(
-        ordinary, common - ordinary, proper, units, frozenset().union(*opening), terms, constants
+        ordinary,
+        common - ordinary,
+        proper,
+        units,
+        frozenset().union(*opening),
+        terms,
+        constants,
+        *(frozenset(sections.get(name, ())) for name in NAMES),
     )
 
 

@@ -26,6 +26,7 @@ _FORMULA = re.compile(
 )
 _WORDS_INSIDE = re.compile(r"\\(?:text|mathrm|textbf|textit|mbox|operatorname)\s?\{([^{}]*)\}")
 _PROSE = re.compile(r"[a-z]{2,}\s[a-z]{2,}")  # between dollars: two amounts, no formula
+_LATIN = re.compile(r"[A-Za-z]{3}")
 _MARKED = re.compile(r"[\u00b2\u00b3\u00b9\u0370-\u03ff\u2070-\u209f]")
 
 
@@ -61,7 +62,9 @@ class Notation:
                 for part in word.split("_")
             ) or any(len(part) == 1 for part in word.split("_"))
         if _MARKED.search(word):
-            return len(word) < 6
+            return _LATIN.search(word) is None
+        if start and self._text[start - 1].isdigit():
+            return True  # "7C3", "900W"
         end = start + len(word)
         return len(word) < 4 and self._text[end : end + 2] in ("_{", "^{", "_\\", "^*")
 

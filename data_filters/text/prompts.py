@@ -24,7 +24,8 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
     "remainder minimum maximum many much integer equation digit sort smallest largest probability "
     "expression formula value simplify round convert multiply divide add subtract time plu minu "
     "cost price number percent numeric output sequence pattern next equal grid matrix move state "
-    "step rule position index result find".split()
+    "step rule position index result find percentage percent likelihood ratio perimeter area volume "
+    "profit salary interest".split()
 )
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _NONE: Stems = frozenset()

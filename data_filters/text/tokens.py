@@ -30,6 +30,7 @@ _NEXT_WORD = re.compile(r"\s+([A-Z][a-z]+)")
 _ABBREVIATIONS = frozenset(
     "mr mrs ms dr st prof jr sr vs etc fig no mt jan feb apr jun jul aug sep sept oct nov co inc ltd corp".split()
 )
+_COMMENTS = ("# ", "/ ")  # ends of the signs that open a comment
 _OPENERS = frozenset(  # words that open sentences and are no surnames
     "the a an this that these those there here it its he his she her they their we our you your my if "
     "unless while whereas because since as then than though although in on at by with without from to "
@@ -40,7 +41,7 @@ _OPENERS = frozenset(  # words that open sentences and are no surnames
     "which who when where why how each every either neither both all any some many most no yes okay "
     "well wait hmm given suppose assume assuming consider using substituting solving adding multiply "
     "subtract divide multiplying subtracting dividing compute calculate find note recall remember i i'm "
-    "it's that's i'll we're only just even still again once another other such same".split()
+    "it's that's i'll we're only just even yup nope hmmm still again once another other such same".split()
 )
 _OPERATORS = {
     "\u00d7": "*",
@@ -151,6 +152,7 @@ def split_sentences(text: str) -> tuple[Sentence, ...]:
         found, (start, end) = match[kind], match.span(kind)
         if kind == "word":
             capital = end - start > 1 and found[0].isupper()
+            first = first or (capital and text[start - 2 : start] in _COMMENTS)
             token = Token(kind, start, end, found, stem(found), None, first, capital)
             words.append(token)
             if capital:

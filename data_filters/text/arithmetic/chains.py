@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from data_filters.text.arithmetic.evaluate import Part, evaluate
-from data_filters.text.arithmetic.scan import Item
+from data_filters.text.arithmetic.scan import TRIES, Item
 
 _MAX_GAP = 3  # plain words between an operand and an operator: "5 ripe apples plus 3"
 _MAX_PARTS = 200
@@ -229,7 +229,7 @@ class _Walk:
         self._prefix = self._braces.pop() if self._braces else ""
 
     def _word(self, item: Item) -> None:
-        self._now.about = True
+        self._now.about = self._now.about or item.key not in TRIES
 
     def _pause(self, item: Item) -> None:
         if item.key == "&":

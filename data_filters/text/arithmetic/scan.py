@@ -158,12 +158,15 @@ _VULGAR = dict(
 
 
 _ABOUT = "about approximately roughly around nearly almost rounds rounded".split()
+TRIES = frozenset(
+    "say suppose supposing try trying assume assuming imagine guess example test testing".split()
+)
 
 
 def _vocabulary() -> str:
     """The words that mean something here as one pattern, sorted by their first letters."""
     by_letter: dict[str, list[str]] = {}
-    for word in sorted({*_WORD_OPERATORS, *_WORD_VALUES, *_ABOUT}, reverse=True):
+    for word in sorted({*_WORD_OPERATORS, *_WORD_VALUES, *_ABOUT, *TRIES}, reverse=True):
         by_letter.setdefault(word[0], []).append(word[1:])
     return "|".join(
         f"[{first}{first.upper()}](?:{'|'.join(rest)})" for first, rest in by_letter.items()

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from data_filters.text.arithmetic.chains import Segment, chains
-from data_filters.text.arithmetic.scan import Item, scan
+from data_filters.text.arithmetic.scan import TRIES, Item, scan
 
 _MAX_NAMED = 24  # numbers of one sentence that others may be computed from
 
@@ -28,7 +28,7 @@ class Line:
 
     numbers: list[Item] = field(default_factory=list)
     made: list[float] = field(default_factory=list)
-    calculates: bool = False
+    supposes: bool = False  # tries a number: "say 37", "suppose that ..."
 
 
 class Mark(NamedTuple):
@@ -71,13 +71,13 @@ class Working:
         if not numbers:
             return
         line, place = Line(numbers[:_MAX_NAMED]), len(self.lines)
+        line.supposes = any(item.kind == "word" and item.key in TRIES for item in items)
         self.lines.append(line)
         for item in numbers:
             self.marks[item.start] = Mark(item, place)
         if len(items) == len(numbers):
             return
         for chain in chains(self._text, items):
-            line.calculates = True
             self._mark(chain, line, place)
 
     def _mark(self, chain: list[Segment], line: Line, place: int) -> None:

@@ -79,6 +79,33 @@ def test_recalled_numbers_go_wherever_they_stand(text: str, facts: list[str]) ->
     assert ungrounded(SHOP, text) == facts
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (
+            SHOP,
+            "1: take a lamp\n2: pay\n3: go\n4: a\n5: b\n6: c\n7: d\n8: e\n9: f\n10: g\n11: h\n12: i\n13: j",
+        ),
+        (
+            "Sort the words.",
+            'The second letters: "acorn": "c" (3). "bonsai": "o" (15). "cypress": "y" (25).',
+        ),
+        (SHOP, "Say he bought 23 of them, or suppose they cost $61."),
+        ("12 meals are for 18 people. What ratio does Lea keep?", "That is 12:18, or 2:3."),
+        (
+            "Lea works from 9:00 with a break of 5 minutes an hour. How long does Lea work?",
+            "She works to 10:00, then from 10:05 to 11:00.",
+        ),
+    ],
+)
+def test_counted_lines_ranks_trials_ratios_and_times_stay(prompt: str, text: str) -> None:
+    assert ungrounded(prompt, text) == []
+
+
+def test_a_year_at_the_start_of_a_line_is_no_count() -> None:
+    assert ungrounded("Tell of Lea.", "1912: Lea is born.\n1931: Lea leaves.") == ["1912", "1931"]
+
+
 def test_a_number_is_judged_anew_each_time() -> None:
     text = "Vosk has 420 rooms. Now 14 * 30 = 420, so 420 + 70 = 490."
     assert ungrounded(SHOP, text) == ["Vosk", "420"]
