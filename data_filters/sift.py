@@ -64,6 +64,6 @@ def sift(
     mark_duplicates(scratch, settings.config, len(units))
     todo = [number for number in numbers if not scratch.summary(number).exists()]
     run_pass(write_unit, scratch.folder, todo, processes, written)
-    report = merge_report(scratch, settings.config, len(units), source)
+    report = merge_report(scratch, settings.config, len(units), source, probe_answers)
     scratch.close()
     return report

@@ -14,10 +14,11 @@ from data_filters.filters.attempts import compare_attempts
 from data_filters.filters.examined import Examined, Reason
 from data_filters.filters.order import REPEATS, Known, first_reason
 from data_filters.filters.settings import FilterContext
+from data_filters.passes.probe_answers import read_recalled
 from data_filters.passes.scratch import Job, Scratch
 from data_filters.recall.passages import overlaid, passages
 from data_filters.records.files import reading, replacing
-from data_filters.records.traces import Trace, from_row, span_of_values, span_values, to_row
+from data_filters.records.traces import Span, Trace, from_row, span_of_values, span_values, to_row
 from data_filters.records.units import Refused, read_unit
 from data_filters.scrub.restore import is_acted_on
 from data_filters.text.tokens import uncollected
@@ -71,7 +72,7 @@ def examine_unit(folder: Path, number: int) -> int:
     job = scratch.job()
     with Verifiers() as verifiers:
         found = examine(read_unit(job.units[number]), job.context, verifiers)
-    add_recalled(found, job)
+    add_recalled(found, job, number)
     unit_keys([one for one, _ in found], job.context).save(scratch.keys(number))
     with (
         replacing(scratch.examined(number)) as partial,
@@ -117,12 +118,28 @@ def examine(
     return found
 
 
-def add_recalled(found: Iterable[Judged], job: Job) -> None:
-    """Adds passages of known texts to what traces state."""
-    words = job.context.config.passage_words
+def add_recalled(found: Iterable[Judged], job: Job, number: int) -> None:
+    """Adds what probes name, and passages of known texts, to what the traces of a unit state."""
+    config = job.context.config
+    named = read_recalled(job.probes, number, config.probes)
     for one, _ in found:
-        if job.known is not None and one.reason is None and not is_acted_on(one.trace):
-            one.spans = overlaid(one.spans, passages(one.trace, job.known, words))
+        if one.reason is not None or is_acted_on(one.trace):
+            continue
+        wider = _with_words(one.trace, named.get(one.trace.id, []))
+        if job.known is not None:
+            wider = overlaid(wider, passages(one.trace, job.known, config.passage_words))
+        if wider:
+            one.spans = overlaid(one.spans, wider)
+
+
+def _with_words(trace: Trace, spans: Iterable[Span]) -> list[Span]:
+    """Spans with what stands there; of those that touch, the first."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda one: (one.message, one.start, -one.end)):
+        if not kept or kept[-1].message != span.message or kept[-1].end <= span.start:
+            text = trace.messages[span.message]["content"][span.start : span.end]
+            kept.append(replace(span, original=text))
+    return kept
 
 
 def _problem(judged: Judged) -> tuple[str, str]:

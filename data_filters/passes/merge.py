@@ -10,6 +10,7 @@ from data_filters.dedup.duplicates import by_unit, find_repeats, ids_of, num_row
 from data_filters.dedup.exposure import merge_exposure
 from data_filters.dedup.knowledge import KnowledgeLedger
 from data_filters.filters.order import REPEATS, WAYS_OUT
+from data_filters.passes.probe_answers import probe_totals
 from data_filters.passes.scratch import Scratch
 from data_filters.passes.write import read_summary
 from data_filters.records.files import replacing
@@ -49,7 +50,9 @@ def mark_duplicates(scratch: Scratch, config: Filter, count: int) -> None:
         partial.write_text("done")
 
 
-def merge_report(scratch: Scratch, config: Filter, count: int, source: object) -> dict[str, Any]:
+def merge_report(
+    scratch: Scratch, config: Filter, count: int, source: object, probes: Path | None = None
+) -> dict[str, Any]:
     """Pass 4: writes the report, the facts that were taken out, and how often each is seen.
 
     Args:
@@ -57,6 +60,7 @@ def merge_report(scratch: Scratch, config: Filter, count: int, source: object) -
         config: how the run was told to filter.
         count: of units.
         source: of the traces, for a fault.
+        probes: folder of what probes found; None: nobody was asked.
 
     Raises:
         ShardError: nothing was kept.
@@ -76,6 +80,7 @@ def merge_report(scratch: Scratch, config: Filter, count: int, source: object) -
     ledgers = [scratch.exposure(number) for number in range(count)]
     seen = merge_exposure(ledgers, scratch.fresh("exposure"), config.epochs)
     report["exposure"] = seen | {"cap": config.exposure_cap}
+    report["probes"] = probe_totals(probes, count) if probes is not None else {}
     _write(scratch.out / "report.json", json.dumps(report, indent=2, sort_keys=True) + "\n")
     _write(scratch.out / "report.html", to_html(report))
     return report

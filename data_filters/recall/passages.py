@@ -52,7 +52,7 @@ def passages(trace: Trace, known: KnownTexts, least_words: int = PASSAGE_WORDS) 
             for first, last in _stretches(hits):
                 if last - first < _CODE_WORDS:
                     first, last = _without_code(code, first, last)
-                if _is_passage(found.words[first:last], code[first:last], least_words):
+                if is_passage(found.words[first:last], code[first:last], least_words):
                     spans.append(passage_span(number, text, found, first, last, "known_texts"))
         given.append(runs)  # what was said once is no new passage
     return spans
@@ -125,7 +125,14 @@ def _without_code(code: np.ndarray, first: int, last: int) -> tuple[int, int]:
     return (first + prose[0], first + prose[-1] + 1) if prose else (first, first)
 
 
-def _is_passage(words: Sequence[str], code: np.ndarray, least: int) -> bool:
+def is_passage(words: Sequence[str], code: np.ndarray, least: int) -> bool:
+    """Whether a run of words is long and varied enough to be a passage.
+
+    Args:
+        words: in their normal form.
+        code: whether each stands in code or a formula.
+        least: words outside code that it must have.
+    """
     long = {word for word in words if len(word) > 2 and word.isalpha()}
     plain = [word for word in words if len(word) > 1 and word.isalpha()]
     enough = len(words) - int(code.sum()) >= least or len(words) >= _CODE_WORDS

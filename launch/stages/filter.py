@@ -11,28 +11,25 @@ from pathlib import Path
 
 from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.lookup.augment import augment
-from data_filters.passes.probe_answers import Measure, ask_about, probe_answers_path
+from data_filters.passes.probe_answers import ask_about, probe_answers_path, probe_totals
 from data_filters.recall.known_texts import digest_of_texts
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit, cut, read_unit
 from data_filters.sift import sift
-from distill.engines.logprob_gap import largest_gaps
 from distill.engines.protocol import Conversation, Sampling
-from distill.models import load_model, to_device
 from distill.problems.planted_world import World
 from distill.progress import Bar, show
 from eval.stage_scores.filter_score import removed_by, score_filter
 from launch.inputs.digests import digest_texts
 from launch.inputs.held_out import held_out_prompts
 from launch.inputs.inputs import Inputs
+from launch.inputs.probing import Probing, cost_of_probes
 from launch.inputs.teacher import SPOKEN
 from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
 from launch.runs.run_log import show_once
-from recipes.errors import ModelError
-from recipes.schema import Model
 from recipes.vocabulary import Action
 
 ASKED = "filter/asked"
@@ -100,6 +97,8 @@ class Filter:
         if self.work.ranks.is_main:
             for number in numbers:
                 self.work.wait_for(probe_answers_path(folder, number))
+            if told := cost_of_probes(probe_totals(folder, len(units))):
+                show(f"filter: {told}")
         return {"units": len(units)}
 
     def _units(self, folder: Path) -> list[Unit]:
@@ -131,13 +130,17 @@ class Filter:
     def _ask_units(self, folder: Path, units: Sequence[Unit], todo: Sequence[int]) -> None:
         config, knows = self.config.probes, FilterContext(self.settings()).knows
         sampling = Sampling(max_new_tokens=config.max_new_tokens)
-        measure = self._measure() if config.surprise != "off" else None
+        probing = Probing(config, self.inputs.teacher)
         with (
             self.inputs.teacher.speaking(
-                config.batch_sequences, max_new_tokens=config.max_new_tokens
+                config.batch_sequences,
+                max_new_tokens=probing.max_new_tokens,
+                top_k=probing.top_k,
             ) as engine,
             Bar("filter: asking", None, "questions", self.work.ranks.is_main) as bar,
         ):
+            measure = probing.measure(engine)
+            further = probing.further(engine, len(units), bar.tokens)
 
             def speak(conversations: Sequence[Conversation], prefixes: Sequence[str]) -> list[str]:
                 said = engine.complete(
@@ -147,22 +150,8 @@ class Filter:
 
             for number in todo:
                 traces = [trace for trace in read_unit(units[number]) if isinstance(trace, Trace)]
-                how = (speak, knows, measure, config.surprise_nats)
+                how = (speak, knows, measure, config.surprise_nats, further)
                 ask_about(traces, probe_answers_path(folder, number), self.probes, *how)
-
-    def _measure(self) -> Measure:
-        """The teacher beside a model that knows no facts; both in this process."""
-        config = self.config.probes
-        teacher, tokenizer = self.inputs.teacher.open(), self.inputs.teacher.tokenizer()
-        reference = to_device(load_model(Model(path=config.reference)), teacher.device).eval()
-        if reference.config.vocab_size != teacher.config.vocab_size:
-            sizes = f"{reference.config.vocab_size} and {teacher.config.vocab_size} tokens"
-            raise ModelError(
-                f"filter.probes.reference {config.reference}: {sizes}; it must share the teacher's tokenizer"
-            )
-        return lambda traces: largest_gaps(
-            teacher.eval(), reference, tokenizer, traces, config.batch_sequences
-        )
 
     def settings(self) -> FilterSettings:
         """What the filters are told."""

@@ -75,20 +75,32 @@ class Lookups:
 
 Mode = Literal["off", "report", "drop"]
 OTHER_LANGUAGES = "other"  # every language that filter.languages does not name
-PROBES = ("closed_book", "premise", "rename", "surprise")
+SpanMode = Literal["off", "report", "scrub", "drop"]
+PROBES = ("closed_book", "premise", "rename", "surprise", "audit", "recite")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """What to do with traces that a probe calls recall: off asks nothing, report counts them, drop
-    drops them.
+    """What to do with traces that a probe calls recall: off asks nothing, report counts them, scrub
+    acts on the words that the probe names as on other ungrounded facts, drop drops them.
     """
 
     closed_book: Mode = "off"  # the answer is correct without any reasoning
     premise: Mode = "off"  # the answer is still correct without the statements before the question
     rename: Mode = "off"  # the answer does not follow if names are replaced throughout
-    # the teacher is far surer of the answer's words than a reference model
-    surprise: Mode = "off"
+    # the teacher is far surer of the answer's words than a reference model; scrub: their sentences
+    surprise: SpanMode = "off"
+    # a model quotes the statements that neither the prompt gives nor the reasoning derives
+    audit: SpanMode = "off"
+    # the teacher goes on with a run of words without the prompt; scrub: see filter.passage_action
+    recite: SpanMode = "off"
+    # audit: folder or hub id of the model that audits; null: the teacher
+    auditor: str | None = None
+    # audit: tokens that it may take in a run, questions and answers; traces are drawn; 0 = no limit
+    audit_tokens: int = 20_000_000
+    audit_new_tokens: int = 512  # audit: of one answer, a thought before it included
+    # recite: tokens that it may take in a run, questions and answers; traces are drawn; 0 = no limit
+    recite_tokens: int = 20_000_000
     # surprise: folder or hub id of a model with the teacher's tokenizer that knows no facts
     reference: str | None = None
     # surprise: least gap in log-probability of a word, teacher minus reference, nats
@@ -102,9 +114,17 @@ class Probes:
             named,
             "filter.probes.surprise needs a model to compare with; name one in filter.probes.reference",
         )
+        for name, least in (
+            ("max_new_tokens", 1),
+            ("audit_new_tokens", 1),
+            ("audit_tokens", 0),
+            ("recite_tokens", 0),
+        ):
+            found = getattr(self, name)
+            require(found >= least, f"filter.probes.{name} {found} is below {least}")
+        audits = self.audit != "off" or self.auditor is None
         require(
-            self.max_new_tokens >= 1,
-            f"filter.probes.max_new_tokens {self.max_new_tokens} is below 1",
+            audits, "filter.probes.auditor names a model, filter.probes.audit is off; set audit"
         )
 
     def asked(self) -> tuple[str, ...]:

@@ -90,6 +90,8 @@ def test_the_probes_tell_the_two_apart(tmp_path: Path, mind: object, recall: boo
             "premise": recall,
             "rename": recall,
             "surprise": None,
+            "audit": None,
+            "recite": None,
         }
     assert all(said[one.id]["premise"] is None for one in traces[4:]), (
         "nothing can be taken away from a bare question"
@@ -144,7 +146,7 @@ def test_units_that_were_cut_off_or_wrong_are_not_asked_about(tmp_path: Path) ->
         ("premise",),
         reader,
         knows,
-        lambda found: [4.0 for _ in found],
+        lambda found: [[(0, 3, 4.0)] for _ in found],
         3.0,
     )
     rows = read_shard(probe_answers_path(tmp_path, 3))
