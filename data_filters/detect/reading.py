@@ -11,7 +11,7 @@ from data_filters.text.language.normal import normal_text
 from data_filters.text.language.tell import supported
 from data_filters.text.notation import Notation
 from data_filters.text.prompts import PromptFacts, read_prompt
-from data_filters.text.tokens import Sentence, split_sentences
+from data_filters.text.tokens import Sentence, Token, split_sentences
 
 
 class Reading:
@@ -33,7 +33,7 @@ class Reading:
         self.prompt, self.gazetteer, self.message = prompt, gazetteer, message
         # what is in another language than the detectors read is left alone as a whole
         self.supported = supported(self.text, prompt.language)
-        self.sentences: tuple[Sentence, ...] = split_sentences(self.text)
+        self.sentences = _in_given_forms(split_sentences(self.text), prompt)
         self.notation = Notation(self.text)
         self._found: dict[Detector, list[CandidateSpan]] = {}
 
@@ -51,6 +51,28 @@ class Reading:
         if detector not in self._found:
             self._found[detector] = list(detector(self))
         return self._found[detector]
+
+
+def _in_given_forms(sentences: tuple[Sentence, ...], prompt: PromptFacts) -> tuple[Sentence, ...]:
+    """The sentences, where a name's word that is another form of a given one has the stem of that:
+    "Hungarian" in a prompt makes "Hungary" a given word.
+    """
+    forms = {
+        token: form
+        for sentence in sentences
+        for token in sentence.names
+        if (form := prompt.given_form(token.key)) != token.key
+    }
+    if not forms:
+        return sentences
+
+    def given(tokens: list[Token]) -> list[Token]:
+        return [token._replace(key=forms[token]) if token in forms else token for token in tokens]
+
+    return tuple(
+        Sentence(given(s.tokens), given(s.words), given(s.names), s.numbers, s.asks, s.final)
+        for s in sentences
+    )
 
 
 # Yields spans in any order; those without a word or number outside the curriculum are left out.

@@ -122,7 +122,9 @@ class NumberJudge:
         """
         said = self._reading.text[name.start : name.end]
         keys = [stem(word) for word in said.replace("-", " ").split()]
-        if any(key in self._prompt.words for key in keys) or all(map(is_ordinary, keys)):
+        words = self._prompt.words
+        given = any(self._prompt.given_form(key) in words for key in keys)
+        if given or all(map(is_ordinary, keys)):
             return False
         return self._exempt(name) is Grounding.UNGROUNDED
 

@@ -50,11 +50,8 @@ def is_ordinary(key: str) -> bool:
             )
         ):
             return True
-    return (
-        key.startswith(("un", "re", "non"))
-        and len(key) > 5
-        and (key[2:] in words or key[3:] in words)
-    )
+    prefix = next((one for one in ("un", "re", "non") if key.startswith(one)), None)
+    return prefix is not None and len(key) > 5 and key.removeprefix(prefix) in words
 
 
 @lru_cache(maxsize=1)

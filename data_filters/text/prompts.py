@@ -3,16 +3,20 @@
 import re
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterable, Iterator, KeysView, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+from data_filters.text.aliases.demonyms import of_one_place, same_place
+from data_filters.text.aliases.initials import initials
+from data_filters.text.aliases.spelling import misspelt
 from data_filters.text.arithmetic.reach import MAX_SUMMANDS
 from data_filters.text.arithmetic.working import Working
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.dates import find_dates, parts_in_any_form
 from data_filters.text.language.normal import normal_text
 from data_filters.text.language.tell import language
+from data_filters.text.lexicon import is_ordinary
 from data_filters.text.quantities import find_quantities
 from data_filters.text.statements import Statement, Statements, Stems
 from data_filters.text.stem import stem
@@ -27,9 +31,12 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
     "step rule position index result find percentage percent likelihood ratio perimeter area volume "
     "profit salary interest".split()
 )
+_VERBS = frozenset("is was are were has had".split())
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _NONE: Stems = frozenset()
 _YEARS = range(1000, 2200)
+_NO_PLACES: frozenset[int] = frozenset()
+_LABEL_WORDS = 4
 _LOOK_BACK = 3  # the question is searched among so many last sentences
 
 
@@ -63,6 +70,8 @@ class PromptFacts:
         self._num_numbers = 0
         self._num_amounts = 0  # numbers that are no years
         self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
+        self._names: set[str] = set()  # capitalised words that are no ordinary ones
+        self._forms: dict[str, str] = {}  # other forms of them that somebody asked for
         self._language: str | None = None  # of the last message that tells
         self._works_out = False  # has a word or a sign by which something is to be worked out
 
@@ -84,6 +93,7 @@ class PromptFacts:
                 self._num_amounts += value not in _YEARS
         if self._num_numbers > 1:
             self.reachable |= {value for line in Working(message).lines for value in line.made}
+        self._read_names(sentences)
         if "%" in message:
             self.statements.words.setdefault("percent", [])
         self._works_out = (
@@ -112,6 +122,33 @@ class PromptFacts:
     def lowercase(self) -> AbstractSet[str]:
         """Words that stand somewhere without a capital."""
         return self.statements.lowercase
+
+    def given_form(self, key: str) -> str:
+        """The word of the prompt that a name's word is another form of; itself where there is none.
+
+        "Hungarian" is a form of "Hungary", and "Mikalsen" one of "Mikkalsen".
+
+        Args:
+            key: the stem of a capitalised word.
+        """
+        if key in self.words:
+            return key
+        if key not in self._forms:
+            self._forms[key] = self._find_form(key) or key
+        return self._forms[key]
+
+    def _find_form(self, key: str) -> str | None:
+        listed = next((other for other in same_place(key) if other in self._names), None)
+        if listed or is_ordinary(key):
+            return listed
+        alike = sorted(other for other in self._names if other[0] == key[0])
+        by_rule = (one for one in alike if of_one_place(key, one) or misspelt(key, one))
+        return next(by_rule, None)
+
+    def _read_names(self, sentences: tuple[Sentence, ...]) -> None:
+        found = {token.key for sentence in sentences for token in sentence.names}
+        self._names |= {key for key in found if not is_ordinary(key) or any(same_place(key))}
+        self._forms.clear()
 
     def names(self, key: str) -> bool:
         """Whether a word is part of the name of an entity."""
@@ -173,10 +210,12 @@ class PromptFacts:
         asking = (n for n in range(len(self._last), 0, -1) if self._last[n - 1][0].asks)
         place = next(asking, len(self._last)) - 1
         sentence, message = self._last[place]
+        labels = _labels(message, (sentence,))
         names = [
             token
             for token in sentence.names
             if not self.curriculum.knows(token.key)
+            and token.start not in labels
             and not (token.first and token.key in self.statements.lowercase)
         ]
         entities = frozenset(token.key for token in names)
@@ -199,10 +238,16 @@ def _statements(
     message: str, sentences: tuple[Sentence, ...], curriculum: Curriculum
 ) -> Iterator[Statement]:
     months, values = _other_forms(message, sentences)
+    labels = _labels(message, sentences)
+    records = _later_fields(message, sentences) if labels else frozenset()
     for place, sentence in enumerate(sentences):
         keys = [token.key for token in sentence.words]
-        words = frozenset(keys).union(months.get(place, ()))
-        names = [token for token in sentence.names if not curriculum.knows(token.key)]
+        words = frozenset(keys).union(months.get(place, ()), initials(sentence.words))
+        names = [
+            token
+            for token in sentence.names
+            if not (curriculum.knows(token.key) or token.start in labels)
+        ]
         openers = [token.key for token in names if token.first]
         yield Statement(
             words=words,
@@ -211,6 +256,7 @@ def _statements(
             named=frozenset([token.key for token in names if not token.first]),
             openers=frozenset(openers) if openers else _NONE,
             pronoun=not words.isdisjoint(_PRONOUNS),
+            goes_on=place in records or _goes_on(sentence, names, message),
         )
 
 
@@ -233,6 +279,64 @@ def _other_forms(
             months[number] |= stems
             values[number] |= numbers
     return months, values
+
+
+def _labels(message: str, sentences: Iterable[Sentence]) -> frozenset[int]:
+    """Where the words of labels start: "Date" in "Date: 1937" and in a row of a table says what the
+    value is and names nobody. A label that is no ordinary word may be a name: "Mara: 12 points".
+    """
+    if ":" not in message and "|" not in message:
+        return _NO_PLACES
+    return frozenset(
+        token.start
+        for sentence in sentences
+        for token in _label(sentence.tokens)
+        if is_ordinary(token.key)
+    )
+
+
+def _label(tokens: Sequence[Token]) -> Sequence[Token]:
+    """The words before the first colon of a sentence, where nothing else stands there."""
+    first = 1 if tokens[0].text == "|" else 0
+    for place, token in enumerate(tokens[first : first + _LABEL_WORDS + 1], start=first):
+        if token.kind == "colon":
+            return tokens[first:place]
+        if token.kind != "word":
+            break
+    return ()
+
+
+def _later_fields(message: str, sentences: Sequence[Sentence]) -> frozenset[int]:
+    """The numbers of sentences that are later fields of a record, where there are several records:
+    "Born: 1937" under "Person: Ilse" is about her. One record alone is about all that is asked.
+    """
+    later: set[int] = set()
+    num_records = 0
+    for place, sentence in enumerate(sentences):
+        if not _label(sentence.tokens):
+            continue
+        before = sentences[place - 1] if place else None
+        between = message[before.tokens[-1].end : sentence.tokens[0].start] if before else "\n\n"
+        if before is not None and _label(before.tokens) and between.count("\n") == 1:
+            later.add(place)
+        else:
+            num_records += 1
+    return frozenset(later) if num_records > 1 else frozenset()
+
+
+def _goes_on(sentence: Sentence, names: Sequence[Token], message: str) -> bool:
+    """Whether a sentence speaks on of whom the one before is about: it opens with a pronoun, or with
+    "the" and names nobody before its verb ("The mayor is Udo Falk.").
+    """
+    words, start = sentence.words, sentence.tokens[0].start
+    if not words or message[:start].rstrip(" ").endswith("\n\n"):
+        return False
+    if words[0].key in _PRONOUNS or words[0].key in ("this", "these"):
+        return True
+    if words[0].key != "the" or len(words) < 3:
+        return False
+    verb = next((word.start for word in words if word.text in _VERBS), -1)
+    return 0 <= verb < min((name.start for name in names), default=-1)
 
 
 def _sentence_at(sentences: tuple[Sentence, ...], at: int) -> int | None:

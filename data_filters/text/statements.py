@@ -26,6 +26,7 @@ class Statement:
     named: Stems  # capitalised words that name an entity wherever they stand
     openers: Stems  # words that open the sentence: names, unless the prompt has them in lower case
     pronoun: bool
+    goes_on: bool = False  # speaks on of those that the statement before is about
     about: Stems = frozenset()
 
 
@@ -70,7 +71,12 @@ class Statements:
             for key in said.openers:
                 if key not in self.lowercase:
                     self._openers[key].append(number)
-            self._enter(number, self._entities(number))
+            about = self._entities(number)
+            if said.goes_on:  # it has the words for them, in another sentence
+                for key in about - said.words:
+                    self.words[key].append(number)
+                said.words |= about
+            self._enter(number, about)
 
     def names(self, key: str) -> bool:
         """Whether some statement is about an entity with this word in its name."""
@@ -145,6 +151,8 @@ class Statements:
         own = said.named
         if said.openers:
             own |= said.openers - self.lowercase
+        if said.goes_on and number:
+            return own | self._all[number - 1].about
         return own if own or not (said.pronoun and number) else self._all[number - 1].about
 
     def _enter(self, number: int, about: Stems) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from data_filters.detect.candidates import CandidateSpan
-from data_filters.detect.names.words import HONORIFIC, NUMBERED
+from data_filters.detect.names.words import HONORIFIC, NUMBERED, TITLES_OF_ADDRESS
 from data_filters.detect.reading import Reading
 from data_filters.text.lexicon import KIND_WORDS
 from data_filters.text.stem import stem
@@ -82,7 +82,8 @@ class NameSpans:
         while place < len(run):
             size = self._given_words(run[place : place + _MAX_WORDS])
             if size:
-                if unknown >= 0 and any(map(self._says_something, run[unknown:place])):
+                before = run[unknown:place] if unknown >= 0 else ()
+                if any(map(self._says_something, before)) and not _is_address(before):
                     yield self._name(run[unknown:place])
                 yield self._name(run[place : place + size], given=True)
                 unknown = -1
@@ -177,6 +178,8 @@ class NameSpans:
         if ending:
             end = ending.end()
             end -= text[end - 1] == "." and _CLOSES.match(text, end) is not None
+        if given:
+            return CandidateSpan(start, end, Kind.NAME, "names")
         before = _LEADING.search(text, max(0, start - 10), start) or HONORIFIC.search(
             text, max(0, start - 12), start
         )
@@ -184,3 +187,8 @@ class NameSpans:
             honour = HONORIFIC.search(text, max(0, before.start() - 12), before.start())
             start = (honour or before).start()
         return CandidateSpan(start, end, Kind.NAME, "names")
+
+
+def _is_address(words: Sequence[Token]) -> bool:
+    """Whether words before a given name are titles of address: "President", "Captain"."""
+    return all(not word.name or word.key in TITLES_OF_ADDRESS for word in words)

@@ -12,6 +12,13 @@ FOREIGN = frozenset("van von de del della di da dos du des ter ten bin ibn".spli
 HONORIFIC = re.compile(
     r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|Sir|Lady|Lord|Dame|Queen|King|Prince|Princess|Pope|Saint|St)\.?\s)+$"
 )
+TITLES_OF_ADDRESS = frozenset(  # stems
+    "dr mr mrs ms miss mx prof sir madam lady lord dame queen king prince princess pope saint st doctor professor president "
+    "captain colonel general major sergeant lieutenant admiral commander judge justice senator "
+    "congressman governor mayor minister chancellor secretary ambassador bishop cardinal father "
+    "sister brother rabbi imam sheikh emperor empress duke duches count countes baron baroness earl "
+    "coach detective inspector officer chief nurse reverend uncle aunt grandma grandpa".split()
+)
 NUMBERED = re.compile(r"\s\d{1,3}(?![\w.,:/%]\w|\w|\s[\d+*/=-])")
 _COPULAS = frozenset("is was are were".split())
 _QUOTES = ('"', "\u201c")

@@ -18,7 +18,7 @@ from data_filters.text.stem import stem
 ENGLISH = "en"
 UNDETERMINED = "und"  # no language of the lists, and no English
 _LISTS = Path(__file__).with_name("function_words.txt")
-_SAMPLE_CHARACTERS = 1500  # of a text's begin, middle and end each
+_SAMPLE_CHARACTERS = 700  # of a text's begin, middle and end each
 _MIN_UNKNOWN = 12  # words, to call a text no language of the lists
 _SCRIPTS = {  # ranges of letters, and the language that the script is most often used for
     "zh": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f",
@@ -146,8 +146,12 @@ def _votes(words: Iterable[str]) -> tuple[Counter[str], str]:
     lists = _languages_of()
     votes: Counter[str] = Counter()
     for word in words:
-        for part in word.replace("'", "-").split("-"):
-            votes.update(lists.get(part, ()))
+        codes = lists.get(word)
+        if codes is None and not word.isalpha():
+            parts = word.replace("'", "-").split("-")
+            codes = tuple(code for part in parts for code in lists.get(part, ()))
+        for code in codes or ():
+            votes[code] += 1
     others = [code for code in votes if code != ENGLISH]
     return votes, max(others, key=lambda code: votes[code]) if others else ""
 

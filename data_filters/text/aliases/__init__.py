@@ -1,0 +1,1 @@
+"""Other forms of a given name: who lives in a place, initials, misspellings."""
