@@ -51,8 +51,8 @@ class FilterSettings:
 
     def digest(self) -> str:
         """16 hex digits that change with any setting, word list or held-out text that matters."""
-        # where traces come from and how many processes work changes no decision
-        config = replace(self.config, traces=None, num_processes=1)
+        # where traces come from, how many processes work and what ends a stage changes no decision
+        config = replace(self.config, traces=None, num_processes=1, max_damage_fraction=1.0)
         lists = (config.curriculum_file or DEFAULT_CURRICULUM, PLACES, *config.gazetteer)
         contents = [_contents(Path(path)) for path in lists]
         contents += [digest_of_texts(path) for path in config.known_texts]

@@ -2,11 +2,12 @@
 very text?
 
 A canary is stated at the end of the thought of a trace that was kept; nobody gave it, so it must
-come out ungrounded. Its twin is also told in the prompt and must not. The copies are looked at and
-thrown away.
+come out ungrounded. Its twin is also told in the prompt and must not. Where the prompt has numbers, a
+step that follows from two of them must not either. The copies are looked at and thrown away.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,12 +24,22 @@ _FORMS = {
     "date": ("{who} was born on {day} May {year}.", "{who} died in {year}."),
     "quantity": ("{who} is {number} years old.", "The height of {who} is {number} metres."),
 }
+# steps from two numbers of the prompt, as people write them
+_STEPS: tuple[tuple[str, Callable[[int, int], int]], ...] = (
+    ("{a} + {b} = {c}.", lambda a, b: a + b),
+    ("{a} plus {b} is {c}.", lambda a, b: a + b),
+    ("{b} times {a} is {c}.", lambda a, b: a * b),
+    ("So {a} multiplied by {b} gives {c}.", lambda a, b: a * b),
+    ("The difference between {a} and {b} is {c}.", lambda a, b: abs(a - b)),
+)
+_NUMBER = re.compile(r"(?<![\w.,])\d{1,5}(?![\w%]|[.,/:-]\d)")
+STEP = "worked step"
 Find = Callable[[Trace], Sequence[Span]]
 
 
 def plant(trace: Trace, find: Find) -> Counter[tuple[str, str]]:
-    """(kind, what became of it) of one canary of each kind: found, missed; told (the twin is left
-    alone), overdone.
+    """(kind, what became of it) of one canary of each kind: found, missed; told (the twin, or the
+    worked step, is left alone), overdone.
     """
     rng = random.Random(f"canary/{trace.id}")
     fates: Counter[tuple[str, str]] = Counter()
@@ -45,7 +56,21 @@ def plant(trace: Trace, find: Find) -> Counter[tuple[str, str]]:
             kind,
             "overdone" if _flagged(_told(_stated(trace, said), said), said, who, find) else "told",
         ] += 1
+    said = _step(trace, rng)
+    if said:
+        overdone = _flagged(_stated(trace, said), said, "", find)
+        fates[STEP, "overdone" if overdone else "told"] += 1
     return fates
+
+
+def _step(trace: Trace, rng: random.Random) -> str:
+    """A sentence that works something out from two numbers of the prompt; empty: it has no two."""
+    numbers = list(dict.fromkeys(_NUMBER.findall(trace.prompt())))
+    if len(numbers) < 2:
+        return ""
+    a, b = map(int, rng.sample(numbers, 2))
+    form, result = rng.choice(_STEPS)
+    return form.format(a=a, b=b, c=result(a, b))
 
 
 def _name(rng: random.Random) -> str:

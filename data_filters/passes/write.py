@@ -120,7 +120,14 @@ class _Unit:
         if trace.verdict == Verdict.CORRECT:
             done, undone = scrubber.verified(replace(trace, spans=spans), done, judge)
         summary.tally.add(done, reason, spans)
-        summary.add_damage(trace, done, judge, undone)
+        summary.damage.add(
+            trace,
+            done,
+            reference=judged.reference.gold,
+            judge=judge,
+            undone=undone,
+            dropped=reason is not None,
+        )
         stated, left = _facts(spans, done)
         self.exposure.add(stated, () if reason else left)
         if not reason:
@@ -166,8 +173,10 @@ def _facts(spans: Sequence[Span], done: Trace) -> tuple[dict[Fact, bool], dict[F
         for span in done.spans
         if span.action not in (Action.KEEP, Action.ABSTAIN) and span.kind != Kind.STEP
     }
-    declined = {span.message for span in done.spans if span.action == Action.ABSTAIN}
-    standing = (span for span in spans if span.message not in declined)
+    # what is said after a declined message carries no loss
+    declined = [span.message for span in done.spans if span.action == Action.ABSTAIN]
+    end = min(declined, default=len(done.messages))
+    standing = (span for span in spans if span.message < end)
     left = (
         span for span in standing if span.grounding == Grounding.GIVEN or span.message not in acted
     )

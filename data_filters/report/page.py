@@ -5,6 +5,7 @@ is shown as text only.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_filters.report.damage import COUNTS
 from data_filters.report.escape import plain
 
 _STYLE = """
@@ -21,6 +22,14 @@ padding: .2rem .8rem .2rem 0; border-bottom: 1px solid var(--line); vertical-ali
 i.bar { display: inline-block; height: .7em; background: var(--bar); } pre { white-space: pre-wrap; overflow-wrap: anywhere;
 margin: .2rem 0 .8rem; border-left: 3px solid var(--line); padding-left: .6rem; } summary { cursor: pointer; overflow-wrap: anywhere; }
 """
+_DAMAGE_NOTE = (
+    "Traces with a right answer. Changed: declined, dropped or no longer right. "
+    "What only memory could answer is counted apart."
+)
+_CANARY_NOTE = (
+    "Made-up facts in copies of kept traces; their twins are told in the prompt. "
+    "A worked step follows from numbers of the prompt."
+)
 _MODES = {
     "filter": "",
     "report_only": "Report only: kept/ holds everything that could be read, as it was. Below: what would have happened.",
@@ -30,8 +39,9 @@ _MODES = {
 def to_html(report: Mapping[str, Any]) -> str:
     """The whole page, also well-formed XML; the same report gives the same text."""
     read, kept = report["read"], report["kept"]
+    verb = "would be kept" if report["mode"] == "report_only" else "kept"
     body = [
-        f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces kept</h1>{plain(_MODES[report['mode']])}</header>",
+        f"<header><h1><small>What the filters did</small>{kept:,} of {read:,} traces {verb}</h1>{plain(_MODES[report['mode']])}</header>",
         _section("Dropped", "The first filter that fires is named.", _table(_dropped(report), 2)),
         _section(
             "By source",
@@ -45,12 +55,12 @@ def to_html(report: Mapping[str, Any]) -> str:
         ),
         _section(
             "Damage",
-            "Kept traces with a right answer, and whether it could still be verified after scrubbing.",
-            _table(_damage(report), 1),
+            _DAMAGE_NOTE,
+            _table(_damage(report), 1) + _samples({"the worst": report["damage"]["worst"]}),
         ),
         _section(
             "Planted canaries",
-            "Made-up facts in copies of kept traces; their twins are told in the prompt.",
+            _CANARY_NOTE,
             _table(_canaries(report), 1),
         ),
         _section(
@@ -151,7 +161,7 @@ def _damage(report: Mapping[str, Any]) -> list[list[object]]:
     damage = report["damage"]
     return [
         ["", "traces"],
-        *([name, damage[name]] for name in damage if name != "rate"),
+        *([name, damage[name]] for name in COUNTS),
         ["damage rate", float(damage["rate"])],
     ]
 
@@ -204,9 +214,16 @@ def _diversity(diversity: Mapping[str, Mapping[str, float]]) -> list[list[object
 def _samples(samples: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
     parts = []
     for label, found in sorted(samples.items()):
+        if not found:
+            continue
         shown = "".join(
-            f"<p>{plain(one['source'])} {plain(one['id'])}: {plain(one['reason'])}</p><pre>{plain(one['text'])}</pre>"
+            f"<p>{plain(one['source'])} {plain(one['id'])}: {plain(_why(one))}</p><pre>{plain(one['text'])}</pre>"
             for one in found
         )
         parts.append(f"<details><summary>{plain(label)}</summary>{shown}</details>")
     return "".join(parts)
+
+
+def _why(sample: Mapping[str, str]) -> str:
+    """What became of a damaged trace, and the reason."""
+    return " ".join(filter(None, (sample.get("what"), sample["reason"])))

@@ -24,6 +24,7 @@ class Tally:
         self.spans: Counter[tuple[str, str, str]] = Counter()
         self.samples: dict[str, list[dict[str, str]]] = defaultdict(list)
         self.words = [0, 0]  # ungrounded, all
+        self.treated: Counter[str] = Counter()  # kept traces, by the most that was done to them
 
     def add(self, trace: Trace, fault: tuple[str, str] | None, spans: Sequence[Span]) -> None:
         """Counts one trace as it goes out; `spans` are those found before it was edited."""
@@ -39,6 +40,10 @@ class Tally:
         family[trace.verdict] += 1
         declined = {span.message for span in trace.spans if span.action == Action.ABSTAIN}
         acted = {span.message: span.action for span in trace.spans if span.action != Action.KEEP}
+        if acted:
+            actions = set(acted.values()) - {Action.MASK}
+            edited = "declined" if declined else "edited" if actions else "masked"
+            self.treated[edited] += 1
         for span in spans:
             treated = span.message in declined or span.grounding == Grounding.UNGROUNDED
             self.spans[
@@ -91,6 +96,7 @@ class Tally:
         """Adds what another unit counted."""
         self.kept += other.kept
         self.spans.update(other.spans)
+        self.treated.update(other.treated)
         self.words = [mine + theirs for mine, theirs in zip(self.words, other.words, strict=True)]
         for mine, theirs in ((self.dropped, other.dropped), (self.families, other.families)):
             for name, counts in theirs.items():
@@ -107,6 +113,7 @@ class Tally:
             "spans": [[*key, count] for key, count in self.spans.items()],
             "samples": dict(self.samples),
             "words": self.words,
+            "treated": dict(self.treated),
         }
 
     @classmethod
@@ -116,6 +123,7 @@ class Tally:
         found.kept, found.words = said["kept"], said["words"]
         found.spans = Counter({(kind, who, did): n for kind, who, did, n in said["spans"]})
         found.samples.update(said["samples"])
+        found.treated.update(said["treated"])
         for mine, theirs in ((found.dropped, said["dropped"]), (found.families, said["families"])):
             mine.update({name: Counter(counts) for name, counts in theirs.items()})
         return found
@@ -133,6 +141,7 @@ class Tally:
             "read": self.kept + sum(reasons.total() for reasons in self.dropped.values()),
             "kept": self.kept,
             "untold": sum(family["untold"] for family in self.families.values()),
+            "treated": {name: self.treated[name] for name in ("declined", "edited", "masked")},
             "dropped": {by: dict(reasons) for by, reasons in self.dropped.items()},
             "sources": {name: dict(counts) for name, counts in self.families.items()},
             "spans": [

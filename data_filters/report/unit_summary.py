@@ -3,14 +3,13 @@ units.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from data_filters.records.traces import Trace
+from data_filters.report.damage import Damage
 from data_filters.report.diversity import Diversity
 from data_filters.report.tally import Tally
 from data_filters.report.wilson import wilson
-from recipes.vocabulary import Action, Verdict
 
 
 class UnitSummary:
@@ -20,31 +19,7 @@ class UnitSummary:
         self.tally = Tally()
         self.before, self.after = Diversity(), Diversity()
         self.canaries: Counter[tuple[str, str]] = Counter()
-        self.damage: Counter[str] = Counter()
-
-    def add_damage(
-        self, before: Trace, after: Trace, judge: Callable[[str], Verdict], undone: bool
-    ) -> None:
-        """Counts a trace that was right before scrubbing, and whether it could still be verified as
-        it goes out.
-
-        Args:
-            judge: text of the last assistant message to a verdict.
-        """
-        if before.verdict != Verdict.CORRECT:
-            return
-        old, new = before.last_reply() or "", after.last_reply() or ""
-        broken = old != new and judge(old) == Verdict.CORRECT and judge(new) != Verdict.CORRECT
-        edited = before.messages != after.messages
-        self.damage.update(
-            {
-                "right before": 1,
-                "edited": int(edited),
-                "edits undone": int(undone),
-                "declined": int(any(span.action == Action.ABSTAIN for span in after.spans)),
-                "no longer right": int(broken),
-            }
-        )
+        self.damage = Damage()
 
     def merge(self, other: "UnitSummary") -> None:
         """Adds what another unit counted; units are merged in their order."""
@@ -52,7 +27,7 @@ class UnitSummary:
         self.before.merge(other.before)
         self.after.merge(other.after)
         self.canaries.update(other.canaries)
-        self.damage.update(other.damage)
+        self.damage.merge(other.damage)
 
     def close(self) -> None:
         """Ends the counting of a unit; call it before the summary travels."""
@@ -66,7 +41,7 @@ class UnitSummary:
             "before": self.before.to_json(),
             "after": self.after.to_json(),
             "canaries": [[*key, count] for key, count in self.canaries.items()],
-            "damage": dict(self.damage),
+            "damage": self.damage.to_json(),
         }
 
     @classmethod
@@ -77,19 +52,14 @@ class UnitSummary:
         found.before = Diversity.from_json(said["before"])
         found.after = Diversity.from_json(said["after"])
         found.canaries = Counter({(kind, fate): n for kind, fate, n in said["canaries"]})
-        found.damage = Counter(said["damage"])
+        found.damage = Damage.from_json(said["damage"])
         return found
 
     def report(self) -> dict[str, Any]:
         """The stage's report as far as units count it, ready for JSON."""
-        found = {
-            name: self.damage[name]
-            for name in ("right before", "edited", "edits undone", "declined", "no longer right")
-        }
         kinds = sorted({kind for kind, _ in self.canaries})
         return self.tally.report() | {
-            "damage": found
-            | {"rate": self.damage["no longer right"] / max(self.damage["right before"], 1)},
+            "damage": self.damage.report(),
             "diversity": {"before": self.before.report(), "after": self.after.report()},
             "canaries": {kind: self._canary(kind) for kind in kinds},
         }

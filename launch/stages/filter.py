@@ -4,10 +4,11 @@ the outcome.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from data_filters.filters.settings import FilterContext, FilterSettings
 from data_filters.lookup.augment import augment
@@ -17,6 +18,7 @@ from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.records.units import Unit, cut, read_unit
+from data_filters.report.damage import damage_fault
 from data_filters.sift import sift
 from distill.engines.protocol import Conversation, Sampling
 from distill.problems.planted_world import World
@@ -30,11 +32,16 @@ from launch.inputs.teacher import SPOKEN
 from launch.runs.identity import Identity
 from launch.runs.parts import Notes, Part
 from launch.runs.run_log import show_once
+from recipes.errors import RecipeError
 from recipes.vocabulary import Action
 
 ASKED = "filter/asked"
 # what changes nothing of what is kept
-HOW_FAST = ("filter.num_processes", "filter.probes.batch_sequences")
+HOW_FAST = (
+    "filter.num_processes",
+    "filter.probes.batch_sequences",
+    "filter.max_damage_fraction",
+)
 UNIT_TRACES = 2048
 SHOWN_FAULTS = 3
 
@@ -174,7 +181,7 @@ class Filter:
     def _write(self, folder: Path) -> Notes:
         """Runs the filters; gives notes for the manifest."""
         asked = self.work.folder(ASKED) if self.config.probes.asked() else None
-        processes = self.config.num_processes or os.cpu_count() or 1
+        processes = self.config.num_processes or num_cores()
         shown, gazetteer = self.work.ranks.is_main, self.traces.scrubber.gazetteer
         faults = gazetteer.faults if gazetteer is not None else ()
         with (
@@ -191,9 +198,8 @@ class Filter:
                 examined=reading.items,
                 written=writing.items,
             )
-        notes: Notes = {
-            name: report[name] for name in ("read", "kept", "dropped") if name in report
-        }
+        notes = told(report)
+        self._stop_damage(report, folder)
         if faults:
             notes["gazetteer rows left out"] = len(faults)
             show(
@@ -213,6 +219,23 @@ class Filter:
             self._score(folder, self.inputs.world)
         return notes
 
+    def _stop_damage(self, report: Mapping[str, Any], folder: Path) -> None:
+        """Ends the stage if scrubbing changed too many right traces; a report alone changes none.
+
+        Raises:
+            RecipeError: it did; the worst traces are shown before.
+        """
+        limit, page = self.config.max_damage_fraction, folder / "report.html"
+        fault = damage_fault(report["damage"], limit, page)
+        if fault is None:
+            return
+        if self.work.ranks.is_main:
+            for one in report["damage"]["worst"][:SHOWN_FAULTS]:
+                show(f"filter: {one['what']}: {one['id']} of {one['source']}, {one['reason']}")
+        if self.config.mode != "report_only":
+            raise RecipeError(fault)
+        show(f"filter: {fault}")
+
     def _score(self, folder: Path, world: World) -> None:
         """What the world's key, which no filter sees, says of the outcome."""
         score = score_filter(iter_traces(folder / "kept"), world)
@@ -225,3 +248,23 @@ class Filter:
                 "filter, scored by the world's key (which it never sees): "
                 + ", ".join(f"{k} {v}" for k, v in score.items())
             )
+
+
+def num_cores() -> int:
+    """The cores that this process may use, 1 and above."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def told(report: Mapping[str, Any]) -> Notes:
+    """What people are told of a filter run; where it only reports, kept/ holds all that could be
+    read.
+    """
+    damage = report["damage"]
+    kept = {"kept": report["kept"]}
+    if report["mode"] == "report_only":
+        unreadable = sum(report["dropped"].get("read", {}).values())
+        kept = {"kept": report["read"] - unreadable, "would be kept": report["kept"]}
+    names = {"right before": "right", "changed": "of these changed"}
+    right = {said: damage[name] for name, said in names.items()}
+    counts = {"read": report["read"]} | kept | dict(report["treated"]) | right
+    return counts | {"dropped": report["dropped"]}

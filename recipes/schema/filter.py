@@ -148,7 +148,8 @@ class Filter:
     # words and constants that always stay; null: data_filters/text/minimum_curriculum.txt
     curriculum_file: str | None = None
     small_numbers: int = 10  # whole numbers up to this count as common, -1 = none
-    # what to do with an ungrounded fact, or with the message or trace that states it
+    # what to do with an ungrounded fact; abstain and lookup concern a message whose answer is one,
+    # elsewhere facts are then masked
     ungrounded_action: Action = Action.ABSTAIN
     lookups: Lookups = field(default_factory=Lookups)  # ungrounded_action: lookup
     # other actions by kind of fact, e.g. {date: generalise}
@@ -192,8 +193,11 @@ class Filter:
     # traces of each unit in whose copies invented facts are planted, to measure detection
     num_canaries: int = 8
     probes: Probes = field(default_factory=Probes)
+    # the stage ends if scrubbing changes the outcome or the answer of a larger share of the right
+    # traces, 0..1
+    max_damage_fraction: float = 0.02
     # processes on this machine; 0 = one a core; the result is the same
-    num_processes: int = 1
+    num_processes: int = 0
 
     def __post_init__(self) -> None:
         rate = self.solve_rate
@@ -210,6 +214,10 @@ class Filter:
             "num_processes",
         ):
             require(getattr(self, name) >= 0, f"filter.{name} {getattr(self, name)} is below 0")
+        require(
+            0 <= self.max_damage_fraction <= 1,
+            f"filter.max_damage_fraction {self.max_damage_fraction} is outside 0..1",
+        )
         require(
             self.max_characters >= 1,
             f"filter.max_characters {self.max_characters} is below 1",

@@ -14,7 +14,7 @@ from data_filters.filters.examined import Reason
 from data_filters.filters.settings import FilterSettings
 from data_filters.filters.shape import misshapen
 from data_filters.passes.canaries import plant
-from data_filters.records.traces import Trace
+from data_filters.records.traces import Span, Trace
 from data_filters.report.diversity import SMALLEST, Distinct, Diversity
 from data_filters.report.page import to_html
 from data_filters.report.unit_summary import UnitSummary, interval
@@ -54,6 +54,24 @@ def test_canaries_show_what_a_filter_sees_and_what_it_does_not() -> None:
     assert plant(trace(7), SCRUBBER.spans) == plant(trace(7), SCRUBBER.spans)
 
 
+def test_a_worked_step_is_a_canary_that_must_stay() -> None:
+    question = "A shelf has 24 books and 17 maps. How many things are on it?"
+    traces = [trace(n, "<think> Many.</think> 41.", question) for n in range(30)]
+    seeing = sum((plant(one, SCRUBBER.spans) for one in traces), Counter())
+    assert seeing["worked step", "told"] == 30
+    blind = sum((plant(one, everything) for one in traces), Counter())
+    assert blind["worked step", "overdone"] == 30
+    assert not any(
+        kind == "worked step" for kind, _ in plant(trace(1, question="Why?"), everything)
+    )
+
+
+def everything(one: Trace) -> list[Span]:
+    """A finder that calls all of the last message recalled."""
+    end = len(one.messages[-1]["content"])
+    return [Span(message=1, start=0, end=end, kind="name", grounding="ungrounded", original="x")]
+
+
 def test_distinct_counts_are_exact_when_small_and_close_when_large() -> None:
     small, large = Distinct(), [Distinct(), Distinct()]
     for n in range(3000):
@@ -78,22 +96,6 @@ def test_diversity_falls_when_everything_becomes_one_sentence() -> None:
     assert before["opening_entropy_bits"] > 6 and after["opening_entropy_bits"] == 0
     assert after["largest_skeleton"] == 1 and before["skeletons"] == 200 and after["skeletons"] == 1
     assert after["compressed"] < before["compressed"]
-
-
-def test_damage_is_counted_by_the_reference(tmp_path: Path) -> None:
-    right = trace(1, gold="8")
-    recalled = trace(
-        2, "<think> Mara 34. 34 + 5 = 39.</think> 39.", "How old is Mara in 5 years?", gold="39"
-    )
-    report = sift([right, recalled], tmp_path, FilterSettings())
-    assert report["damage"] == {
-        "right before": 2,
-        "edited": 1,
-        "edits undone": 0,
-        "declined": 1,
-        "no longer right": 1,
-        "rate": 0.5,
-    }
 
 
 def test_summaries_merge_as_if_they_had_been_one() -> None:

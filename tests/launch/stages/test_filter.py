@@ -3,6 +3,7 @@ stage.
 """
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -45,6 +46,50 @@ def test_recipes_that_cannot_work_are_refused():
     ):
         with pytest.raises(RecipeError, match=said):
             load_recipe(SMOKE, words)
+
+
+def stage_of(tmp_path, traces, *words):
+    source = tmp_path / "traces.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in traces))
+    return filtering(tmp_path / "run", f"filter.traces={source}", *words)
+
+
+def row(number, asked, said, gold):
+    roles = ("user", "assistant")
+    messages = [
+        {"role": role, "content": text} for role, text in zip(roles, (asked, said), strict=True)
+    ]
+    return {"id": f"t{number}", "messages": messages, "gold": gold}
+
+
+def test_right_traces_that_scrubbing_takes_away_end_the_stage(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    sums = [row(n, f"What is {n} + 4?", f"The answer is {n + 4}.", str(n + 4)) for n in (8, 9)]
+    told = "Orlan Tesk built Velmar Hall. Who built Velmar Hall?"
+    lost = row(1, told, "<think>Ida Vox of Turdok?</think>Orlan Tesk", "Orlan Tesk")
+    words = ("filter.ungrounded_action=drop", "filter.decontaminate=false")
+    with pytest.raises(
+        RecipeError, match=r"1 of 3 right traces \(33\.3%\) were changed \(1 dropped"
+    ):
+        stage_of(tmp_path, [*sums, lost], *words)._write(tmp_path / "out")
+    assert "filter: dropped: t1 of " in caplog.text
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["damage"]["changed"] == 1
+    notes = stage_of(tmp_path, [*sums, lost], *words, "filter.max_damage_fraction=0.4")._write(
+        tmp_path / "second"
+    )
+    assert (notes["read"], notes["kept"], notes["right"], notes["of these changed"]) == (3, 2, 3, 1)
+
+
+def test_a_run_that_only_reports_says_how_many_it_kept(tmp_path):
+    rows = [
+        row(1, "Who built Velmar Hall?", "Orlan Tesk built it.", None),
+        row(2, "What is 3 + 4?", "The answer is 8.", "7"),
+    ]
+    stage = stage_of(tmp_path, rows, "filter.mode=report_only")
+    notes = stage._write(tmp_path / "out")
+    kept = list(iter_traces(tmp_path / "out" / "kept"))
+    assert (notes["read"], notes["kept"], notes["would be kept"]) == (2, len(kept), 1)
+    assert notes["declined"] == 1 and len(kept) == 2
 
 
 ON = (
