@@ -16,6 +16,7 @@ CLAUSE_WORDS = frozenset(
 )
 _PRONOUNS = frozenset(map(stem, "he she it its his her they their".split()))
 _OPENING = 3  # words
+_MOST_TOKENS = 12  # of a span that are read
 LIST_NAMES = 3  # so many names in a row are a list, not a note
 
 Names = frozenset[str]
@@ -101,7 +102,10 @@ def _contexts_in(
             walk.passes(token)
             continue
         end = one.end
-        tokens = tuple(t for t in sentence.tokens[number : number + 12] if t.start < end)
+        behind = number + 1
+        while behind < len(sentence.tokens) and sentence.tokens[behind].start < end:
+            behind += 1
+        tokens = tuple(sentence.tokens[number : min(behind, number + _MOST_TOKENS)])
         yield SpanContext(
             one,
             tokens,

@@ -132,13 +132,14 @@ class NumberJudge:
         """Only what the text worked out or works with, or small numbers at some distance, are no
         facts.
         """
-        memory = self._memory
-        if value in memory.derived and value not in memory.recalled:
+        memory, calculates = self._memory, mark is not None and mark.role is not Role.STATED
+        apart = bool(context.everybody) and not context.subjects  # in another clause
+        if value in memory.derived and value not in memory.recalled and (calculates or apart):
             return Grounding.DERIVED
-        works = self._prompt.works_out and mark is not None and mark.role is not Role.STATED
+        works = self._prompt.works_out and calculates
         if works and value in self._prompt.numbers:
             return Grounding.GIVEN
-        if (works or not context.direct) and self._common(value):
+        if (works or not context.direct) and self._common(context, value):
             return Grounding.COMMON
         return Grounding.UNGROUNDED
 
@@ -226,7 +227,7 @@ class NumberJudge:
             return known
         if value in prompt.numbers and fits_question(prompt, context, _NONE, values):
             return Grounding.GIVEN
-        if self._common(value):
+        if self._common(context, value):
             return Grounding.COMMON
         reproducible = self._reproducible(value, self._at_hand(context))
         return Grounding.DERIVED if reproducible else Grounding.UNGROUNDED
@@ -246,14 +247,24 @@ class NumberJudge:
         ):
             return Grounding.DERIVED
         return (
-            Grounding.COMMON if not context.direct and self._common(value) else Grounding.UNGROUNDED
+            Grounding.COMMON
+            if not context.direct and self._common(context, value)
+            else Grounding.UNGROUNDED
         )
 
-    def _common(self, value: Value) -> bool:
-        units = self._reading.curriculum.constants.get(value)
-        if units is not None and not self._prompt.words.isdisjoint(units):
+    def _common(self, context: SpanContext, value: Value) -> bool:
+        if isinstance(value, int) and abs(value) <= self._small:
             return True
-        return isinstance(value, int) and abs(value) <= self._small
+        prompt, curriculum = self._prompt, self._reading.curriculum
+        if not prompt.words.isdisjoint(curriculum.constants.get(value, _NONE)):
+            return True
+        words = curriculum.worked.get(value)
+        if words is None or not prompt.works_out:
+            return False
+        sentence = self._reading.sentences[context.sentence]
+        return not prompt.words.isdisjoint(words) or any(
+            token.key in words for token in sentence.words
+        )
 
     def _at_hand(self, context: SpanContext) -> AbstractSet[Value]:
         """The numbers a bare number may be computed from: those of the one who was asked for, if no

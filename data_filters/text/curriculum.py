@@ -1,7 +1,7 @@
 """The minimum curriculum: words and constants that are tools of thought, whoever wrote them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,7 +22,8 @@ class Curriculum:
     their neighbours, `units` serve quantities, `epithets` may open a name ("New York"), `terms`
     close the name of a tool of thought ("Initial Velocity").
     `stand_ins` are people of examples ("Alice"), `eponyms` name a law or theorem ("Hooke's law").
-    `constants` maps a number to stems of which one must stand in the prompt.
+    `constants` maps a number to stems of which one must stand in the prompt; `worked` to stems of
+    which one must stand there or in the sentence, where something is worked out.
     """
 
     ordinary: frozenset[str]
@@ -32,6 +33,7 @@ class Curriculum:
     epithets: frozenset[str]
     terms: frozenset[str]
     constants: Mapping[int | Fraction, frozenset[str]]
+    worked: Mapping[int | Fraction, frozenset[str]] = field(default_factory=dict)
     stand_ins: frozenset[str] = frozenset()
     eponyms: frozenset[str] = frozenset()
 
@@ -54,22 +56,25 @@ def load_curriculum(path: str | Path | None = None) -> Curriculum:
             f"{file}: the curriculum cannot be read ({error}); fix filter.curriculum_file or set it to null"
         ) from error
     sections: dict[str, set[str]] = {}
-    constants: dict[int | Fraction, frozenset[str]] = {}
+    constants: dict[str, dict[int | Fraction, frozenset[str]]] = {"constant": {}, "worked": {}}
     section = ""
     for number, raw in enumerate(lines, start=1):
         line = raw.split("#")[0].strip()
         if line.startswith("["):
             section = line.strip("[]").lower()
-        elif line.startswith("constant:"):
-            value, units = _constant(line, f"{file}:{number}")
-            constants[value] = constants.get(value, frozenset()) | units
+        elif line.startswith(("constant:", "worked:")):
+            kind, _, said = line.partition(":")
+            value, units = _constant(said, line, f"{file}:{number}")
+            constants[kind][value] = constants[kind].get(value, frozenset()) | units
         elif line:
             sections.setdefault(section, set()).update(stem(word) for word in line.split())
-    return _curriculum(sections, constants)
+    return _curriculum(sections, constants["constant"], constants["worked"])
 
 
 def _curriculum(
-    sections: Mapping[str, set[str]], constants: Mapping[int | Fraction, frozenset[str]]
+    sections: Mapping[str, set[str]],
+    constants: Mapping[int | Fraction, frozenset[str]],
+    worked: Mapping[int | Fraction, frozenset[str]],
 ) -> Curriculum:
     ordinary = frozenset().union(
         *(words for name, words in sections.items() if name in NEVER_FACTS)
@@ -92,12 +97,13 @@ def _curriculum(
         frozenset().union(*opening),
         terms,
         constants,
+        worked,
         *(frozenset(sections.get(name, ())) for name in NAMES),
     )
 
 
-def _constant(line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
-    value, _, units = line.removeprefix("constant:").partition("=")
+def _constant(said: str, line: str, where: str) -> tuple[int | Fraction, frozenset[str]]:
+    value, _, units = said.partition("=")
     try:
         number = Fraction(value.strip())
     except (ValueError, ZeroDivisionError) as error:

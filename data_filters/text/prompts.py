@@ -17,6 +17,7 @@ from data_filters.text.dates import find_dates, parts_in_any_form
 from data_filters.text.language.normal import normal_text
 from data_filters.text.language.tell import language
 from data_filters.text.lexicon import is_ordinary
+from data_filters.text.notation import Notation
 from data_filters.text.quantities import find_quantities
 from data_filters.text.statements import Statement, Statements, Stems
 from data_filters.text.stem import stem
@@ -33,6 +34,7 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
 )
 _VERBS = frozenset("is was are were has had".split())
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
+_FORMULA = re.compile(r"\\[A-Za-z(\[]|[\w)]\s?[=^]\s?[\w(]|\$[^$\n]{1,80}\$")
 _NONE: Stems = frozenset()
 _YEARS = range(1000, 2200)
 _NO_PLACES: frozenset[int] = frozenset()
@@ -69,6 +71,7 @@ class PromptFacts:
         self._last: deque[tuple[Sentence, str]] = deque(maxlen=_LOOK_BACK)  # with their message
         self._num_numbers = 0
         self._num_amounts = 0  # numbers that are no years
+        self._has_formula = False
         self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
         self._names: set[str] = set()  # capitalised words that are no ordinary ones
         self._forms: dict[str, str] = {}  # other forms of them that somebody asked for
@@ -94,6 +97,7 @@ class PromptFacts:
         if self._num_numbers > 1:
             self.reachable |= {value for line in Working(message).lines for value in line.made}
         self._read_names(sentences)
+        self._has_formula = self._has_formula or _FORMULA.search(message) is not None
         if "%" in message:
             self.statements.words.setdefault("percent", [])
         self._works_out = (
@@ -196,7 +200,8 @@ class PromptFacts:
         if self.asks_about_unknown:
             told = self.question.num_numbers + self.statements.num_general
             return self._works_out and told > 1
-        return (self._works_out and self._num_numbers > 0) or self._num_amounts > 1
+        told = self._num_numbers > 0 or self._has_formula
+        return (self._works_out and told) or self._num_amounts > 1
 
     @property
     def asks_about_unknown(self) -> bool:
@@ -211,11 +216,13 @@ class PromptFacts:
         place = next(asking, len(self._last)) - 1
         sentence, message = self._last[place]
         labels = _labels(message, (sentence,))
+        is_symbol = Notation(message).is_symbol
         names = [
             token
             for token in sentence.names
             if not self.curriculum.knows(token.key)
             and token.start not in labels
+            and not is_symbol(token.text, token.start)
             and not (token.first and token.key in self.statements.lowercase)
         ]
         entities = frozenset(token.key for token in names)
@@ -240,6 +247,7 @@ def _statements(
     months, values = _other_forms(message, sentences)
     labels = _labels(message, sentences)
     records = _later_fields(message, sentences) if labels else frozenset()
+    is_symbol = Notation(message).is_symbol
     for place, sentence in enumerate(sentences):
         keys = [token.key for token in sentence.words]
         words = frozenset(keys).union(months.get(place, ()), initials(sentence.words))
@@ -247,6 +255,7 @@ def _statements(
             token
             for token in sentence.names
             if not (curriculum.knows(token.key) or token.start in labels)
+            and not is_symbol(token.text, token.start)
         ]
         openers = [token.key for token in names if token.first]
         yield Statement(

@@ -53,12 +53,12 @@ def source_questions(
     suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = Split.REPORT
 ) -> list[Question]:
     """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference
-    answer. Each is judged as generate judges it.
+    answer.
     """
     if not sources:
         return []
     drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split=split)
-    unique = {p.id: p for p in drawn if p.verifier != "none"}
+    unique = {p.id: p for p in drawn if p.gold is not None}
     levels = {source.name: source.level for source in sources}
     return [
         Question(
@@ -67,9 +67,8 @@ def source_questions(
             family=p.source.partition("/")[2] or p.source,
             cluster=p.id,
             prompt=p.prompt,
-            gold=p.gold or "",
+            gold=str(p.gold),
             difficulty=levels.get(p.source),
-            check=p.check(),
         )
         for p in unique.values()
     ]

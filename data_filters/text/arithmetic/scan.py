@@ -215,15 +215,18 @@ class Item(NamedTuple):
 def scan(text: str) -> Iterator[Item]:
     """The items of a text in order, without the words that mean nothing here."""
     for match in _ITEM.finditer(text):
-        kind = match.lastgroup
+        kind = match.lastgroup or ""
         if kind == "mark":
             kind = "number"
-        start, end = match.span(str(kind))
-        said = text[start:end]
-        if kind == "word":
+        start, end = match.span(kind)
+        said = match[kind]
+        if kind == "number":
+            if said.isdecimal():
+                yield Item(kind, start, end, "", float(said), False, 0)
+            else:
+                yield _number(said, match["mark"] is not None, start, end)
+        elif kind == "word":
             yield _word(said.lower(), start, end)
-        elif kind == "number":
-            yield _number(said, match["mark"] is not None, start, end)
         elif kind == "operator":
             sign = _SIGNS.get(said, said)
             yield Item("equals" if sign in "=~" else "operator", start, end, sign)
@@ -235,7 +238,7 @@ def scan(text: str) -> Iterator[Item]:
         elif kind == "vulgar":
             yield Item("number", start, end, "", _VULGAR[said])
         elif kind != "index":
-            yield Item(str(kind), start, end, said)
+            yield Item(kind, start, end, said)
 
 
 def _word(lower: str, start: int, end: int) -> Item:

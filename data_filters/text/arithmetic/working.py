@@ -10,6 +10,7 @@ from typing import NamedTuple
 from data_filters.text.arithmetic.chains import Segment, chains
 from data_filters.text.arithmetic.scan import TRIES, Item, scan
 
+_ACTIVE = frozenset(("operator", "word"))  # kinds without which nothing is computed or tried
 _MAX_NAMED = 24  # numbers of one sentence that others may be computed from
 
 
@@ -71,14 +72,14 @@ class Working:
         if not numbers:
             return
         line, place = Line(numbers[:_MAX_NAMED]), len(self.lines)
-        line.supposes = any(item.kind == "word" and item.key in TRIES for item in items)
         self.lines.append(line)
         for item in numbers:
             self.marks[item.start] = Mark(item, place)
-        if len(items) == len(numbers):
-            return
-        for chain in chains(self._text, items):
-            self._mark(chain, line, place)
+        others = {item.key for item in items if item.kind in _ACTIVE}
+        line.supposes = not others.isdisjoint(TRIES)
+        if len(numbers) > 1 and not others <= TRIES:
+            for chain in chains(self._text, items):
+                self._mark(chain, line, place)
 
     def _mark(self, chain: list[Segment], line: Line, place: int) -> None:
         for segment in chain:

@@ -102,6 +102,23 @@ def test_counted_lines_ranks_trials_ratios_and_times_stay(prompt: str, text: str
     assert ungrounded(prompt, text) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The weight on the table is 12 * 9.81 = 117.72 newton.",
+        "With gravity 9.8 the force is 117.6.",
+        "A deck of cards has 52 cards, so 1/52 is the chance.",
+        "Sound makes 343 metres a second.",
+    ],
+)
+def test_constants_stay_where_something_is_worked_out(text: str) -> None:
+    assert ungrounded("A block has 12 kg of mass. How much force is needed?", text) == []
+
+
+def test_the_same_constants_are_facts_where_they_are_asked_for() -> None:
+    assert ungrounded("How fast is sound?", "Sound makes 343 metres a second.") == ["343 metres"]
+
+
 def test_a_year_at_the_start_of_a_line_is_no_count() -> None:
     assert ungrounded("Tell of Lea.", "1912: Lea is born.\n1931: Lea leaves.") == ["1912", "1931"]
 
