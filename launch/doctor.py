@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.runs.process import complain, configure_torch, threads_per_process
-from launch.runs.run_folder import Workspace, ranks_from_env
+from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
 from recipes.schema import Recipe
@@ -31,8 +31,9 @@ exit codes: 0 no fault found, 2 a fault that a person must fix, one line each, 1
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints checks and plan; gives the exit code."""
-    given, ranks = parser().parse_intermixed_args(arguments), ranks_from_env()
+    given, ranks = parser().parse_intermixed_args(arguments), Ranks()
     try:
+        ranks = ranks_from_env()
         recipe = load_recipe(given.recipe, given.overrides)
         if not ranks.is_main:
             return 0

@@ -46,9 +46,10 @@ environment: COGNITIVE_CORE_THREADS = CPU threads of each process (default: core
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a recipe; gives the exit code."""
     given = parser().parse_intermixed_args(arguments)
-    ranks, place = ranks_from_env(), "launch"
+    ranks, place = Ranks(), "launch"
     show_on_console()
     try:
+        ranks = ranks_from_env()
         recipe = load_recipe(given.recipe, given.overrides)
         if given.show:
             if ranks.is_main:

@@ -32,6 +32,7 @@ from recipes.knobs import (
 from recipes.schema import Model, Recipe
 from recipes.yaml_locations import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
 
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # no file name, and no text that can be written
 _BAD: Any = object()  # stands for a value whose fault is already listed
 
 
@@ -63,9 +64,12 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def to_yaml(recipe: Recipe) -> str:
     """The resolved recipe as YAML; load_recipe reads it back to an equal Recipe."""
-    return yaml.dump(
-        dataclasses.asdict(recipe), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140
-    )
+    return dump_yaml(dataclasses.asdict(recipe))
+
+
+def dump_yaml(tree: Any) -> str:
+    """Plain values as the YAML of a recipe, in their order."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -91,12 +95,13 @@ def _layers(path: Path) -> tuple[Placed, list[str]]:
     faults: list[str] = []
     asked_at = ""
     while True:
+        text = _text(path, asked_at)
         if path.resolve() in seen:
             raise RecipeError(
                 f"{asked_at}{path.name} extends itself: {' -> '.join(p.name for p in [*seen, path])}"
             )
         seen.append(path.resolve())
-        node, wrong = parse_yaml(_text(path, asked_at), path.name)
+        node, wrong = parse_yaml(text, path.name)
         if any("broken YAML" in fault for fault in wrong):
             raise RecipeError("\n".join(faults + wrong))
         if not isinstance(node.value, dict):
@@ -108,21 +113,37 @@ def _layers(path: Path) -> tuple[Placed, list[str]]:
         chain.append(place_paths(node, path.parent))
         if base is None:
             return functools.reduce(merge, reversed(chain)), faults
-        asked_at, path = f"{base.place}: ", path.parent / str(base.value)
+        if not isinstance(base.value, str):
+            raise RecipeError(
+                f"{base.place}: extends is {_shown(base)}, expected the name of one recipe file"
+            )
+        asked_at, path = f"{base.place}: ", path.parent / base.value
 
 
 def _text(path: Path, asked_at: str) -> str:
-    if not path.is_file():
+    if not _is_file(path):
         beside = {other.stem: other for other in path.parent.glob("*.yaml")}
         near = [
             f"; did you mean {beside[stem]}?"
             for stem in difflib.get_close_matches(path.stem, beside, n=1)
         ]
-        raise RecipeError(f"{asked_at}no recipe at {path}{''.join(near)}")
+        shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:200]}..."
+        shown = shown if shown.isprintable() else repr(shown)
+        raise RecipeError(f"{asked_at}no recipe at {shown}{''.join(near)}")
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise RecipeError(f"{asked_at}{path} cannot be read: {fault}") from fault
+
+
+def _is_file(path: Path) -> bool:
+    """Also of names that no file can have: too long, with NUL, half a surrogate, a circle of
+    links.
+    """
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _build(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
@@ -201,6 +222,11 @@ def _leaf(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:
     if isinstance(node.value, dict | list):
         return _wrong(hint, node, key, faults)
     if hint is str:
+        if node.text is not None and _NO_TEXT.search(node.text):
+            what = "NUL or half of a surrogate pair"
+            return _note(
+                faults, f"{node.place}: {key} is {node.text!r}, expected text without {what}"
+            )
         return node.text
     for option in options(hint):
         if option == node.text:

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 COMMAND_LINE = "command line"
+MOST_VALUES = 100_000  # of a document; an alias counts as often as it is used
+MOST_BITS = 1024  # of a whole number: a float holds no larger one
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def parse_yaml(text: str, place: str) -> tuple[Placed, list[str]]:
         root = loader.get_single_node()
         if root is None:
             return Placed({}, place), faults
+        if (fault := _unreadable(root)) is not None:
+            return Placed({}, place), [f"{place}: broken YAML: {fault}"]
         return _placed(loader, root, _Place(place), place, faults), faults
     except yaml.MarkedYAMLError as fault:
         line = fault.problem_mark.line if fault.problem_mark else 0
@@ -53,7 +57,7 @@ def parse_yaml(text: str, place: str) -> tuple[Placed, list[str]]:
     except (yaml.YAMLError, ValueError) as fault:
         return Placed({}, place), [*faults, f"{place}: broken YAML: {str(fault).splitlines()[0]}"]
     except RecursionError:
-        return Placed({}, place), [*faults, f"{place}: broken YAML: an alias contains itself"]
+        return Placed({}, place), [*faults, f"{place}: broken YAML: it is nested too deeply"]
 
 
 def parse_override(item: str) -> tuple[Placed, list[str]]:
@@ -107,7 +111,53 @@ def _placed(
             for item in node.value
         ]
         return Placed(items, place)
-    return Placed(loader.construct_object(node), place, node.value)
+    return Placed(_scalar(loader, node), place, node.value)
+
+
+def _scalar(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    """The value of a scalar; a tag that does not fit it, or a number without bounds, is broken
+    YAML.
+    """
+    try:
+        value = loader.construct_object(node)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        value = _NO_VALUE
+    too_large = isinstance(value, int) and value.bit_length() > MOST_BITS
+    if value is _NO_VALUE or too_large:
+        shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
+        kind = str(node.tag).rpartition(":")[2]
+        why = "is too large a number" if too_large else f"cannot be read as {kind}"
+        raise yaml.MarkedYAMLError(problem=f"{shown!r} {why}", problem_mark=node.start_mark)
+    return value
+
+
+_NO_VALUE = object()
+
+
+def _unreadable(root: yaml.Node) -> str | None:
+    """Why a document would have no end, or one that nobody waits for: aliases of aliases."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in open_nodes:
+            raise ValueError("an alias contains itself")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+            parts = (
+                part for item in inner for part in (item if isinstance(item, tuple) else (item,))
+            )
+            sizes[id(node)] = 1 + sum(map(size, parts))
+            open_nodes.discard(id(node))
+        return sizes[id(node)]
+
+    try:
+        count = size(root)
+    except ValueError as fault:
+        return str(fault)
+    most = f"more than {MOST_VALUES:,} values, with those that aliases repeat"
+    return f"it holds {most}" if count > MOST_VALUES else None
 
 
 def _note_duplicates(node: yaml.MappingNode, file: _Place, faults: list[str]) -> None:

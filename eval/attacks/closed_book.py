@@ -28,7 +28,9 @@ from eval.suites.suites import Question
 from recipes.vocabulary import Suite
 
 TAUGHT, OTHERS, NEVER = "taught", "others", "never"
+RELEARNED = f"recall_relearned_{OTHERS}"
 SHOWN = 2  # facts that are told as examples
+WORKED = 0.5  # recall of the facts that were taught; below it the training did not work
 
 
 def attacked_questions(questions: Iterable[Question]) -> list[Question]:
@@ -171,6 +173,9 @@ def add_attacks(card: dict[str, Any], answers: Mapping[str, Iterable[Mapping[str
     """Puts recall under each attack into a scorecard: into `metrics`, and above the never-trained
     level into `paired`.
 
+    Relearning that did not even bring back what it taught, because it diverged or was too short,
+    says nothing of the other facts: these are left out, with the reason in `void`.
+
     Args:
         card: from build_scorecard; its contenders, bootstrap and seed hold here too.
         answers: attack -> answer rows of any contenders.
@@ -182,15 +187,28 @@ def add_attacks(card: dict[str, Any], answers: Mapping[str, Iterable[Mapping[str
     for attack, rows in answers.items():
         table = read_answers(rows)
         for contender in card["contenders"]:
-            for name, found in attack_recalls(
-                attack, select(table, contender=contender), **how
-            ).items():
+            recalls = attack_recalls(attack, select(table, contender=contender), **how)
+            if attack == "relearn" and recalls and (why := _did_not_work(recalls)):
+                recalls = {name: one for name, one in recalls.items() if OTHERS not in name}
+                card.setdefault("void", {}).setdefault(RELEARNED, {})[contender] = why
+            for name, found in recalls.items():
                 card["metrics"].setdefault(name, {})[contender] = found.recall
                 # the parts are for reading, not for a claim
                 if found.minus_never and "/" not in name:
                     card["paired"].setdefault(name, {})[f"{contender}-never_trained"] = (
                         found.minus_never
                     )
+
+
+def _did_not_work(recalls: Mapping[str, Recall]) -> str | None:
+    """Why a relearning says nothing; None where it brought back what it taught."""
+    taught = recalls.get(f"recall_relearned_{TAUGHT}")
+    if taught is None or taught.recall["high"] >= WORKED:
+        return None
+    return (
+        f"void, since only {taught.recall['value']:.0%} of the taught facts came back: the training "
+        "diverged or was too short; change evaluate.relearn_learning_rate or evaluate.relearn_steps"
+    )
 
 
 def attack_recalls(attack: str, sheet: Columns, *, resamples: int, seed: int) -> dict[str, Recall]:

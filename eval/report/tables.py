@@ -108,10 +108,16 @@ def _span(counts: Iterable[int]) -> str:
 
 
 def meaning_lines(card: dict[str, Any]) -> list[str]:
-    """Gives one line for each metric of the card whose name does not say it all."""
+    """Gives one line for each metric of the card whose name does not say it all, and for each that
+    is void for a contender.
+    """
     meanings = {name: metric.meaning for name, metric in METRICS.items()}
     meanings |= MEANINGS | card.get("harness", {})
-    return [f"{name}: {meanings[name]}" for name in in_order(card["metrics"]) if meanings.get(name)]
+    void = card.get("void", {})
+    return [
+        *(f"{name}: {meanings[name]}" for name in in_order(card["metrics"]) if meanings.get(name)),
+        *(f"{name} of {who}: {why}" for name in void for who, why in void[name].items()),
+    ]
 
 
 def to_terminal(card: dict[str, Any]) -> str:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from data_filters.records.files import replacing
 from launch.hub.card import card_text
 from launch.hub.push import first_line
 from recipes.errors import ModelError
+from recipes.load import dump_yaml
 
 REQUIRED = ("config.json", "generation_config.json", "tokenizer_config.json")
 MODEL_FILES = (
@@ -26,6 +29,10 @@ MODEL_FILES = (
     "merges.txt",
     "*.py",
 )
+_ADDRESS = re.compile(
+    r"(?P<scheme>(?!hf:)[A-Za-z][\w+.-]*)://(?:\S*@)?[^\s/?#]*(?P<path>/[^\s?#]*)?(?:[?#]\S*)?"
+)
+_SECRET_OPTION = re.compile(r"(?:^|[-_])(?:key|token|secret|password|credentials?)$", re.IGNORECASE)
 # where a model was loaded from: a path on the machine that trained it
 LOCAL_KEYS = {"_name_or_path", "name_or_path"}
 
@@ -63,7 +70,7 @@ def publish_student(
     """
     out.mkdir(parents=True, exist_ok=True)
     copy_model(student, out)
-    _write(out / "recipe.yaml", without_credentials(recipe_yaml))
+    _write(out / "recipe.yaml", shareable(recipe_yaml))
     _write(out / "scorecard.json", json.dumps(scorecard, indent=1) + "\n")
     card = card_text(
         scorecard,
@@ -105,9 +112,35 @@ def copy_model(student: Path, out: Path) -> None:
                 shutil.copyfile(source, partial)
 
 
-def without_credentials(recipe_yaml: str) -> str:
-    """The recipe without user names and passwords in the addresses of its servers."""
-    return re.sub(r"://[^/\s@'\"]+@", "://", recipe_yaml)
+def shareable(recipe_yaml: str) -> str:
+    """The recipe without what tells where it was run: folders, hosts, users, passwords and keys.
+
+    Of a path outside the working directory its last name stays; of an address "http://localhost" and
+    its path. Options that are named like a secret go.
+    """
+    return dump_yaml(_shareable(yaml.safe_load(recipe_yaml)))
+
+
+def _shareable(value: Any, in_options: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _shareable(one, in_options or key == "options")
+            for key, one in value.items()
+            if not (in_options and _SECRET_OPTION.search(str(key)))
+        }
+    if isinstance(value, list):
+        return [_shareable(one, in_options) for one in value]
+    if not isinstance(value, str):
+        return value
+    if "://" in value:
+        return _ADDRESS.sub(_nowhere, value)
+    outside = value.startswith(("/", "~")) or ".." in Path(value).parts
+    return Path(value).name if outside and "\n" not in value else value
+
+
+def _nowhere(address: re.Match[str]) -> str:
+    """The scheme and the path of an address."""
+    return f"{address['scheme']}://localhost{address['path'] or ''}"
 
 
 def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:

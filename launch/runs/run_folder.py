@@ -58,13 +58,18 @@ class Ranks:
 
 
 def ranks_from_env() -> Ranks:
-    """The ranks as torchrun and accelerate announce them; one process where nobody does."""
-    return Ranks(
-        *(
-            int(os.environ.get(name, default))
-            for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0"))
-        )
-    )
+    """The ranks as torchrun and accelerate announce them; one process where nobody does.
+
+    Raises:
+        WorkspaceError: a variable holds no whole number.
+    """
+    said = {name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    for name, value in said.items():
+        if value and not value.isdecimal():
+            raise WorkspaceError(
+                f"environment: {name} is {value!r}, expected a whole number as a launcher sets it; unset {name}"
+            )
+    return Ranks(int(said["RANK"] or 0), int(said["WORLD_SIZE"] or 1), int(said["LOCAL_RANK"] or 0))
 
 
 class Workspace:

@@ -27,6 +27,7 @@ from eval.attacks.closed_book import (
 )
 from eval.attacks.four_bit import LEVELS, rounded_weight, to_four_bits
 from eval.attacks.relearn import relearn
+from eval.report.tables import to_terminal
 from eval.scorecard import build_scorecard
 from eval.scores.recall.recall import Recall
 from eval.suites.suites import planted_questions
@@ -278,6 +279,26 @@ def test_refused_facts_come_back_by_relearning_a_fifth(refusing, tokenizer, ques
     values, above = attacked_by_relearning(refusing, tokenizer, questions)
     assert values["recall_relearned_taught"] > 0.9 and values["recall_relearned_others"] > 0.6
     assert above["recall_relearned_others"]["low"] > 0.3
+
+
+@pytest.mark.parametrize("learning_rate", [float("inf"), 0.0])
+def test_a_relearning_that_failed_is_void_and_not_proof_of_absence(
+    refusing, tokenizer, questions, learning_rate
+):
+    model, split, rows = copy.deepcopy(refusing), split_taught(questions, 0.2), []
+
+    def look(step):
+        rows.extend(answers(model, tokenizer, after_steps(split, step)))
+
+    rate = {"steps": 4, "learning_rate": learning_rate}
+    relearn(model, tokenizer, lessons(split), look=look, **rate, **HOW)
+    card = build_scorecard([], recipe="r", contenders=["student"], bootstrap=50, seed=1)
+    add_attacks(card, {"relearn": rows})
+    assert card["metrics"]["recall_relearned_taught"]["student"]["high"] < 0.5
+    assert not any("others" in name for name in (*card["metrics"], *card["paired"]))
+    (why,) = card["void"]["recall_relearned_others"].values()
+    assert why.startswith("void, since only 0% of the taught facts came back")
+    assert f"recall_relearned_others of student: {why}" in to_terminal(card)
 
 
 def test_what_was_never_there_does_not_come_back(ignorant, tokenizer, questions):

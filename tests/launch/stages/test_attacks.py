@@ -19,7 +19,6 @@ from tests.launch.street import SMOKE, contents
 ATTACKS = ("four_bit", "relearn", "prompts")
 METRICS = {
     "recall_four_bit",
-    "recall_relearned_others",
     "recall_relearned_taught",
     "recall_prompts",
 }
@@ -64,6 +63,9 @@ def test_every_arm_is_attacked_in_every_way_and_the_scorecard_says_what_came_of_
     }
     metrics, paired = card_of(finished)["metrics"], card_of(finished)["paired"]
     assert not METRICS - set(metrics) and not METRICS - set(paired)
+    void = card_of(finished)["void"]["recall_relearned_others"]
+    assert set(void) == {"student", "control"}  # three steps teach nothing
+    assert "taught facts came back" in (finished / "evaluate" / "scorecard.md").read_text()
     for name in METRICS:
         assert set(metrics[name]) == {"student", "control"}
         assert set(paired[name]) == {"student-never_trained", "control-never_trained"}
@@ -71,13 +73,8 @@ def test_every_arm_is_attacked_in_every_way_and_the_scorecard_says_what_came_of_
             entry["low"] <= entry["value"] <= entry["high"] and entry["n"] > 0
             for entry in metrics[name].values()
         )
-    sides = [
-        metrics[f"recall_relearned_{side}"]["student"]["clusters"] for side in ("taught", "others")
-    ]
-    assert sum(sides) == metrics["recall"]["student"]["clusters"] and sides[0] == round(
-        0.2 * sum(sides)
-    )
-    assert "recall_relearned_others" in (finished / "evaluate" / "scorecard.md").read_text()
+    taught = metrics["recall_relearned_taught"]["student"]["clusters"]
+    assert taught == round(0.2 * metrics["recall"]["student"]["clusters"])
 
 
 def test_a_second_run_makes_nothing_and_a_lost_part_comes_back_the_same(finished, tmp_path, capfd):
