@@ -203,7 +203,7 @@ def add_attacks(card: dict[str, Any], answers: Mapping[str, Iterable[Mapping[str
 def _did_not_work(recalls: Mapping[str, Recall]) -> str | None:
     """Why a relearning says nothing; None where it brought back what it taught."""
     taught = recalls.get(f"recall_relearned_{TAUGHT}")
-    if taught is None or taught.recall["high"] >= WORKED:
+    if taught is None or taught.recall["value"] >= WORKED:
         return None
     return (
         f"void, since only {taught.recall['value']:.0%} of the taught facts came back: the training "
