@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.runs.process import complain, configure_torch, threads_per_process
-from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
+from launch.runs.ranks import Ranks, ranks_from_env
+from launch.runs.run_folder import Workspace
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
 from recipes.schema import Recipe

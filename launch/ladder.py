@@ -20,7 +20,8 @@ from typing import Any
 import yaml
 
 from launch.runs.process import complain
-from launch.runs.run_folder import Ranks, Workspace
+from launch.runs.ranks import Ranks
+from launch.runs.run_folder import Workspace
 from recipes.errors import PipelineError, RecipeError
 from recipes.find import find_recipe
 from recipes.load import load_recipe

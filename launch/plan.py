@@ -11,7 +11,7 @@ from distill.checks.preflight import ModelPair
 from distill.data.lengths import Lengths
 from launch import cost_estimate
 from launch.cost_estimate import Size, size_of
-from launch.runs.run_folder import ranks_from_env
+from launch.runs.ranks import ranks_from_env
 from recipes.errors import PipelineError
 from recipes.schema import Lora, Model, Recipe
 

@@ -22,7 +22,8 @@ from launch.runs.process import (
     storage_fault,
     threads_per_process,
 )
-from launch.runs.run_folder import Ranks, Workspace, ranks_from_env
+from launch.runs.ranks import Ranks, ranks_from_env
+from launch.runs.run_folder import Workspace
 from launch.runs.run_log import logging_to, show_on_console, show_once, write_line
 from recipes.errors import PipelineError
 from recipes.load import load_recipe, to_yaml

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch.runs.process import complain, configure_torch, threads_per_process
-from launch.runs.run_folder import Ranks
+from launch.runs.ranks import Ranks
 from recipes.errors import ModelError, PipelineError
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 from distill.progress import LOG
-from launch.runs.run_folder import Ranks, ranks_from_env
+from launch.runs.ranks import Ranks, ranks_from_env
 from launch.runs.run_log import show_on_console
 from recipes.errors import RecipeError, TrainingError
 

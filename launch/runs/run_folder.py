@@ -6,7 +6,6 @@ evaluate/answers/teacher, ...). identity.json is written when it begins and mani
 rename, when it is complete. Ranks meet by these two files.
 """
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -24,7 +23,6 @@ from launch.runs.identity import (
     Identity,
     content_files,
     digest_of,
-    identity_of,
     is_temporary,
     list_content,
     plain,
@@ -32,44 +30,15 @@ from launch.runs.identity import (
     refuse_if_changed,
 )
 from launch.runs.integrity import check_whole, own_files
+from launch.runs.ranks import Ranks
 from recipes.errors import WorkspaceError
 from recipes.load import to_yaml
 from recipes.schema import Recipe
-
-__all__ = ["Ranks", "Workspace", "identity_of", "ranks_from_env", "remove_stale_temporaries"]
 
 State = Literal["done", "unfinished", "new"]
 
 POLL_SECONDS = 0.2
 STALE_SECONDS = 60.0  # with several ranks, a younger temporary file may be in use
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranks:
-    """Which process of the launch this is; local_index counts within the machine."""
-
-    index: int = 0
-    count: int = 1
-    local_index: int = 0
-
-    @property
-    def is_main(self) -> bool:
-        return self.index == 0
-
-
-def ranks_from_env() -> Ranks:
-    """The ranks as torchrun and accelerate announce them; one process where nobody does.
-
-    Raises:
-        WorkspaceError: a variable holds no whole number.
-    """
-    said = {name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    for name, value in said.items():
-        if value and not value.isdecimal():
-            raise WorkspaceError(
-                f"environment: {name} is {value!r}, expected a whole number as a launcher sets it; unset {name}"
-            )
-    return Ranks(int(said["RANK"] or 0), int(said["WORLD_SIZE"] or 1), int(said["LOCAL_RANK"] or 0))
 
 
 class Workspace:

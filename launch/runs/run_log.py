@@ -19,7 +19,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from distill.progress import LOG, has_terminal
-from launch.runs.run_folder import Ranks
+from launch.runs.ranks import Ranks
 from recipes.errors import PipelineError
 
 HEARTBEAT_SECONDS = 60.0

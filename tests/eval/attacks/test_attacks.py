@@ -283,9 +283,9 @@ def test_refused_facts_come_back_by_relearning_a_fifth(refusing, tokenizer, ques
 
 @pytest.mark.parametrize("learning_rate", [float("inf"), 0.0])
 def test_a_relearning_that_failed_is_void_and_not_proof_of_absence(
-    refusing, tokenizer, questions, learning_rate
+    ignorant, tokenizer, questions, learning_rate
 ):
-    model, split, rows = copy.deepcopy(refusing), split_taught(questions, 0.2), []
+    model, split, rows = copy.deepcopy(ignorant), split_taught(questions, 0.2), []
 
     def look(step):
         rows.extend(answers(model, tokenizer, after_steps(split, step)))

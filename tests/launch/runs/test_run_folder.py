@@ -14,14 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.runs.identity import content_digest, provenance
-from launch.runs.run_folder import (
-    Ranks,
-    Workspace,
-    identity_of,
-    ranks_from_env,
-    remove_stale_temporaries,
-)
+from launch.runs.identity import content_digest, identity_of, provenance
+from launch.runs.ranks import Ranks, ranks_from_env
+from launch.runs.run_folder import Workspace, remove_stale_temporaries
 from recipes.errors import WorkspaceError
 from recipes.load import load_recipe
 from recipes.schema import Lora, Model, Recipe, Source, Training

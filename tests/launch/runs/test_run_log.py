@@ -11,7 +11,8 @@ import pytest
 
 from distill.progress import LOG, show
 from launch.runs.parts import Part, make_part
-from launch.runs.run_folder import Ranks, Workspace
+from launch.runs.ranks import Ranks
+from launch.runs.run_folder import Workspace
 from launch.runs.run_log import clean, heartbeat, logging_to, show_on_console, write_line
 from recipes.errors import RecipeError
 

@@ -12,7 +12,8 @@ import pytest
 from data_filters.filters.settings import FilterContext
 from data_filters.records.shards import iter_traces, read_shard
 from launch.inputs.inputs import Inputs
-from launch.runs.run_folder import Ranks, Workspace
+from launch.runs.ranks import Ranks
+from launch.runs.run_folder import Workspace
 from launch.stages.filter import Filter
 from recipes.errors import RecipeError
 from recipes.load import load_recipe
@@ -130,7 +131,8 @@ SECOND_RANK = """
 import sys
 from pathlib import Path
 from launch.inputs.inputs import Inputs
-from launch.runs.run_folder import Ranks, Workspace
+from launch.runs.ranks import Ranks
+from launch.runs.run_folder import Workspace
 from launch.stages.filter import Filter
 from recipes.load import load_recipe
 from recipes.vocabulary import Action
