@@ -87,7 +87,12 @@ class _Judge:
         parts = date.numbers | date.figures
         if date.months or len(parts) > 1:
             key: Key = ((*sorted(date.months), Kind.DATE), sum(parts))
-            return self._words(context, date.months, frozenset(parts), key)
+            grounding = self._words(context, date.months, frozenset(parts), key)
+            if grounding is Grounding.UNGROUNDED and self.numbers.leads_to(context, date):
+                grounding = Grounding.DERIVED
+            if grounding is not Grounding.UNGROUNDED:
+                self.memory.dates.append(date)
+            return grounding
         return self.numbers.judge(context, next(iter(parts)))[0]
 
     # --- words

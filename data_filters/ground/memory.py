@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from data_filters.ground.clauses import Names
 from data_filters.text.arithmetic.evaluate import MAX_VALUE
+from data_filters.text.dates import Date
 from data_filters.text.tokens import Value
 from recipes.vocabulary import Grounding
 
@@ -32,6 +33,8 @@ class Memory:
     derived: set[Value] = field(default_factory=set)  # numbers that follow from given ones
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))  # the last of them
     recalled: set[Value] = field(default_factory=set)  # numbers told of an entity, without ground
+    # full dates that were given or follow from such
+    dates: deque[Date] = field(default_factory=lambda: deque(maxlen=_RECENT))
     # entities that a given value was bound to
     about: dict[Key, Names] = field(default_factory=dict)
     established: set[Names] = field(default_factory=set)  # the words of those values

@@ -13,11 +13,13 @@ from itertools import islice
 from data_filters.detect.candidates import CandidateSpan
 from data_filters.detect.reading import Reading
 from data_filters.ground.binding import bound, chained, fits_question, repeated
+from data_filters.ground.calendar_steps import follows
 from data_filters.ground.clauses import Names, SpanContext
 from data_filters.ground.memory import Key, Memory
 from data_filters.text.arithmetic.evaluate import MAX_VALUE
 from data_filters.text.arithmetic.reach import one_step, reaches, signed_sum, variants
 from data_filters.text.arithmetic.working import Mark, Role, Working
+from data_filters.text.dates import Date, find_dates
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
 from data_filters.text.tokens import Value
@@ -32,6 +34,7 @@ _LETTER = re.compile(
     r"(?<!\w)[\"'\u2018\u201c]?([A-Za-z])[\"'\u2019\u201d]?\s*(?:\(|=|:|->|is)\s*\Z"
 )
 _LETTERS = 26
+_MARK_REACH = 24  # characters before the first figure of a span: "on the 4 of September"
 _MOST_GIVEN = 16  # numbers of a prompt that a step may use without naming them
 _NONE: Names = frozenset()
 
@@ -91,9 +94,22 @@ class NumberJudge:
             or (context.concluding and bool(self._prompt.asked))
         )
 
+    def leads_to(self, context: SpanContext, date: Date) -> bool:
+        """Whether a date is a named length from one of the prompt or from one that was reached."""
+        mark = self._mark(context.span)
+        if mark is None or self._is_strange(context):
+            return False
+        return follows(date, [*self._dates, *self._memory.dates], {1.0, 7.0, *self._named(mark)})
+
+    @cached_property
+    def _dates(self) -> list[Date]:
+        """The first dates of the prompt."""
+        found = (date for message in self._prompt.messages for date in find_dates(message))
+        return list(islice(found, _MOST_GIVEN))
+
     def _mark(self, span: CandidateSpan) -> Mark | None:
         marks = self._working.marks
-        places = range(span.start, min(span.end, span.start + 8))
+        places = range(span.start, min(span.end, span.start + _MARK_REACH))
         return next((marks[place] for place in places if place in marks), None)
 
     def _stated_or_bare(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:

@@ -119,6 +119,52 @@ def test_the_same_constants_are_facts_where_they_are_asked_for() -> None:
     assert ungrounded("How fast is sound?", "Sound makes 343 metres a second.") == ["343 metres"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        (
+            "A course starts on 3 May 2031 and lasts 12 days. When does it end?",
+            "It ends on 15 May 2031.",
+        ),
+        (
+            "Rita sails on May 28 for 10 days. When is Rita back?",
+            "To 31 May it is 3 days, so Rita is back on June 7.",
+        ),
+        (
+            "A loan runs 8 months from 10 November 2019. When is it due?",
+            "It is due on 10 July 2020.",
+        ),
+        ("A show opens in March 1998 and closes 30 months later.", "It closes in September 2000."),
+        (
+            "The club meets weekly from 5 April on. What are the dates?",
+            "12 April, 19 April and 26 April.",
+        ),
+    ],
+)
+def test_dates_that_a_step_reaches_stay(prompt: str, text: str) -> None:
+    assert ungrounded(prompt, text) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "fact"),
+    [
+        (
+            "A course starts on 3 May 2031 and lasts 12 days. When does it end?",
+            "It ends on 19 May 2031.",
+            "19 May 2031",
+        ),
+        (
+            "A course starts on 3 May 2031 and lasts 12 days. When does it end?",
+            "Orlin Vask died on 15 May 2031.",
+            "15 May 2031",
+        ),
+        ("When did the ship sink?", "It sank on 9 August 1871.", "9 August 1871"),
+    ],
+)
+def test_other_dates_do_not(prompt: str, text: str, fact: str) -> None:
+    assert fact in ungrounded(prompt, text)
+
+
 def test_a_year_at_the_start_of_a_line_is_no_count() -> None:
     assert ungrounded("Tell of Lea.", "1912: Lea is born.\n1931: Lea leaves.") == ["1912", "1931"]
 
