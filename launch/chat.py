@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from launch.runs.process import complain
+from launch.runs.ranks import Ranks
+from launch.runs.run_log import say
 from recipes.errors import PipelineError, RecipeError
 
 EPILOG = """examples:
@@ -32,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder, knowledge = places(given)
         return talk(given, folder, knowledge)
     except PipelineError as fault:
-        print(f"error: {fault}", file=sys.stderr)
-        return 2
+        return complain(str(fault), Ranks())
     except KeyboardInterrupt:
         return 130
 
@@ -76,7 +78,7 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
     with Sandbox() as sandbox:
         chat = open_chat(folder, passages, sandbox, adapter=given.adapter, **how)
         chat.history, asking = given.history, sys.stdin.isatty()
-        print(*chat.switch("off" if given.base == "off" else "on"), flush=True)
+        say(*chat.switch("off" if given.base == "off" else "on"))
         while True:
             try:
                 line = input("> " if asking else "").strip()
@@ -85,9 +87,9 @@ def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int
             if line == "/quit":
                 return 0
             if line and not asking:
-                print(f"> {line}")
+                say(f"> {line}")
             for said in chat.answer(line) if line else ():
-                print(said, flush=True)
+                say(said)
 
 
 def parser() -> argparse.ArgumentParser:

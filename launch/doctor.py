@@ -3,7 +3,6 @@ launch.doctor RECIPE [key=value ...].
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from launch.runs.process import complain, configure_torch, threads_per_process
 from launch.runs.ranks import Ranks, ranks_from_env
 from launch.runs.run_folder import Workspace
+from launch.runs.run_log import say
 from recipes.errors import PipelineError
 from recipes.load import load_recipe
 from recipes.schema import Recipe
@@ -44,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Doctor(recipe, given).examine()
     except PipelineError as fault:
         return complain(str(fault), ranks)
-    except BrokenPipeError:  # | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,10 +121,10 @@ def verify(work: Workspace) -> int:
     """Prints which finished parts are not as they were finished; gives the exit code."""
     faults = 0
     for fault in work.damaged_parts():
-        print(f"fault  {fault}", flush=True)
+        say(f"fault  {fault}")
         faults += 1
     finished = sum(1 for _ in work.root.rglob("manifest.json"))
-    print(f"{work.root}: {finished} finished part(s) read, {faults} fault(s)")
+    say(f"{work.root}: {finished} finished part(s) read, {faults} fault(s)")
     return 2 if faults else 0
 
 
@@ -157,7 +154,7 @@ class Doctor:
 
         for name, check in contender_checks(self.recipe.evaluate):
             if found := self._attempt(name, check):
-                print(f"ok     {name}: {found}", flush=True)
+                say(f"ok     {name}: {found}")
         models = self.recipe.models
         if not models.given:  # nothing is trained
             return self._verdict()
@@ -176,12 +173,11 @@ class Doctor:
         if pair.tokenizer is not None:
             self._first_step(pair)
         counted = self._lengths(pair)
-        print()
-        print(*Plan(self.recipe, self.given).lines(pair, counted), sep="\n")
+        say("", *Plan(self.recipe, self.given).lines(pair, counted))
         return self._verdict()
 
     def _verdict(self) -> int:
-        print(f"\n{self.faults} fault(s)" if self.faults else "\nno fault found", flush=True)
+        say(f"\n{self.faults} fault(s)" if self.faults else "\nno fault found")
         return 2 if self.faults else 0
 
     # --- checks
@@ -190,13 +186,13 @@ class Doctor:
     def _run(self, checks: Iterable[tuple[str, Callable[[], str]]]) -> None:
         for name, check in checks:
             try:
-                print(f"ok     {name}: {check()}", flush=True)
+                say(f"ok     {name}: {check()}")
             except PipelineError as fault:
                 self._fault(name, fault)
 
     def _fault(self, name: str, fault: PipelineError) -> None:
         self.faults += 1
-        print(f"fault  {name}: {fault}", flush=True)
+        say(f"fault  {name}: {fault}")
 
     def _attempt(self, name: str, load: Callable[[], Any]) -> Any:
         """What `load` gives, or None and a line that says why."""
@@ -204,7 +200,7 @@ class Doctor:
             return load()
         except PipelineError as fault:
             if _unreachable(fault):
-                print(f"not checked: all that needs {name} ({fault})", flush=True)
+                say(f"not checked: all that needs {name} ({fault})")
             else:
                 self._fault(name, fault)
             return None
@@ -229,7 +225,7 @@ class Doctor:
         config, needs_teacher = self.recipe.distill, self.recipe.distill.divergence != "none"
         if self.faults or pair.student is None or (needs_teacher and pair.teacher is None):
             why = "fix the faults above first" if self.faults else "a config is not at hand"
-            return print(f"not checked: first step ({why})")
+            return say(f"not checked: first step ({why})")
         teacher, remote = (
             pair.teacher if needs_teacher else None,
             self.recipe.models.student.trust_remote_code,
@@ -248,7 +244,7 @@ class Doctor:
         # of the architecture's own code: not every family can be shrunken by a handful of sizes
         except Exception as fault:
             why = str(fault).partition("\n")[0]
-            print(
+            say(
                 f"not checked: first step (a small copy does not run: {type(fault).__name__}: {why})"
             )
 
@@ -272,7 +268,7 @@ class Doctor:
             if found.sequences == MOST_TRACES
             else f"{found.sequences:,}"
         )
-        print(
+        say(
             f"ok     traces: {found.too_long:,} of {which} are longer than {config.sequence_tokens} tokens and will be left out"
         )
         return found if found.taught_tokens else None

@@ -22,6 +22,7 @@ import yaml
 from launch.runs.process import complain
 from launch.runs.ranks import Ranks
 from launch.runs.run_folder import Workspace
+from launch.runs.run_log import say
 from recipes.errors import PipelineError, RecipeError
 from recipes.find import find_recipe
 from recipes.load import load_recipe
@@ -74,12 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.collect and (code := climb(path, runs)):
             return code
         ready = [run for run in runs if run.finished()]
-        print(
-            "\n".join(
-                report(collect(ready, Path(whole.runs) / whole.name), whole.evaluate.bootstrap)
-            ),
-            flush=True,
-        )
+        say(*report(collect(ready, Path(whole.runs) / whole.name), whole.evaluate.bootstrap))
         return 0
     except PipelineError as fault:
         return complain(str(fault), Ranks())
@@ -172,11 +168,11 @@ def climb(path: Path, runs: Sequence[Run]) -> int:
     for number, run in enumerate(runs, 1):
         head = f"ladder: run {number} of {len(runs)}, {run.recipe.name}"
         if run.finished():
-            print(f"{head}: done, skipped", flush=True)
+            say(f"{head}: done, skipped")
             continue
         left = len([later for later in runs[number - 1 :] if not later.finished()])
         each = (time.monotonic() - began) / made if made else 0.0
-        print(head + (f"; about {each * left / 60:,.0f} min left" if made else ""), flush=True)
+        say(head + (f"; about {each * left / 60:,.0f} min left" if made else ""))
         if code := subprocess.run(
             [sys.executable, "-m", "launch.run", str(path), *run.overrides], check=False
         ).returncode:

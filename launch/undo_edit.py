@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launch.runs.process import complain, configure_torch, threads_per_process
 from launch.runs.ranks import Ranks
+from launch.runs.run_log import say
 from recipes.errors import ModelError, PipelineError
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = made.parse_args(arguments)
     try:
         configure_torch(threads_per_process())
-        print(switch(given.model, given.delta or given.model / "delta.safetensors", given.out))
+        say(switch(given.model, given.delta or given.model / "delta.safetensors", given.out))
         return 0
     except PipelineError as fault:
         return complain(str(fault), Ranks())

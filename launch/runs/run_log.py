@@ -28,7 +28,8 @@ SHORTEST_SECRET = 8  # characters; a shorter value of such a variable would blot
 SECRET_SHAPES = re.compile(
     r"\bhf_[A-Za-z0-9]{8,}|\bsk-[A-Za-z0-9_-]{8,}|(?<=Bearer )[^\s;,]+|(?<=://)[^/\s@'\"]+(?=@)"
 )
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line feed
+# all but tab and line feed; and what turns the direction of writing round
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 FILE_ONLY = {"file_only": True}  # for records that the console shows in another way
 
 
@@ -57,6 +58,14 @@ def write_line(text: str, stream: TextIO | None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except ValueError:  # closed
         pass
+
+
+def say(*lines: str) -> None:
+    """Writes lines to standard output as a terminal may have them: without control characters, and
+    with escapes where its encoding lacks a letter. A reader that has gone ends nothing.
+    """
+    for line in lines:
+        write_line(clean(line), sys.stdout)
 
 
 class Console(logging.Handler):

@@ -13,7 +13,7 @@ from distill.progress import LOG, show
 from launch.runs.parts import Part, make_part
 from launch.runs.ranks import Ranks
 from launch.runs.run_folder import Workspace
-from launch.runs.run_log import clean, heartbeat, logging_to, show_on_console, write_line
+from launch.runs.run_log import clean, heartbeat, logging_to, say, show_on_console, write_line
 from recipes.errors import RecipeError
 
 ROOT = Path(__file__).parents[3]
@@ -79,6 +79,17 @@ def test_no_secret_and_no_control_character(tmp_path, monkeypatch, capsys):
     told = "key ***; ***; ***; Authorization: Bearer ***; http://***@host/v1[31m the end"
     assert lines(tmp_path) == [told] and capsys.readouterr().out == told + "\n"
     assert clean("a\tb\nc") == "a\tb\nc"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_what_is_said_holds_no_escape_and_fits_the_terminal(encoding, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("\x1b[31mred\x07\r", "caf\u00e9 \u202etxt.exe", "two\nlines")
+    shown = stream.buffer.getvalue().decode(encoding)
+    lines = shown.splitlines()
+    assert lines[0] == "[31mred" and lines[2:] == ["two", "lines"]
+    assert lines[1] == ("caf\\xe9 txt.exe" if encoding == "ascii" else "caf\u00e9 txt.exe")
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path, capsys):
