@@ -11,6 +11,9 @@ from data_filters.detect.numbers import find_numbers
 from data_filters.detect.reading import Detector, Reading
 from data_filters.detect.terms import find_terms
 from data_filters.detect.titles import find_titles
+from data_filters.detect.uncapitalised.glued import find_glued_names, without_stamps
+from data_filters.detect.uncapitalised.lower_case import find_lower_case_names
+from data_filters.detect.uncapitalised.scores import find_scores
 
 # Each with the entry of filter.detectors that switches it on; "" is always on. Of two spans that
 # overlap, the one of the earlier detector stays.
@@ -18,9 +21,12 @@ DETECTORS: tuple[tuple[str, Detector], ...] = (
     ("", find_terms),
     ("", find_foreign),
     ("names", find_titles),
+    ("names", find_glued_names),
+    ("numbers", find_scores),
     ("names", find_numbered_names),
     ("numbers", find_numbers),
     ("names", find_names),
+    ("names", find_lower_case_names),
     ("answer", find_answers),
 )
 
@@ -49,6 +55,7 @@ def detect(
         if not switch or switch in switched_on
         for one in reading.found_by(detector)
     )
+    kept = without_stamps(reading.text, kept)
     others = [one for detector in more for one in detector(reading)]
     return without_overlap([*kept, *_on_words(others, reading, kept)]) if others else kept
 

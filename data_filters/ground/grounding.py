@@ -20,6 +20,10 @@ from data_filters.text.prompts import PromptFacts
 from data_filters.text.tokens import Value
 from recipes.vocabulary import Grounding, Kind
 
+_VERBATIM = frozenset(
+    ("scores", "foreign", "glued")
+)  # detectors of what is no plain word or number
+
 
 def decide(
     reading: Reading,
@@ -64,7 +68,9 @@ class _Judge:
         numbers = frozenset(token.value for token in context.tokens if token.value is not None)
         value = span.value if span.value is not None else first.value if not words else None
         computed = False
-        if span.date is not None:
+        if span.detector in _VERBATIM:
+            grounding = self._verbatim(context)
+        elif span.date is not None:
             grounding = self._date(context, span.date)
         elif value is not None:
             grounding, computed = self.numbers.judge(context, value)
@@ -77,6 +83,13 @@ class _Judge:
         self.memory.learn((words, value), grounding)
         bare = value is not None and not self.numbers.belongs(context)
         return Decision(grounding, context.subject, computed, bound=not bare)
+
+    def _verbatim(self, context: SpanContext) -> Grounding:
+        """A score or an address is given where it stands in the prompt, or its words do."""
+        tokens, prompt = context.tokens, self.prompt
+        said = " ".join(token.text for token in tokens if token.kind != "operator")
+        whole = prompt.contains("-".join(said.split())) or said.lower() in prompt.lowered
+        return Grounding.GIVEN if whole else Grounding.UNGROUNDED
 
     def _date(self, context: SpanContext, date: Date) -> Grounding:
         """Given where its parts are, in whatever form; a decade or century also by a year in it. A

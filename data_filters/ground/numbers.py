@@ -35,6 +35,7 @@ _LETTER = re.compile(
 )
 _LETTERS = 26
 _MARK_REACH = 24  # characters before the first figure of a span: "on the 4 of September"
+_FEW_GIVEN = 4
 _MOST_GIVEN = 16  # numbers of a prompt that a step may use without naming them
 _NONE: Names = frozenset()
 
@@ -138,8 +139,9 @@ class NumberJudge:
         """
         said = self._reading.text[name.start : name.end]
         keys = [stem(word) for word in said.replace("-", " ").split()]
+        whole = [stem(word) for word in said.split()]
         words = self._prompt.words
-        given = any(self._prompt.given_form(key) in words for key in keys)
+        given = any(self._prompt.given_form(key) in words for key in (*whole, *keys))
         if given or all(map(is_ordinary, keys)):
             return False
         return self._exempt(name) is Grounding.UNGROUNDED
@@ -292,8 +294,11 @@ class NumberJudge:
 
     def _reproducible(self, value: Value, numbers: AbstractSet[Value]) -> bool:
         """One arithmetic step from the numbers, their sum with signs, or an expression that stands
-        in the prompt.
+        in the prompt. A page of numbers reaches any year, so a year that is asked for is not reached
+        from many.
         """
+        if self._asked_for(value) and len(numbers) > _FEW_GIVEN:
+            return False
         if value in self._prompt.reachable or one_step(value, numbers):
             return bool(numbers)
         return signed_sum(value, self._prompt.summands(numbers))

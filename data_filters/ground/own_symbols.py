@@ -27,9 +27,18 @@ _IDENTIFIER = re.compile(r"(?<![\w.])[A-Z]\w+")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _CAPITALS = re.compile(r"[A-Z]+\d?|[A-Z]\w+")
 _LETTER_CUES = frozenset(  # stems of words by which a prompt asks for work on letters
-    "letter word unscramble jumble anagram cipher decrypt encrypt decode encode spell palindrome reverse font ascii acronym scrambled "
-    "character "
-    "alphabet shift vowel consonant cryptarithm lowercase uppercase sentence string".split()
+    "unscramble jumble anagram cipher decrypt encrypt decode encode palindrome reverse ascii "
+    "acronym scrambled alphabet vowel consonant cryptarithm lowercase uppercase".split()
+)
+_MAYBE_CUES = (
+    frozenset(  # these have other meanings: letters go by post; one needs a sign beside it
+        "letter word spell font character shift sentence string".split()
+    )
+)
+# a word in quotes or in capitals, or one word to a line: something to work on
+_MATERIAL = re.compile(
+    r"[\"'`\u201c\u2018]\w+[\"'`\u201d\u2019]|\b[A-Z]{3,}\b|:\s*\w+\s*$|(?:^\w+\n){2}|\b\w+(?:, ?\w+){3}",
+    re.MULTILINE,
 )
 _GRID_CUES = frozenset("board grid row column square".split())
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -82,7 +91,9 @@ class PromptLetters:
 
     def catch_up(self, prompt: PromptFacts) -> None:
         """Reads the messages that are new."""
-        self.asked = not prompt.words.isdisjoint(_LETTER_CUES)
+        maybe = [cue for cue in _MAYBE_CUES if cue in prompt.words]
+        material = len(maybe) > 1 or any(map(_MATERIAL.search, prompt.messages))
+        self.asked = not prompt.words.isdisjoint(_LETTER_CUES) or (bool(maybe) and material)
         self.board = not prompt.words.isdisjoint(_GRID_CUES)
         for message in prompt.messages[self._num_labels :]:
             self.labels.update(_manner(label) for label in _LABEL.findall(message))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import PromptFacts
+from data_filters.text.questions.knowledge import asks_general_knowledge
 from data_filters.text.stem import stem
 
 # formulas, code and sums that stand in a prompt
@@ -57,7 +58,7 @@ class Asked(NamedTuple):
         worked: the prompt gives what the answer is made of: numbers, a formula, a program.
         numeric: a number, a date or a formula is asked for.
         unknown: it asks about a named entity of which it says nothing else, and is not worked.
-        recall: so, and it gives nothing to count with either.
+        recall: so, and it gives nothing to count with either; or general knowledge is asked for.
     """
 
     worked: bool
@@ -99,7 +100,8 @@ def asked(facts: PromptFacts, size: PromptSize) -> Asked:
     counted = numeric and few and (numbers > 1 or not facts.asked)
     worked = exact or counted or many
     unknown = facts.asks_about_unknown and not worked
-    return Asked(worked, numeric or exact, unknown, recall=unknown and numbers == 0)
+    general = not worked and asks_general_knowledge(facts)
+    return Asked(worked, numeric or exact, unknown, recall=general or (unknown and numbers == 0))
 
 
 def _num_numbers(facts: PromptFacts) -> int:

@@ -10,12 +10,14 @@ from data_filters.detect.reading import Reading
 from data_filters.records.traces import Span
 from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import PromptFacts
+from data_filters.text.questions.knowledge import options, stands_alone
 from data_filters.text.stem import stem
-from data_filters.text.tokens import NUMBER_WORDS, Token
+from data_filters.text.tokens import NUMBER_WORDS, Token, split_sentences
 from data_filters.verify.answers import answer_range
 from recipes.vocabulary import Grounding, Kind
 
 _LONGEST_WORDS = 8  # of a short answer
+_VERDICTS = frozenset(("yes", "no"))
 _CONCLUSIONS = frozenset(map(stem, "yes no true false both neither none unknown".split()))
 
 
@@ -34,17 +36,52 @@ def recalled_spans(reading: Reading, spans: Sequence[Span]) -> list[Span]:
     if not reading.supported or not answer or len(answer) > _LONGEST_WORDS:
         return []
     wanted = {_key(token) for token in answer if _is_stated(token, reading.prompt)}
+    verdict = len(answer) == 1 and answer[0].key in _VERDICTS
+    if verdict and reading.prompt.asked and stands_alone(reading.prompt):
+        wanted = {answer[0].key}
+        tokens = answer
     taken = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
     covered = {place for span in taken for place in range(span.start, span.end)}
     open_ones = [t for t in tokens if reading.origin(t.start, t.end)[0] not in covered]
     runs = _runs(reading.text, [token for token in open_ones if _key(token) in wanted])
-    return [_span(reading, run) for run in runs]
+    return [_span(reading, run) for run in [*runs, *_chosen(reading, answer, open_ones)]]
+
+
+def _chosen(
+    reading: Reading, answer: Sequence[Token], tokens: Sequence[Token]
+) -> list[list[Token]]:
+    """The chosen option, by its letter or its words, wherever the message has it: the prompt offers
+    it, and the choice is recalled.
+    """
+    offered = options(reading.prompt)
+    said = " ".join(token.text.lower() for token in answer)
+    keys = [key for key, text in offered.items() if said in (key.lower(), text.lower().rstrip("."))]
+    if len(keys) != 1:
+        return []
+    words = [
+        token.key for sentence in split_sentences(offered[keys[0]]) for token in sentence.words
+    ]
+    runs = []
+    for place in range(len(tokens) - len(words) + 1):
+        run = tokens[place : place + len(words)]
+        if words and [token.key for token in run] == words:
+            runs.append(list(run))
+    taken = {token.start for run in runs for token in run}
+    letter = [token for token in answer if token.text == keys[0] and token.start not in taken]
+    return [*runs, letter] if letter and letter[0] in tokens else runs
 
 
 def _is_stated(token: Token, prompt: PromptFacts) -> bool:
-    if token.value is not None or token.key in NUMBER_WORDS:
-        return _key(token) not in prompt.numbers
+    """Whether an answer's word may be a fact; where nobody in particular is asked about, words and
+    constants that everybody needs are none.
+    """
     curriculum: Curriculum = prompt.curriculum
+    if token.value is not None or token.key in NUMBER_WORDS:
+        value = token.value if token.value is not None else NUMBER_WORDS[token.key]
+        common = not curriculum.constants.get(value, frozenset()).isdisjoint(prompt.words)
+        return not common and _key(token) not in prompt.numbers
+    if token.key in curriculum.common and (not prompt.asked or token.key in curriculum.units):
+        return False
     function_word = token.key in curriculum.ordinary and token.key not in curriculum.common
     return not (function_word or token.key in prompt.words or token.key in _CONCLUSIONS)
 

@@ -26,6 +26,7 @@ from data_filters.scrub.restore import by_place, is_acted_on, restore, step_span
 from data_filters.scrub.surrogates import Surrogates
 from data_filters.scrub.tool_results import given_by_tools
 from data_filters.text.curriculum import Curriculum
+from data_filters.text.questions.knowledge import asks_general_knowledge
 from data_filters.text.tokens import uncollected
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
@@ -99,7 +100,9 @@ class Scrubber:
 
     def _with_recalled(self, reading: Reading, spans: list[Span], size: PromptSize) -> list[Span]:
         """The spans of a message; where its question is one of recall, the answer is ungrounded."""
-        wanted = "answer" in self.detectors and reading.prompt.asks_about_unknown
+        prompt = reading.prompt
+        maybe = prompt.asks_about_unknown or asks_general_knowledge(prompt)
+        wanted = "answer" in self.detectors and reading.supported and maybe
         if not wanted or not asked(reading.prompt, size).recall:
             return spans
         recalled = recalled_spans(reading, spans)

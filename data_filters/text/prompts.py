@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, KeysView, Sequence
+from collections.abc import Iterator, KeysView
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -19,11 +19,10 @@ from data_filters.text.language.tell import language
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.notation import Notation
 from data_filters.text.quantities import find_quantities
+from data_filters.text.questions.fields import PRONOUNS, goes_on, is_option, labels_of, later_fields
 from data_filters.text.statements import Statement, Statements, Stems
-from data_filters.text.stem import stem
 from data_filters.text.tokens import NUMBER_WORDS, Sentence, Token, Value, split_sentences
 
-_PRONOUNS = frozenset(map(stem, "she he her hers his him it its they them their theirs".split()))
 _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be worked out
     "how calculate compute solve evaluate determine sum total count average product difference "
     "remainder minimum maximum many much integer equation digit sort smallest largest probability "
@@ -32,14 +31,12 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
     "step rule position index result find percentage percent likelihood ratio perimeter area volume "
     "profit salary interest".split()
 )
-_VERBS = frozenset("is was are were has had".split())
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _FORMULA = re.compile(r"\\[A-Za-z(\[]|[\w)]\s?[=^]\s?[\w(]|\$[^$\n]{1,80}\$")
 _NONE: Stems = frozenset()
 _YEARS = range(1000, 2200)
-_NO_PLACES: frozenset[int] = frozenset()
-_LABEL_WORDS = 4
-_LOOK_BACK = 3  # the question is searched among so many last sentences
+_LOOK_BACK = 3  # the question is searched among so many last sentences, but for options
+_MOST_KEPT = 16
 
 
 class Question(NamedTuple):
@@ -68,11 +65,12 @@ class PromptFacts:
         self.statements = Statements()
         self.question = Question()
         self.reachable: set[float] = set()  # values of the expressions that stand in it
-        self._last: deque[tuple[Sentence, str]] = deque(maxlen=_LOOK_BACK)  # with their message
+        self._last: deque[tuple[Sentence, str]] = deque(maxlen=_MOST_KEPT)  # with their message
         self._num_numbers = 0
         self._num_amounts = 0  # numbers that are no years
         self._has_formula = False
         self._places: defaultdict[Value, list[int]] = defaultdict(list)  # of a number, among all
+        self.lowered = ""  # all messages in lower case
         self._names: set[str] = set()  # capitalised words that are no ordinary ones
         self._forms: dict[str, str] = {}  # other forms of them that somebody asked for
         self._language: str | None = None  # of the last message that tells
@@ -83,6 +81,7 @@ class PromptFacts:
         message = normal_text(message).text
         sentences = split_sentences(message)
         self.messages.append(message)
+        self.lowered = f"{self.lowered}\n{message.lower()}"
         self._language = None
         lowercase = {
             token.key for sentence in sentences for token in sentence.words if not token.name
@@ -208,14 +207,25 @@ class PromptFacts:
         """Whether no sentence but the question itself mentions what is asked about."""
         return self.question.about_unknown
 
+    def _asking(self) -> int:
+        """Which of the last sentences asks; the last one where none does."""
+        left, last = _LOOK_BACK, len(self._last) - 1
+        for place in range(last, -1, -1):
+            sentence, message = self._last[place]
+            if sentence.asks:
+                return place
+            left -= not is_option(sentence, message)
+            if not left:
+                break
+        return last
+
     def _question(self) -> Question:
         """The last of the final sentences that asks; without one, the last sentence."""
         if not self._last:
             return Question()
-        asking = (n for n in range(len(self._last), 0, -1) if self._last[n - 1][0].asks)
-        place = next(asking, len(self._last)) - 1
+        place = self._asking()
         sentence, message = self._last[place]
-        labels = _labels(message, (sentence,))
+        labels = labels_of(message, (sentence,))
         is_symbol = Notation(message).is_symbol
         names = [
             token
@@ -223,7 +233,7 @@ class PromptFacts:
             if not self.curriculum.knows(token.key)
             and token.start not in labels
             and not is_symbol(token.text, token.start)
-            and not (token.first and token.key in self.statements.lowercase)
+            and not (token.first and (token.ordinary or token.key in self.statements.lowercase))
         ]
         entities = frozenset(token.key for token in names)
         number = len(self.statements) - len(self._last) + place
@@ -245,8 +255,8 @@ def _statements(
     message: str, sentences: tuple[Sentence, ...], curriculum: Curriculum
 ) -> Iterator[Statement]:
     months, values = _other_forms(message, sentences)
-    labels = _labels(message, sentences)
-    records = _later_fields(message, sentences) if labels else frozenset()
+    labels = labels_of(message, sentences)
+    records = later_fields(message, sentences) if labels else frozenset()
     is_symbol = Notation(message).is_symbol
     for place, sentence in enumerate(sentences):
         keys = [token.key for token in sentence.words]
@@ -264,8 +274,8 @@ def _statements(
             phrase=f" {' '.join(keys)} ",
             named=frozenset([token.key for token in names if not token.first]),
             openers=frozenset(openers) if openers else _NONE,
-            pronoun=not words.isdisjoint(_PRONOUNS),
-            goes_on=place in records or _goes_on(sentence, names, message),
+            pronoun=not words.isdisjoint(PRONOUNS),
+            goes_on=place in records or goes_on(sentence, names, message),
         )
 
 
@@ -288,64 +298,6 @@ def _other_forms(
             months[number] |= stems
             values[number] |= numbers
     return months, values
-
-
-def _labels(message: str, sentences: Iterable[Sentence]) -> frozenset[int]:
-    """Where the words of labels start: "Date" in "Date: 1937" and in a row of a table says what the
-    value is and names nobody. A label that is no ordinary word may be a name: "Mara: 12 points".
-    """
-    if ":" not in message and "|" not in message:
-        return _NO_PLACES
-    return frozenset(
-        token.start
-        for sentence in sentences
-        for token in _label(sentence.tokens)
-        if is_ordinary(token.key)
-    )
-
-
-def _label(tokens: Sequence[Token]) -> Sequence[Token]:
-    """The words before the first colon of a sentence, where nothing else stands there."""
-    first = 1 if tokens[0].text == "|" else 0
-    for place, token in enumerate(tokens[first : first + _LABEL_WORDS + 1], start=first):
-        if token.kind == "colon":
-            return tokens[first:place]
-        if token.kind != "word":
-            break
-    return ()
-
-
-def _later_fields(message: str, sentences: Sequence[Sentence]) -> frozenset[int]:
-    """The numbers of sentences that are later fields of a record, where there are several records:
-    "Born: 1937" under "Person: Ilse" is about her. One record alone is about all that is asked.
-    """
-    later: set[int] = set()
-    num_records = 0
-    for place, sentence in enumerate(sentences):
-        if not _label(sentence.tokens):
-            continue
-        before = sentences[place - 1] if place else None
-        between = message[before.tokens[-1].end : sentence.tokens[0].start] if before else "\n\n"
-        if before is not None and _label(before.tokens) and between.count("\n") == 1:
-            later.add(place)
-        else:
-            num_records += 1
-    return frozenset(later) if num_records > 1 else frozenset()
-
-
-def _goes_on(sentence: Sentence, names: Sequence[Token], message: str) -> bool:
-    """Whether a sentence speaks on of whom the one before is about: it opens with a pronoun, or with
-    "the" and names nobody before its verb ("The mayor is Udo Falk.").
-    """
-    words, start = sentence.words, sentence.tokens[0].start
-    if not words or message[:start].rstrip(" ").endswith("\n\n"):
-        return False
-    if words[0].key in _PRONOUNS or words[0].key in ("this", "these"):
-        return True
-    if words[0].key != "the" or len(words) < 3:
-        return False
-    verb = next((word.start for word in words if word.text in _VERBS), -1)
-    return 0 <= verb < min((name.start for name in names), default=-1)
 
 
 def _sentence_at(sentences: tuple[Sentence, ...], at: int) -> int | None:

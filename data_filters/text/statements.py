@@ -133,8 +133,10 @@ class Statements:
                 seen.add(number)
                 said = self._all[number]
                 found |= said.numbers
-                waiting += said.about - linked
-                linked |= said.about
+                # what goes on from sentence to sentence links too much: a page is about all it names
+                others = (said.named | said.openers) if said.goes_on else said.about
+                waiting += others - linked
+                linked |= others
         return found
 
     def _saying(self, words: Collection[str], numbers: Collection[Value]) -> Iterator[Statement]:

@@ -85,7 +85,10 @@ class NameSpans:
                 before = run[unknown:place] if unknown >= 0 else ()
                 if any(map(self._says_something, before)) and not _is_address(before):
                     yield self._name(run[unknown:place])
-                yield self._name(run[place : place + size], given=True)
+                if self._is_another(before, run[place : place + size]):
+                    yield self._name(run[unknown : place + size])
+                else:
+                    yield self._name(run[place : place + size], given=True)
                 unknown = -1
             elif unknown < 0:
                 unknown = place
@@ -109,6 +112,16 @@ class NameSpans:
         size = next((size for size in sizes if has_phrase(keys[:size])), 0)
         nobody = all(not token.name or token.text.lower() in KIND_WORDS for token in words[:size])
         return 0 if nobody else size
+
+    def _is_another(self, before: Sequence[Token], given: Sequence[Token]) -> bool:
+        """ "North Pole" where the prompt has the South Pole: another thing of that kind."""
+        curriculum = self._curriculum
+        return (
+            bool(before)
+            and all(word.name and word.key in curriculum.epithets for word in before)
+            and all(word.ordinary and self._prompt.names(word.key) for word in given)
+            and before[-1].key not in self._prompt.words
+        )
 
     def _says_something(self, token: Token) -> bool:
         return token.name and not self._curriculum.knows(token.key)

@@ -1,0 +1,1 @@
+"""Facts below capitals: names in lower case or glued to signs, scores of games."""

@@ -1,0 +1,1 @@
+"""What a prompt is made of besides statements: labels, records, options, questions of knowledge."""
