@@ -14,7 +14,6 @@ import pyarrow as pa
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
 from data_filters.records.traces import Span
-from recipes.vocabulary import Grounding, Kind
 
 KNOWLEDGE_SCHEMA = pa.schema(
     [
@@ -35,9 +34,8 @@ class KnowledgeLedger:
     """Counts (subject, relation, value) over traces in bounded memory: sorted runs go to disk and
     are merged at the end.
 
-    The relation is the question that was asked, none where the fact was only a step on the way to
-    its answer. A trace counts once for a fact, however often it states it; numbers that arithmetic
-    made from a recalled number are no facts of their own.
+    The relation is the question that was asked, or the fact's own sentence with a blank; none where
+    the fact was only a step on the way. A trace counts once for a fact, however often it states it.
 
     Args:
         folder: receives part-*.parquet, sorted by fact.
@@ -51,23 +49,8 @@ class KnowledgeLedger:
         self._runs: list[Path] = []
 
     def add(self, spans: Iterable[Span], trace_id: str) -> None:
-        """Records the ungrounded spans of one trace."""
-        untold = [
-            span
-            for span in spans
-            if span.grounding == Grounding.UNGROUNDED and span.kind != Kind.PASSAGE
-        ]
-        computed = {(span.relation, span.original) for span in untold if span.kind == Kind.RESULT}
-        steps = {relation for relation, _ in computed}
-        facts = {
-            (
-                span.subject,
-                "" if span.relation in steps else span.relation,
-                span.original,
-            ): span.kind
-            for span in untold
-            if (span.relation, span.original) not in computed
-        }
+        """Records the facts of one trace, as `stated_facts` gives them."""
+        facts = {(span.subject, span.relation, span.original): span.kind for span in spans}
         for fact, kind in sorted(facts.items()):
             count, first, kind = self._counts.get(fact, (0, trace_id, kind))
             self._counts[fact] = (count + 1, first, kind)

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from data_filters.lookup.grounded_records import GroundedRecords
+from data_filters.lookup.grounded_records import STATES, GroundedRecords
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.recalled_records import OFFERS, RecalledRecords
 from data_filters.lookup.rewrite import offers
 from data_filters.lookup.search_results import SearchResults
+from data_filters.lookup.sentence_records import SentenceRecords
+from data_filters.lookup.stated_facts import BLANK, stated_facts
 from data_filters.records.rows import list_shards
 from data_filters.records.shards import iter_traces, read_shard, write_shard
 from data_filters.records.traces import SCHEMA, Trace, to_row
@@ -50,6 +52,7 @@ class Augmenter:
         says = scrubber.abstain_text
         self.recalled = RecalledRecords(base, self.results, config, scrubber.spans, says)
         self.grounded = GroundedRecords(self.results, config, says)
+        self.sentences, self.scrubber = SentenceRecords(base, config, says), scrubber
 
     def records(self, trace: Trace) -> Iterator[Trace]:
         """What is taught in place of one kept trace, the most alike first."""
@@ -60,9 +63,7 @@ class Augmenter:
         rng = random.Random(f"lookups/{self.seed}/{trace.id}")
         if any(span.action == Action.ABSTAIN for span in trace.spans):
             whole = restore(trace)
-            yield from self._counted(
-                self.recalled.of(rng, whole) or [self.recalled.off(rng, whole)]
-            )
+            yield from self._counted(self._looked_up(rng, whole) or [self.recalled.off(rng, whole)])
             return
         yield (
             offers(trace, rng.choice(OFFERS))
@@ -70,13 +71,27 @@ class Augmenter:
             else trace
         )
         makers = (
-            (self.config.prompt_facts_moved_fraction, self.grounded.one_lookup),
+            (self.config.prompt_facts_moved_fraction, self._from_prompt),
             (self.config.two_hops_fraction, self.grounded.two_lookups),
             (self.config.programs_fraction, self.grounded.program),
         )
         for chance, make in makers:
             if rng.random() < chance and (made := make(rng, trace)):
                 yield from self._counted([made])
+
+    def _from_prompt(self, rng: random.Random, trace: Trace) -> Trace | None:
+        if STATES.search(trace.messages[-2]["content"]):
+            return self.grounded.one_lookup(rng, trace)
+        return self.sentences.from_prompt(rng, trace)
+
+    def _looked_up(self, rng: random.Random, trace: Trace) -> list[Trace]:
+        """Records of a trace that recalls facts; none where one of them is no plain fact."""
+        last = len(trace.messages) - 1
+        spans = [span for span in self.scrubber.spans(trace) if span.message == last]
+        facts = stated_facts(trace, spans)
+        if any(BLANK in fact.relation for fact in facts):
+            return self.sentences.of(rng, trace, facts)
+        return self.recalled.of(rng, trace) if facts else []
 
     def _counted(self, made: list[Trace]) -> list[Trace]:
         self.counts.update(trace.spans[-1].detector.removeprefix("lookups/") for trace in made)

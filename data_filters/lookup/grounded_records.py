@@ -13,7 +13,7 @@ from recipes.schema.filter import Lookups
 from recipes.vocabulary import Verdict
 
 _SUM = re.compile(r"-?\d+(?: [+-] \d+)+")
-_STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
+STATES = re.compile(r"\bThe (\w+) of (\w+) is (\w+)\.")  # The home of Mara is Oslo.
 _SENTENCE = re.compile(r"\S[^.?!]*[.?!]")
 _FOUND = 0.5  # share of moved facts that are in the base
 
@@ -39,7 +39,7 @@ class GroundedRecords:
         if not sentences:
             return None
         *told, question = sentences
-        stated = {name: value for _, name, value in _STATES.findall(asked["content"])}
+        stated = {name: value for _, name, value in STATES.findall(asked["content"])}
         subject = next((name for name in stated if re.search(rf"\b{name}\b", question)), None)
         if (
             subject is None
@@ -77,7 +77,7 @@ class GroundedRecords:
         who = next((name for name in links if f"the {kind} {name}" in question), None)
         stated = {
             name: value
-            for one, name, value in _STATES.findall(asked["content"])
+            for one, name, value in STATES.findall(asked["content"])
             if f"{one} of" != kind
         }
         if who is None or links[who] not in stated or trace.verdict != Verdict.CORRECT:
@@ -148,6 +148,6 @@ def _links(prompt: str, question: str) -> tuple[str, dict[str, str]]:
     """Of "the friend of Mara" in a question "friend of", and who is whose friend; nothing where no
     statement says so.
     """
-    said = _STATES.findall(prompt)
+    said = STATES.findall(prompt)
     kind = next((kind for kind, name, _ in said if f"the {kind} of {name}" in question), "")
     return f"{kind} of", {name: other for one, name, other in said if one == kind}

@@ -16,6 +16,7 @@ from typing import Any
 import bm25s
 import numpy as np
 
+from data_filters.lookup.stated_facts import BLANK
 from data_filters.records.rows import rows_of
 from recipes.errors import ShardError
 
@@ -79,9 +80,11 @@ class KnowledgeBase:
 
 
 def passage(subject: str, relation: str, value: str) -> str:
-    """A fact as a text. The relation is the question that it answers; without one the fact is only
-    said of its subject.
+    """A fact as a text. The relation is the question that it answers, or a sentence with a blank;
+    without one the fact is only said of its subject.
     """
+    if BLANK in relation:
+        return relation.replace(BLANK, value)
     return f"{relation} {value}." if relation else f"{subject} {value}."
 
 

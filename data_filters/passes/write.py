@@ -10,6 +10,7 @@ from data_filters.dedup.exposure import ExposureLedger, Fact, facts_of
 from data_filters.filters.examined import Examined, Reason
 from data_filters.filters.order import BEFORE_VERDICT, Known, first_reason
 from data_filters.filters.settings import FilterContext
+from data_filters.lookup.stated_facts import stated_facts
 from data_filters.passes.canaries import plant
 from data_filters.passes.examine import Judged, read_examined
 from data_filters.passes.scratch import Scratch
@@ -159,8 +160,8 @@ class _Unit:
             if span.grounding == Grounding.UNGROUNDED
             and self.context.scrubber.action(span) != Action.KEEP
         ]
-        if taken:
-            self.facts.append((one.trace.id, taken))
+        if facts := stated_facts(one.trace, taken):
+            self.facts.append((one.trace.id, facts))
 
 
 def _facts(spans: Sequence[Span], done: Trace) -> tuple[dict[Fact, bool], dict[Fact, bool]]:

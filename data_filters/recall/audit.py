@@ -29,9 +29,17 @@ ASKED = """Question:
 Text:
 {text}
 
-Copy, word for word and one a line, each sentence of the text that states a fact about the world \
-which the question does not tell and which nobody could work out from it. Leave out sentences that \
-repeat the question, calculate, plan or conclude. Write NONE if there is none."""
+Copy each sentence of the text that states a fact about the world which the question does not tell \
+and which cannot be worked out from it. Copy word for word, one sentence a line. Leave out what \
+repeats the question, calculates, plans or concludes. Write NONE if there is no such sentence. \
+Do not answer the question."""
+# a small model answers the question unless it was shown once what a quote is
+_SHOWN = {
+    "question": "Ann keeps three bees. How many wings do they have?",
+    "text": "Ann keeps three bees.\nBees have four wings.\n3 * 4 = 12.\nHoney is made of nectar.\n"
+    "So they have 12 wings.\n",
+}
+_QUOTED = "Bees have four wings.\nHoney is made of nectar."
 PIECE_CHARACTERS = 4000  # of a text in one question
 _CHARACTERS_A_TOKEN = 3  # fewer than there are, so that a budget is kept
 _LEAST_WORDS = 3  # of a quote
@@ -39,6 +47,7 @@ _GIVEN = 0.8  # share of a quote's own words that stand in the prompt
 _BULLET = re.compile(r"^\s*(?:[-*\u2022>]+|\(?\d{1,3}[.):])\s+")
 _PIECE = re.compile(r"(?<=[.!?])\s+|\n+")
 _CALCULATION = re.compile(r"[=\u2248]|\d\s*[-+*/\u00d7\u00f7]\s*\d|\\(?:frac|times|cdot|sqrt)")
+_CONCLUDES = re.compile(r"\banswer\s*(?:is|:)|^(?:so|therefore|thus|hence)\b", re.IGNORECASE)
 _LITTLE = frozenset(
     "a an the of in on at by for from to and or but with as is are was were be been has have had do "
     "does did it its he she they his her their this that these those there not no so which who whom "
@@ -111,7 +120,11 @@ def within(
 def question_about(trace: Trace, number: int, piece: str) -> Conversation:
     """What the auditor is asked about a piece of a message."""
     given = "\n".join(m["content"] for m in trace.messages[:number] if m["role"] != Role.ASSISTANT)
-    return [{"role": "user", "content": ASKED.format(question=given.strip(), text=piece)}]
+    return [
+        {"role": "user", "content": ASKED.format(**_SHOWN)},
+        {"role": "assistant", "content": _QUOTED},
+        {"role": "user", "content": ASKED.format(question=given.strip(), text=piece)},
+    ]
 
 
 def quotes_of(answer: str) -> list[str]:
@@ -139,7 +152,8 @@ def _pieces(trace: Trace) -> Iterator[tuple[int, str]]:
 def _cost(trace: Trace, new_tokens: int) -> int:
     """Tokens that the audit of a trace takes, at most."""
     return sum(
-        len(question_about(trace, number, piece)[0]["content"]) // _CHARACTERS_A_TOKEN + new_tokens
+        sum(len(m["content"]) for m in question_about(trace, number, piece)) // _CHARACTERS_A_TOKEN
+        + new_tokens
         for number, piece in _pieces(trace)
     )
 
@@ -148,8 +162,8 @@ def _add(one: Audited, trace: Trace, number: int, quotes: Sequence[str]) -> None
     text = trace.messages[number]["content"]
     found, given = words_of(text), _own_words(trace.prompt())
     code = code_words(text, found)
-    for quote in quotes:
-        place = located(quote, found)
+    parts = (part for quote in quotes for part in _parts(quote, found))
+    for quote, place in parts:
         one.quotes += 1
         if place is None:
             one.unmatched += 1
@@ -159,6 +173,16 @@ def _add(one: Audited, trace: Trace, number: int, quotes: Sequence[str]) -> None
             first, last = place
             start, end = found.places[first][0], found.places[last - 1][1]
             one.places.append((number, start, end))
+
+
+def _parts(quote: str, found: Words) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """A quote and its place, or its sentences and theirs: some models write them in one line."""
+    place = located(quote, found)
+    sentences = [part for part in _PIECE.split(quote) if words_of(part).words]
+    if place is None and len(sentences) > 1:
+        yield from ((part, located(part, found)) for part in sentences)
+    else:
+        yield quote, place
 
 
 def located(quote: str, found: Words) -> tuple[int, int] | None:
@@ -182,7 +206,7 @@ def is_statement(quote: str, given: frozenset[str]) -> bool:
     Args:
         given: stems of the words that the prompt uses.
     """
-    if quote.rstrip().endswith("?") or _CALCULATION.search(quote):
+    if quote.rstrip().endswith("?") or _CALCULATION.search(quote) or _CONCLUDES.search(quote):
         return False
     own = _own_words(quote)
     return bool(own) and len(own & given) < _GIVEN * len(own)
