@@ -166,7 +166,7 @@ def test_killed_in_every_stage_the_data_are_the_same_bytes(unbroken, tmp_path):
         assert losses(run / arm) == losses(unbroken / arm)
 
 
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_two_ranks_under_zero_equal_one_process(unbroken, tmp_path, stage):
     config = f"zero{stage}_cpu2"
     # teacher, student and control train one after the other in one launch

@@ -116,6 +116,7 @@ def test_probes_keep_the_best_weights_also_after_a_kill(runs, tmp_path):
     assert contents(tmp_path / "probed") == contents(runs / "probed")
 
 
+@pytest.mark.slow
 def test_a_probe_under_zero_3_sees_whole_weights(runs, tmp_path):
     words = (
         "distill.probe.every_steps=10",
