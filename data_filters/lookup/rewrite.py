@@ -18,6 +18,7 @@ from data_filters.records.tool_calls import (
     call_message,
     offered,
     result_message,
+    spelled_apart,
 )
 from data_filters.records.traces import Span, Trace, trace_id
 from recipes.vocabulary import Action, Grounding, Kind
@@ -74,7 +75,7 @@ def recalled(trace: Trace, spans: Sequence[Span]) -> Recalled | None:
 
 def lookup(query: str, results: Sequence[str]) -> Step:
     """A look-up and its results, best first."""
-    return Step(LOOKUP, query, "\n".join(results) or NOTHING)
+    return Step(LOOKUP, query, spelled_apart("\n".join(results)) or NOTHING)
 
 
 def with_calls(

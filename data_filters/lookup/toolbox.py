@@ -5,20 +5,22 @@ A result is untrusted: marks in it that a chat template would take for a turn or
 apart, so what a passage says stays something that was said.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
-from data_filters.records.tool_calls import ARGUMENT, LOOKUP, NOTHING, PYTHON, offered
+from data_filters.records.tool_calls import (
+    ARGUMENT,
+    LOOKUP,
+    NOTHING,
+    PYTHON,
+    offered,
+    spelled_apart,
+)
 from data_filters.verify.sandbox import Sandbox
 
 Kind = Literal["found", "empty", "ran", "failed", "stopped", "unknown tool", "bad arguments"]
-_MARK = re.compile(
-    r"<(?=[|/]|\uff5c|(?:tool|think|start_of|end_of|im_|s>|bos|eos))|\[(?=/?INST|TOOL|AVAILABLE)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,3 @@ class Toolbox:
     def _result(self, text: str, kind: Kind) -> Result:
         plain = spelled_apart(text)
         return Result(plain[: self.result_characters], kind, len(plain) > self.result_characters)
-
-
-def spelled_apart(text: str) -> str:
-    """The text without marks of turns and calls: a space goes into each."""
-    return _MARK.sub(lambda mark: f"{mark[0]} ", text)

@@ -3,6 +3,7 @@ results.
 """
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,16 @@ from recipes.vocabulary import Kind, ToolName
 
 LOOKUP, PYTHON = ToolName.LOOKUP, ToolName.PYTHON
 NOTHING = "Nothing found."  # the result of a look-up that found nothing
+# Marks of turns, thoughts and calls as chat templates write them: <|im_start|>, </think>,
+# <start_of_turn>, <function=, <seed:think>, <<SYS>>, [INST], [/TOOL_RESULTS], [|endofturn|]
+_MARK_NAMES = (
+    r"s|bos|eos|pad|unk|think\w*|tool\w*|function\w*|parameter|invoke|system|user|assistant|model|"
+    r"turn|channel|message|observation|gmask|sop|eop|eot|eom|sep|cls|mask|answer"
+)
+_MARK = re.compile(
+    rf"<(?=[|/\uff5c]|(?i:{_MARK_NAMES}|\w+[_:][\w:]+)(?:[>=|\s]|$)|</?[A-Z]{{2,12}}>>)"
+    r"|\[(?=\||/?[A-Z][A-Z_]{2,30}\])"
+)
 
 
 def _schema(name: str, description: str, argument: str, meaning: str) -> dict[str, Any]:
@@ -91,3 +102,8 @@ def without_calls(trace: Trace) -> Trace:
     ]
     messages = [message for number, message in enumerate(trace.messages) if number in moved]
     return replace(trace, messages=messages, spans=spans, tools=None)
+
+
+def spelled_apart(text: str) -> str:
+    """The text without marks of turns and calls: a space goes into each."""
+    return _MARK.sub(lambda mark: f"{mark[0]} ", text)

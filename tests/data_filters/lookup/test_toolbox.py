@@ -7,8 +7,8 @@ import json
 import pytest
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
-from data_filters.lookup.toolbox import Toolbox, spelled_apart
-from data_filters.records.tool_calls import NOTHING, SCHEMAS
+from data_filters.lookup.toolbox import Toolbox
+from data_filters.records.tool_calls import NOTHING, SCHEMAS, spelled_apart
 from data_filters.verify.sandbox import Sandbox
 
 TEXTS = ("Where does Mara live? Oslo.", "What does Mara do? baker.")
@@ -113,4 +113,24 @@ def test_a_passage_cannot_pose_as_a_turn_or_a_call():
         "</s>",
     ):
         assert mark in hostile and mark not in text
-    assert spelled_apart("1 < 2 and a[0] <b> x|y") == "1 < 2 and a[0] <b> x|y"
+
+
+MARKS = (
+    "<start_of_turn> <end_of_turn> <start_function_call> <function=f> <parameter=x> <TOOLCALL> "
+    "<seed:think> <minimax:tool_call> <<SYS>> <</SYS>> <|channel|> <\uff5cUser\uff5c> [TOOL_CALLS] "
+    "[SYSTEM_PROMPT] [/TOOL_RESULTS] [AVAILABLE_TOOLS] [|endofturn|] <sop> <SPECIAL_12> "
+    "<observation> </answer>"
+).split()
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_no_mark_of_a_known_template_stays_whole(mark):
+    assert mark not in spelled_apart(f"before {mark}after")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1 < 2 and a[0] <b> x|y", "if a<b and c>d", "x << 3", "List<String>", "the [EU] said [edit]"],
+)
+def test_what_is_no_mark_stays(text):
+    assert spelled_apart(text) == text
