@@ -8,9 +8,9 @@ import difflib
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import CancelledError
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -38,6 +38,7 @@ from recipes.errors import ModelError
 from recipes.schema import Server
 from recipes.vocabulary import FinishReason
 
+T = TypeVar("T")
 CLOSED = THOUGHT_END.strip()
 # what an answer may have: beside its text, for each token of it, for each log-probability
 BODY_BYTES, TOKEN_BYTES, LOGPROB_BYTES = 2**20, 2**10, 2**9
@@ -94,8 +95,7 @@ class EndpointEngine:
                 log-probabilities.
         """
         where = shown_address(self.client.urls[0])
-        for url in self.client.urls:
-            self._look_at(url)
+        self.look_at_models()
         if self.longest is not None and max_new_tokens >= self.longest:
             raise ModelError(
                 f"{where}: the server's context is {self.longest} tokens, max_new_tokens is {max_new_tokens}; "
@@ -109,6 +109,19 @@ class EndpointEngine:
             self.score([[0, 1]], top_k)
         context = f", context {self.longest} tokens" if self.longest else ""
         return f"{self.model} at {len(self.client.urls)} address(es){context}"
+
+    def look_at_models(self) -> None:
+        """Asks every address for its models.
+
+        Raises:
+            ModelError: no server, or another model.
+        """
+        for url in self.client.urls:
+            self._look_at(url)
+
+    def together(self, work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Results in order, of requests that are in flight together; the first fault ends all."""
+        return cast(list[T], self._run(_all(work)))
 
     def _look_at(self, url: str) -> None:
         """Whether an address serves the model, and its context; a server that lists nothing is
@@ -197,7 +210,7 @@ class EndpointEngine:
             except Refused as fault:
                 raise self._no_logprobs(fault, top_k) from fault
 
-        return self._run(_all(one(row) for row in rows))
+        return self.together(one(row) for row in rows)
 
     def _no_logprobs(self, fault: Refused, top_k: int) -> ModelError:
         where = shown_address(self.client.urls[0])

@@ -3,16 +3,17 @@
 Letters: B rows, T tokens, N taught tokens, V vocabulary, E the teacher's hidden width.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distill.data.packing import Packed
 from distill.forward import hidden_states, output_matrix
-from distill.loss.signals import Dense, Signal, output_of
+from distill.loss.signals import Dense, Output, Signal, output_of
+from distill.targets.teacher_facts import TeacherFacts
 
 
 class TargetSource(Protocol):
@@ -26,6 +27,14 @@ class TargetSource(Protocol):
 
     def close(self) -> None:
         """Frees what it holds."""
+        ...
+
+
+class GivesHidden(Protocol):
+    """What is asked for hidden states."""
+
+    def hidden_states(self, rows: Sequence[Sequence[int]]) -> list[Tensor]:
+        """[T, E] of each row, final norm included."""
         ...
 
 
@@ -51,6 +60,42 @@ class LiveTeacher:
                 output_of(self.model, self.vocab_size),
             )
         yield signal
+
+    def close(self) -> None:
+        pass
+
+
+class SpokenTeacher:
+    """A teacher that runs elsewhere and gives its hidden states; the output matrix is at hand.
+
+    Args:
+        source: asked for every sequence of a batch.
+        teacher: what is known of it without its weights.
+        device: of the output matrix.
+        vocab_size: ids that teacher and student share.
+    """
+
+    def __init__(
+        self, source: GivesHidden, teacher: TeacherFacts, device: torch.device, vocab_size: int
+    ) -> None:
+        whole = teacher.output().first(vocab_size)
+        bias_V = None if whole.bias_V is None else whole.bias_V.to(device)
+        self.output = Output(whole.weight_VD.to(device), bias_V, whole.softcap)
+        self.source, self.teacher, self.device = source, teacher, device
+
+    @contextmanager
+    def reading(self, batch: Packed) -> Iterator[Dense]:
+        taught_BT, numbers_BT = batch.taught(), batch.sequence_numbers()
+        asked = numbers_BT[taught_BT].unique_consecutive()
+        places = [numbers_BT == number for number in asked]
+        found = self.source.hidden_states([batch.ids_BT[here].tolist() for here in places])
+        kept = [
+            hidden_TE[taught_BT[here].to(hidden_TE.device)]
+            for here, hidden_TE in zip(places, found, strict=True)
+        ]
+        width, dtype = self.output.weight_VD.shape[1], self.teacher.dtype
+        hidden_NE = torch.cat(kept) if kept else torch.empty(0, width)
+        yield Dense((hidden_NE * self.teacher.logit_scale).to(self.device, dtype), self.output)
 
     def close(self) -> None:
         pass

@@ -24,21 +24,13 @@ from distill.loss.dense_loss import logits
 from distill.loss.signals import Dense, TopK
 from distill.targets import compress
 from distill.targets.cache import CACHE, OUTPUT, Origin, sequences_of, shard_path
-from distill.targets.live import LiveTeacher
+from distill.targets.live import GivesHidden, LiveTeacher, SpokenTeacher, TargetSource
 from distill.targets.teacher_facts import TeacherFacts
 from recipes.errors import ModelError
 
 _SCHEMA = pa.schema([("targets", pa.large_binary())])
 SCORED_AT_ONCE = 256  # sequences whose log-probabilities are held
 LOGITS_BYTES = 2**27  # of float64 probabilities at once
-
-
-class GivesHidden(Protocol):
-    """What is asked for hidden states."""
-
-    def hidden_states(self, rows: Sequence[Sequence[int]]) -> list[Tensor]:
-        """[T, D] of each row, final norm included."""
-        ...
 
 
 class CacheWriter(Protocol):
@@ -84,13 +76,9 @@ class LocalCacheWriter:
     ) -> None:
         first = next(teacher.parameters())
         self.device, self.dtype = first.device, first.dtype
-        self.live = LiveTeacher(teacher, self.device, origin.vocab_size)
-        self.origin, self.seed, self.row_tokens, self.rows = (
-            origin,
-            seed,
-            row_tokens,
-            micro_batch_rows,
-        )
+        self.live: TargetSource = LiveTeacher(teacher, self.device, origin.vocab_size)
+        self.origin, self.seed = origin, seed
+        self.row_tokens, self.rows = row_tokens, micro_batch_rows
 
     def write(
         self,
@@ -119,6 +107,7 @@ class LocalCacheWriter:
         """(row of the encoded file, its bytes) for each sequence of a batch."""
         sources_N, begins = sequences_of(batch, batch.taught())
         with self.live.reading(batch) as signal:
+            assert isinstance(signal, Dense)
             rows_NB = self._bytes(signal, generator)
         for first, part in zip(begins, np.split(rows_NB, begins[1:]), strict=len(begins) > 0):
             yield int(sources_N[first]), part.tobytes()
@@ -146,6 +135,33 @@ class LocalCacheWriter:
                     compress.pack_sampled(compress.sketch(logits_nV, self.origin.tokens, generator))
                 )
         return np.concatenate(parts)
+
+
+class SpokenCacheWriter(LocalCacheWriter):
+    """Writes what LocalCacheWriter writes, with the same draws, of a teacher that is spoken with:
+    its hidden states come from elsewhere, its output matrix lies here.
+
+    Args:
+        source: gives hidden states.
+        teacher: what is known of it without its weights.
+        device: of the output matrix and the draws.
+    """
+
+    def __init__(
+        self,
+        source: GivesHidden,
+        teacher: TeacherFacts,
+        origin: Origin,
+        device: torch.device,
+        *,
+        seed: int,
+        row_tokens: int,
+        micro_batch_rows: int,
+    ) -> None:
+        self.device, self.dtype = device, teacher.dtype
+        self.live = SpokenTeacher(source, teacher, device, origin.vocab_size)
+        self.origin, self.seed = origin, seed
+        self.row_tokens, self.rows = row_tokens, micro_batch_rows
 
 
 class _ServedCacheWriter:

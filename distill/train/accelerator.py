@@ -3,11 +3,14 @@
 import os
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from torch import Tensor, nn
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from recipes.errors import TrainingError
@@ -94,7 +97,92 @@ def check_deepspeed(training: Training) -> None:
     Raises:
         TrainingError: as said.
     """
-    if training.optimizer == "muon":
+    if launched_zero_stage() == 0:
         raise TrainingError(
-            "optimizer muon needs whole matrices and ZeRO cuts them up; set optimizer: adamw, or launch without DeepSpeed"
+            "zero_stage 0 cuts nothing up; set zero_stage 1, 2 or 3, or launch without DeepSpeed"
         )
+    offload = os.environ.get("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "none")
+    if training.optimizer == "muon" and offload not in ("none", ""):
+        raise TrainingError(
+            f"optimizer muon gathers whole matrices, and offload_optimizer_device is {offload}; "
+            "leave that out of the launch file, or set optimizer: adamw"
+        )
+
+
+# --- what ZeRO cuts up
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The part of a parameter whose float32 master this rank holds under ZeRO; it may be empty.
+
+    Values `at` to `at + numel` of the flattened parameter lie at `start` of `flat`, which also is
+    the key of its optimizer states.
+    """
+
+    parameter: nn.Parameter
+    shape: torch.Size  # of the whole parameter
+    flat: Tensor  # of a whole group of parameters
+    start: int
+    numel: int
+    at: int
+
+    def part(self, flat: Tensor) -> Tensor:
+        """This parameter's stretch of the master, or of a state that lies alike."""
+        return flat.narrow(0, self.start, self.numel)
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """This rank's part of a whole parameter, or of a state of one."""
+        return whole.reshape(-1).narrow(0, self.at, self.numel)
+
+    def whole(self, flat: Tensor) -> Tensor:
+        """The whole parameter, or a state of it, to the bit; a collective of all ranks.
+
+        Args:
+            flat: the master, or a state that lies alike.
+        """
+        found = flat.new_zeros(self.shape.numel())
+        self.cut(found).copy_(self.part(flat))
+        # bit patterns add up exactly, also that of -0.0
+        torch.distributed.all_reduce(found.view(torch.int32))
+        return found.view(self.shape)
+
+
+def shards_of(zero: Any) -> list[Shard]:
+    """Every trainable parameter's shard, in the same order on all ranks.
+
+    Args:
+        zero: DeepSpeed's optimizer, of stage 1, 2 or 3.
+    """
+    if hasattr(zero, "fp32_partitioned_groups_flat"):
+        groups = zip(zero.fp16_groups, zero.fp32_partitioned_groups_flat, strict=True)
+        return [_of_stage_3(zero, p, flat) for group, flat in groups for p in group]
+    groups = zip(zero.bit16_groups, zero.single_partition_of_fp32_groups, strict=True)
+    return [_of_stage_2(p, flat) for group, flat in groups for p in group]
+
+
+def _of_stage_2(parameter: Any, flat: Tensor) -> Shard:
+    held = parameter._hp_mapping
+    if held is None:
+        return Shard(parameter, parameter.shape, flat, 0, 0, 0)
+    mine, its = held.hp_fragment_address, held.lp_fragment_address
+    return Shard(parameter, parameter.shape, flat, mine.start, mine.numel, its.start)
+
+
+def _of_stage_3(zero: Any, parameter: Any, flat: Tensor) -> Shard:
+    _, start, padded = zero.grad_position[zero.get_param_id(parameter)]
+    at = min(padded * torch.distributed.get_rank(), parameter.ds_numel)
+    numel = min(padded, parameter.ds_numel - at)
+    return Shard(parameter, torch.Size(parameter.ds_shape), flat, start, numel, at)
+
+
+def renew_weights(zero: Any) -> None:
+    """Lets the model's weights follow from masters that were written anew."""
+    if not hasattr(zero, "fp32_partitioned_groups_flat"):
+        return zero.update_lp_params()
+    kept = zero.persistent_parameters
+    if kept:
+        kept[0].partition(kept)
+    for number in range(len(zero.fp32_partitioned_groups_flat)):
+        zero._reassign_or_swap_out_partitioned_parameters(number)
+    zero.checkpoint_event_epilogue()

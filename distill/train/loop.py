@@ -28,7 +28,7 @@ from distill.targets.live import TargetSource
 from distill.train.accelerator import open_accelerator, uses_deepspeed, zero_stage
 from distill.train.checkpoints import Checkpoints
 from distill.train.metrics import Figures, Metrics, Trackers, step_row
-from distill.train.optimizer import build_optimizer
+from distill.train.optimizer import build_optimizer, share_muon
 from distill.train.probe import Prober
 from distill.train.schedule import Progress, Schedule
 from distill.train.watchdog import Watchdog
@@ -72,6 +72,8 @@ class Trainer:
         optimizer = build_optimizer(self.plain, training)
         # what takes part in the exchange between ranks; `plain` is inside it
         self.learner, self.optimizer = self.accelerator.prepare(self.plain, optimizer)
+        if uses_deepspeed(self.accelerator):
+            share_muon(self.learner)
         self.source = source(self.accelerator.device) if source is not None else None
         self.checkpoints = Checkpoints(
             folder, self.accelerator, self.learner, self.plain, self.optimizer

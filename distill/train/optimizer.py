@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distill.data.packing import Packed
 from distill.loss.learner import Learner
 from distill.loss.signals import Signal
+from distill.train.accelerator import Shard, shards_of
 from recipes.schema import Training
 
 CLIP_NORM = 1.0  # of train_steps
@@ -27,6 +28,11 @@ class MuonAdamW(torch.optim.AdamW):
         Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (coefficients of the quintic
         iteration, Nesterov momentum, scale sqrt(max(1, rows / columns))).
     """
+
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        # under ZeRO: what lies in a master of which several ranks hold parts, by its id
+        self.shards: dict[int, list[Shard]] = {}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -42,15 +48,38 @@ class MuonAdamW(torch.optim.AdamW):
             self.param_groups = groups
 
     def _muon_step(self, group: dict[str, Any]) -> None:
-        for shape, members in _by_shape(p for p in group["params"] if p.grad is not None).items():
+        for flat in group["params"]:
+            if id(flat) in self.shards:
+                self._sharded_step(flat, self.shards[id(flat)], group)
+        own = (p for p in group["params"] if p.grad is not None and id(p) not in self.shards)
+        for shape, members in _by_shape(own).items():
             update = _orthogonal(
                 torch.stack([self._momentum(p, group["momentum"]) for p in members])
             )
-            scale = max(1.0, shape[-2] / shape[-1]) ** 0.5
+            scale = _scale(shape)
             for parameter, step in zip(members, update, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(
                     step, alpha=-group["lr"] * scale
                 )
+
+    def _sharded_step(self, flat: Tensor, shards: list[Shard], group: dict[str, Any]) -> None:
+        """Gathers the look-ahead of whole matrices; each rank orthogonalises those that it holds a
+        part of, and steps there.
+        """
+        ahead = self._momentum(flat, group["momentum"])
+        flat.mul_(1 - group["lr"] * group["weight_decay"])
+        shapes: dict[torch.Size, list[Shard]] = {}
+        for shard in shards:
+            shapes.setdefault(shard.shape, []).append(shard)
+        for shape, members in shapes.items():
+            whole = flat.new_zeros(len(members), *shape)
+            for matrix, shard in zip(whole, members, strict=True):
+                shard.cut(matrix).copy_(shard.part(ahead))
+            torch.distributed.all_reduce(whole)
+            mine = [number for number, shard in enumerate(members) if shard.numel]
+            for number, step in zip(mine, _orthogonal(whole[mine]), strict=True):
+                shard, rate = members[number], group["lr"] * _scale(shape)
+                shard.part(flat).add_(shard.cut(step), alpha=-rate)
 
     def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
         """The Nesterov look-ahead of the running gradient."""
@@ -62,6 +91,25 @@ class MuonAdamW(torch.optim.AdamW):
         state["step"] += 1
         state["momentum"].lerp_(grad, 1 - momentum)
         return grad.lerp(state["momentum"], momentum)
+
+
+def share_muon(engine: Any) -> None:
+    """Tells Muon where ZeRO has put its matrices; AdamW needs no whole ones.
+
+    Args:
+        engine: DeepSpeed's, prepared with an optimizer of `build_optimizer`.
+    """
+    optimizer = engine.optimizer.optimizer
+    if not isinstance(optimizer, MuonAdamW):
+        return
+    shards: dict[int, list[Shard]] = {}
+    for shard in shards_of(engine.optimizer):
+        shards.setdefault(id(shard.flat), []).append(shard)
+    optimizer.shards = shards
+
+
+def _scale(shape: torch.Size) -> float:
+    return float(max(1.0, shape[-2] / shape[-1]) ** 0.5)
 
 
 def _by_shape(parameters: Iterable[Tensor]) -> dict[torch.Size, list[Tensor]]:

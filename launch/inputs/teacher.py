@@ -6,17 +6,21 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.engines.endpoint import EndpointEngine, api_key
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Engine
+from distill.engines.served.hidden import ServedHiddenStates, pooling_options
 from distill.engines.vllm import VllmEngine, VllmHiddenStates
 from distill.engines.vllm_server import Served, serving
-from distill.models import load_model, load_tokenizer, pick_device, resolve, to_device
+from distill.models import load_config, load_model, load_tokenizer, pick_device, resolve, to_device
 from distill.progress import show
+from distill.targets.live import GivesHidden
 from launch.runs.identity import Identity, recipe_identity
 from launch.runs.run_folder import Workspace
 from recipes.errors import RecipeError
@@ -153,11 +157,33 @@ class TeacherAccess:
             yield served
 
     @contextmanager
-    def hidden_states(self) -> Iterator[VllmHiddenStates]:
-        """The teacher in vLLM, giving hidden states instead of words."""
+    def hidden_states(self) -> Iterator[GivesHidden]:
+        """The teacher giving hidden states instead of words, in vLLM or behind a server; what was
+        started for it is stopped again.
+
+        Raises:
+            ModelError: no such server, or it gives none.
+        """
         spec = self.recipe.models.teacher
-        with closing(VllmHiddenStates(self.source, spec, say=show)) as engine:
-            yield engine
+        with ExitStack() as stack:
+            if spec.engine == "vllm":
+                yield stack.enter_context(closing(VllmHiddenStates(self.source, spec, say=show)))
+                return
+            served = None
+            if spec.serve:
+                options = pooling_options(spec.server.options)
+                other = replace(spec, server=replace(spec.server, options=options))
+                log = self.work.root / "server.log"
+                served = stack.enter_context(serving(self.source, other, log=log, say=show))
+            urls = served.urls if served else spec.server.hidden_urls or spec.base_urls
+            died = served.died if served else lambda: None
+            key = api_key(spec.server)
+            engine = EndpointEngine(urls, spec.server, None, key, died)
+            stack.enter_context(closing(engine))
+            config = load_config(spec, self.folder).get_text_config()
+            source = ServedHiddenStates(engine, config.hidden_size, getattr(torch, spec.dtype))
+            show(f"teacher's hidden states: {source.check()}")
+            yield source
 
     def look_at_servers(self) -> str:
         """What the recipe's servers are; asks each for its models and for one token.
@@ -167,6 +193,7 @@ class TeacherAccess:
         """
         generate, distill = self.recipe.generate, self.recipe.distill
         asks_targets = distill.divergence != "none" and distill.targets.path is None
+        asks_targets = asks_targets and distill.targets.kind == "top_k"
         with closing(self._endpoint()) as engine:
             return engine.check(
                 generate.max_new_tokens, distill.targets.tokens_per_position if asks_targets else 0

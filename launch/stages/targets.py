@@ -12,7 +12,13 @@ from data_filters.records.shards import iter_traces
 from data_filters.records.traces import Trace
 from data_filters.scrub.arms import arm_view
 from distill.data.packing import EncodedFile
-from distill.models import load_config, load_tokenizer, shared_vocabulary, weights_folder
+from distill.models import (
+    load_config,
+    load_tokenizer,
+    pick_device,
+    shared_vocabulary,
+    weights_folder,
+)
 from distill.progress import Bar
 from distill.targets.cache import CachedTargets, Origin, origin_of, shard_path
 from distill.targets.live import LiveTeacher, ShardedTeacher, loading_sharded
@@ -21,6 +27,7 @@ from distill.targets.write_cache import (
     CacheWriter,
     HiddenCacheWriter,
     LocalCacheWriter,
+    SpokenCacheWriter,
     TopKCacheWriter,
     finish_cache,
 )
@@ -158,6 +165,17 @@ class Targets:
         if origin.kind == "hidden":
             hidden = stack.enter_context(access.hidden_states())
             return HiddenCacheWriter(hidden, teacher), teacher
+        if origin.kind == "sampled":
+            spoken = SpokenCacheWriter(
+                stack.enter_context(access.hidden_states()),
+                teacher,
+                origin,
+                pick_device(self.work.ranks.local_index),
+                seed=self.recipe.seed,
+                row_tokens=self.config.sequence_tokens,
+                micro_batch_rows=self.config.micro_batch_rows,
+            )
+            return spoken, teacher
         speaking = access.speaking(1, max_new_tokens=1, top_k=origin.tokens)
         return TopKCacheWriter(stack.enter_context(speaking), origin), teacher
 

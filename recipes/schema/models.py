@@ -68,6 +68,9 @@ class Server:
     # completions: the chat template is rendered here; chat: by the server
     api: Literal["completions", "chat"] = "completions"
     model: str | None = None  # the name of the served model; null: the only one
+    # vLLM servers of the same model that give hidden states (--runner pooling), for targets; empty:
+    # base_urls
+    hidden_urls: list[str] = field(default_factory=list)
     # name of the environment variable with the key; the key itself is never stored
     api_key_env: str | None = None
     concurrency: int = 256  # requests in flight from one rank, over all base_urls

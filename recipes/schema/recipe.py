@@ -122,8 +122,8 @@ class Recipe:
             )
 
     def _check_signal(self) -> None:
-        """A teacher that is spoken with gives the likeliest tokens at temperature 1, and nothing
-        else.
+        """A teacher that is spoken with gives what a cache holds: hidden states, and with its output
+        matrix whole distributions; or its likeliest tokens at temperature 1.
         """
         engine, targets, how = (
             self.models.teacher.engine,
@@ -132,13 +132,19 @@ class Recipe:
         )
         if how == "none" or targets.path is not None or engine == "transformers":
             return
-        kinds = ("top_k", "hidden") if engine == "vllm" else ("top_k",)
         require(
-            targets.kind in kinds,
-            f"distill.divergence {how} with targets.kind {targets.kind} needs the teacher in memory, models.teacher.engine is {engine}; "
-            f"set distill.targets.kind: {' or '.join(kinds)}, or divergence: none, or name a cache of its targets in distill.targets.path",
+            targets.kind != "live",
+            f"distill.targets.kind live reads every batch in this process, models.teacher.engine is {engine}; "
+            "set it to sampled, hidden or top_k, which are written to disk first, or models.teacher.engine: transformers",
         )
-        warm = f"distill.temperature {self.distill.temperature:g} needs whole distributions, engine {engine} gives those of 1; set it to 1"
-        require(self.distill.temperature == 1 or targets.kind == "hidden", warm)
-        chat = "models.teacher.server.api: chat gives no log-probabilities of a prompt; set it to completions"
-        require(engine != "endpoint" or self.models.teacher.server.api == "completions", chat)
+        warm = (
+            f"distill.temperature {self.distill.temperature:g} needs whole distributions, targets.kind top_k of engine "
+            f"{engine} has those of 1; set it to 1, or targets.kind to sampled or hidden"
+        )
+        require(self.distill.temperature == 1 or targets.kind != "top_k", warm)
+        chat = (
+            "models.teacher.server.api: chat gives no log-probabilities of a prompt; set it to completions, or "
+            "targets.kind to sampled or hidden"
+        )
+        likeliest = engine == "endpoint" and targets.kind == "top_k"
+        require(not likeliest or self.models.teacher.server.api == "completions", chat)

@@ -509,3 +509,23 @@ def test_every_leaf_refuses_nonsense(ok: Path) -> None:
     assert isinstance(recipe, Recipe) and len(keys) > 80
     for key in keys:
         assert len(faults(ok, f"{key}=[[nonsense]]")) == 1, key
+
+
+SPOKEN = ["distill.divergence=forward_kl", "models.teacher.path=t"]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "endpoint"])
+@pytest.mark.parametrize("kind", ["sampled", "hidden", "top_k"])
+def test_targets_of_a_teacher_that_is_spoken_with_mean_the_same(engine, kind):
+    over = [*SPOKEN, "models.teacher.shape=null", f"models.teacher.engine={engine}"]
+    over += ["models.teacher.serve=true"] if engine == "endpoint" else []
+    smoke = "recipes/smoke.yaml"
+    assert load_recipe(smoke, [*over, f"distill.targets.kind={kind}"]).distill.targets.kind == kind
+    with pytest.raises(RecipeError, match=r"targets.kind live reads every batch in this process"):
+        load_recipe(smoke, [*over, "distill.targets.kind=live"])
+    warm = [*over, f"distill.targets.kind={kind}", "distill.temperature=2.0"]
+    if kind == "top_k":
+        with pytest.raises(RecipeError, match=r"set it to 1, or targets.kind to sampled or hidden"):
+            load_recipe(smoke, warm)
+    else:
+        assert load_recipe(smoke, warm)

@@ -40,6 +40,7 @@ HINTS = {
     403: "the key may not do this",
     404: "fix base_urls or server.model",
 }
+BESIDE = {"/pooling"}
 ERROR_BYTES, LISTING_BYTES = 2**16, 2**22
 
 
@@ -359,8 +360,10 @@ def _address(url: str) -> str:
 
 
 def _join(url: str, path: str) -> str:
-    """A path behind a base address, before its query."""
+    """A path behind a base address, before its query; some stand beside /v1, not below it."""
     base, mark, query = url.partition("?")
+    if path in BESIDE:
+        base = base.rstrip("/").removesuffix("/v1")
     return f"{base.rstrip('/')}{path}{mark}{query}"
 
 

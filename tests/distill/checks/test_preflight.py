@@ -221,7 +221,12 @@ def test_what_this_launch_cannot_do_is_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
     with pytest.raises(TrainingError, match="this launch has ZeRO-2"):
         check_zero(sharded, "distill")
-    with pytest.raises(TrainingError, match="muon needs whole matrices"):
+    assert "ZeRO-2" in check_zero(muon, "distill")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "cpu")
+    with pytest.raises(TrainingError, match="muon gathers whole matrices, and offload"):
+        check_zero(muon, "distill")
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "0")
+    with pytest.raises(TrainingError, match="zero_stage 0 cuts nothing up; set zero_stage 1, 2"):
         check_zero(muon, "distill")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
     assert "ZeRO-3" in check_zero(sharded, "distill")

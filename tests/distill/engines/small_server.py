@@ -124,6 +124,8 @@ class SmallServer:
             )
         if len(body.get("prompt", ())) + body["max_tokens"] > self.given.context:
             return self._bad(f"This model's maximum context length is {self.given.context} tokens.")
+        if self.given.refuse and body["max_tokens"] > 1:
+            return self._bad(self.given.refuse)
         return None
 
     def _bad(self, message: str) -> web.Response:
@@ -183,6 +185,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--max-logprobs", type=int, default=20)
     made.add_argument("--key", default="")
+    made.add_argument(
+        "--refuse", default="", help="what is said to all that ask for more than a token"
+    )
     made.add_argument("--no-template", action="store_true")
     made.add_argument(
         "--right", type=float, default=1.0, help="share of right sums, by the request's seed"

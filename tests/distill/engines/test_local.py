@@ -1,10 +1,12 @@
 """The engine against transformers' own generation and against plain forward passes."""
 
+import copy
+
 import pytest
 import torch
 
 from distill.engines.local import LocalEngine, choose
-from distill.engines.protocol import Sampling
+from distill.engines.protocol import Sampling, render
 
 TALKS = [
     [{"role": "user", "content": text}]
@@ -17,6 +19,32 @@ def engine(request, tokenizer, tiny_model, tiny_moe):
     return LocalEngine(
         tiny_model if request.param == "dense" else tiny_moe, tokenizer, batch_sequences=3
     )
+
+
+OPENS = "{%- if add_generation_prompt %}A: <think>\n{% endif %}"  # the template opens the thought
+TURN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+TIGHT = (  # a template that writes thoughts in a form of its own
+    "{% for m in messages %}{{ m.role }}: "
+    "{{ m.content.replace('\n</think>\n\n', '</think>') }}\n{% endfor %}"
+    "{%- if add_generation_prompt %}A: <think>{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (TURN + OPENS, "A: <think>\nTwo.\n</think>\n\n"),
+        (TURN, "Two?\n<think>\nTwo.\n</think>\n\n"),
+        (TIGHT, "A: <think>Two.</think>"),
+    ],
+)
+def test_a_cut_thought_goes_on_in_the_form_of_its_template_once(tokenizer, template, end):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = template
+    text = render(tokenizer, [{"role": "user", "content": "Two?"}], "<think>\nTwo.\n</think>\n\n")
+    assert text.endswith(end) and text.count("<think>") == 1
+    open_ = render(tokenizer, [{"role": "user", "content": "Two?"}], "<think>\nTwo and")
+    assert open_.count("<think>") == 1 and open_.endswith("Two and")
 
 
 def test_greedy_equals_transformers_generate(engine):

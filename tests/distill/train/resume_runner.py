@@ -1,8 +1,8 @@
 """A training that kills itself with SIGKILL before the micro-batch with the given number: see
 test_resume.py.
 
-python tests/distill/train/resume_runner.py ROOT OUT KIND KILL_AT [zero stage]        KILL_AT 0:
-never; also under a launcher
+python tests/distill/train/resume_runner.py ROOT OUT KIND KILL_AT [OPTIMIZER]        KILL_AT 0:
+never; muon trains the whole model, adamw adapters with dropout; also under a launcher
 """
 
 import json
@@ -30,6 +30,7 @@ from tests.distill.conftest import TINY
 def main():
     torch.set_num_threads(1)
     root, out, kind, kill_at = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    optimizer = sys.argv[5] if len(sys.argv) > 5 else "adamw"
     tokenizer = AutoTokenizer.from_pretrained(root / "tokenizer")
     training = Training(
         steps=8,
@@ -39,14 +40,14 @@ def main():
         checkpoint_steps=2,
         micro_batch_rows=1,
         trackers=[],
+        optimizer=optimizer,
         curriculum=[Phase(families=["sums"], until_loss=0.01, min_steps=2, max_steps=3)],
     )
     # dropout: the random numbers of a resumed run must go on where they stopped, too
-    model = add_lora(
-        build_model(TINY, tokenizer, seed=3),
-        Lora(rank=4, alpha=8, dropout=0.2, targets=["q_proj", "up_proj"]),
-        seed=6,
-    )
+    model = build_model(TINY, tokenizer, seed=3)
+    if optimizer == "adamw":
+        lora = Lora(rank=4, alpha=8, dropout=0.2, targets=["q_proj", "up_proj"])
+        model = add_lora(model, lora, seed=6)
     trainer = Trainer(model, training, out, objective=Objective(), source=source(kind, root))
     assert zero_stage(trainer.accelerator) == (launched_zero_stage() or 0)
     micro_step, done = trainer._micro_step, iter(range(1, 10**6))

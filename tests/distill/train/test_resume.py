@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from data_filters.records.traces import Trace
 from distill.data.encode import Teaching, encode_traces
@@ -24,6 +26,7 @@ from recipes.schema import Distill, Targets
 from tests.distill.conftest import TINY_MOE
 
 ROOT = Path(__file__).parents[3]
+WEIGHTS = "weights.safetensors"
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -63,9 +66,9 @@ def root(tmp_path_factory, world, tokenizer):
     return root
 
 
-def train(root, out, kind, kill_at, zero=None):
+def train(root, out, kind, kill_at, zero=None, optimizer="adamw"):
     """The exit code of one start."""
-    done = start("resume_runner.py", [root, out, kind, kill_at], zero)
+    done = start("resume_runner.py", [root, out, kind, kill_at, optimizer], zero)
     assert kill_at or done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.returncode
 
@@ -108,16 +111,16 @@ def results(out):
     """The log without what depends on the machine and the moment, and the weights."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     log = [{name: row[name] for name in row if name not in TIMED} for row in rows]
-    return log, (out / "weights.safetensors").read_bytes()
+    return log, (out / WEIGHTS).read_bytes()
 
 
-def check(root, tmp_path, kind, kills, zero=None):
+def check(root, tmp_path, kind, kills, zero=None, optimizer="adamw"):
     """`kills` count the micro-batches of each start, one start after the other."""
-    train(root, tmp_path / "whole", kind, 0, zero)
+    train(root, tmp_path / "whole", kind, 0, zero, optimizer)
     for kill_at in kills:
-        assert train(root, tmp_path / "cut", kind, kill_at, zero) != 0
-        assert not (tmp_path / "cut" / "weights.safetensors").exists()
-    train(root, tmp_path / "cut", kind, 0, zero)
+        assert train(root, tmp_path / "cut", kind, kill_at, zero, optimizer) != 0
+        assert not (tmp_path / "cut" / WEIGHTS).exists()
+    train(root, tmp_path / "cut", kind, 0, zero, optimizer)
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
 
 
@@ -150,6 +153,36 @@ def test_killed_before_every_micro_batch_nothing_differs(root, tmp_path):
 @pytest.mark.parametrize("zero", [2, 3])
 def test_two_ranks_killed_and_started_again_nothing_differs(root, tmp_path, zero):
     check(root, tmp_path, "sampled", kills=(8,), zero=zero)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_muon_is_the_same_under_zero_and_a_training_goes_on_under_any_launch(root, tmp_path):
+    """Begun under each launch and killed, gone on with under another: the curve and the weights are
+    those of one process, as far as float32 allows; under the same launch to the bit.
+    """
+    train(root, tmp_path / "whole", "sampled", 0, None, "muon")
+    wanted, weights = results(tmp_path / "whole")[0], load_file(tmp_path / "whole" / WEIGHTS)
+    launches = [None, 2, 3]
+    for number, (first, then) in enumerate(itertools.product(launches, launches)):
+        out = tmp_path / str(number)
+        if first == then is None:
+            continue
+        assert train(root, out, "sampled", 14, first, "muon") != 0
+        train(root, out, "sampled", 0, then, "muon")
+        found = results(out)[0]
+        assert [row["step"] for row in found] == [row["step"] for row in wanted]
+        for row, other in zip(found, wanted, strict=True):
+            assert row["loss"] == pytest.approx(other["loss"], rel=2e-4), (first, then)
+        for name, weight in load_file(out / WEIGHTS).items():
+            torch.testing.assert_close(weight, weights[name], rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("zero", [2, 3])
+def test_muon_killed_under_zero_and_started_again_nothing_differs(root, tmp_path, zero):
+    check(root, tmp_path, "sampled", kills=(8,), zero=zero, optimizer="muon")
 
 
 @pytest.mark.slow

@@ -13,6 +13,8 @@ from collections import Counter
 import pytest
 
 from data_filters.records.shards import iter_traces
+from launch.inputs.teacher import TeacherAccess
+from recipes.load import load_recipe
 from tests.distill.engines.test_endpoint import small_server, wait_for
 from tests.launch.street import ROOT, environment, launch, start, succeed
 
@@ -89,6 +91,29 @@ def test_no_server_and_a_wrong_name_are_one_line(recipe):
         assert "did you mean 'small'?" in refused(
             recipe, f"models.teacher.base_urls=[{url}]", "models.teacher.server.model=smal"
         )
+
+
+def test_a_server_that_refuses_everything_makes_no_finished_stage(recipe, tmp_path):
+    few = "generate.count=20"
+    with small_server("--refuse", "no credit left for org-7") as (url, _):
+        line = refused(recipe, few, f"models.teacher.base_urls=[{url}]")
+    assert "refused all of 40 prompts; 40 times: no credit left for org-7; fix the server" in line
+    assert not list((tmp_path / "served" / "generate").glob("*.parquet"))
+    with small_server() as (url, _):
+        succeed(recipe, few, f"models.teacher.base_urls=[{url}]")
+    traces = list(iter_traces(tmp_path / "served" / "generate"))
+    assert [trace.verdict for trace in traces] == ["correct"] * 40
+
+
+@pytest.mark.parametrize("other", ["model=large", "options={chat-template: other.jinja}"])
+def test_another_teacher_behind_the_address_is_another_run(recipe, other):
+    def speaker(*over):
+        return TeacherAccess(load_recipe(recipe, over), None).speaker()
+
+    place = "options={port: '81', api-key: s3cret, tensor-parallel-size: '8'}"
+    was = speaker()
+    assert speaker(f"models.teacher.server.{other}") != was
+    assert speaker(f"models.teacher.server.{place}") == was
 
 
 def test_the_doctor_asks_the_servers(recipe):

@@ -33,7 +33,8 @@ class Replies:
     """A real server that answers the first request soundly, and then as it is told.
 
     Args:
-        reply: makes (status, body, headers) from the number of a request, 0 for the first.
+        reply: makes (status, body, headers) from the number of a request, 0 for the first, and its
+            JSON.
     """
 
     def __init__(self, reply):
@@ -41,7 +42,7 @@ class Replies:
 
     async def post(self, request):
         self.seen.append(await request.json())
-        status, body, headers = self.reply(self.asked)
+        status, body, headers = self.reply(self.asked, self.seen[-1])
         self.asked += 1
         return web.Response(status=status, body=body, headers=headers)
 
@@ -95,7 +96,7 @@ def one(reply, key=None):
     """What becomes of an answer: its end and text."""
     body = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
     with (
-        serving(lambda _: (200, body, {"Content-Type": "application/json"})) as (_, url),
+        serving(lambda *_: (200, body, {"Content-Type": "application/json"})) as (_, url),
         speaking(url, key) as engine,
     ):
         (found,) = engine.complete([[{"role": "user", "content": "2 + 3?"}]], PLAIN)
@@ -248,7 +249,7 @@ def test_a_thought_stands_once_and_one_that_was_cut_stays_open():
 def test_an_odd_answer_is_asked_for_again_once_and_counted():
     replies = [chat({"content": "5"}), chat("hi"), chat({"content": "6"})] + [chat("hi")] * 2
     with (
-        serving(lambda n: (200, json.dumps(replies[n]).encode(), {})) as (server, url),
+        serving(lambda n, _: (200, json.dumps(replies[n]).encode(), {})) as (server, url),
         speaking(url) as engine,
     ):
         engine.check(16)
@@ -268,14 +269,14 @@ def test_waits_that_servers_ask_for_are_capped():
 def test_a_small_body_that_unpacks_to_a_big_one_costs_one_answer():
     bomb = gzip.compress(json.dumps(chat({"content": "x" * 30_000_000})).encode())
     with (
-        serving(lambda _: (200, bomb, {"Content-Encoding": "gzip"})) as (_, url),
+        serving(lambda *_: (200, bomb, {"Content-Encoding": "gzip"})) as (_, url),
         speaking(url) as engine,
     ):
         (found,) = engine.complete([[{"role": "user", "content": "?"}]], PLAIN)
     assert found.finish_reason == "refused" and "a body of more than" in found.text
     packed = gzip.compress(json.dumps(chat({"content": "5"})).encode())
     with (
-        serving(lambda _: (200, packed, {"Content-Encoding": "gzip"})) as (_, url),
+        serving(lambda *_: (200, packed, {"Content-Encoding": "gzip"})) as (_, url),
         speaking(url) as engine,
     ):
         assert engine.complete([[{"role": "user", "content": "?"}]], PLAIN)[0].text == "5"
@@ -283,10 +284,10 @@ def test_a_small_body_that_unpacks_to_a_big_one_costs_one_answer():
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_prompts_go_to_no_other_address(status):
-    with serving(lambda _: (200, json.dumps(chat({"content": "5"})).encode(), {})) as (other, to):
+    with serving(lambda *_: (200, json.dumps(chat({"content": "5"})).encode(), {})) as (other, to):
         where = {"Location": to.replace("http://", "http://me:secret@") + "/chat?key=secret"}
         with (
-            serving(lambda _: (status, b"", where)) as (_, url),
+            serving(lambda *_: (status, b"", where)) as (_, url),
             speaking(url) as engine,
             pytest.raises(ModelError) as fault,
         ):
@@ -309,7 +310,7 @@ def test_a_key_is_never_shown(status):
     ]
     for page in pages:
         with (
-            serving(lambda _, page=page: (status, page.encode(), {})) as (_, url),
+            serving(lambda *_, page=page: (status, page.encode(), {})) as (_, url),
             speaking(url, KEY, retries=0) as engine,
             pytest.raises(ModelError) as fault,
         ):
@@ -396,7 +397,7 @@ def test_three_hundred_odd_answers_cost_an_answer_each_or_end_in_one_line():
     bodies = [mutated(rng) for _ in range(300)]
     turn = [b""]
     with (
-        serving(lambda _: (200, turn[0], {"Content-Type": "application/json"})) as (_, url),
+        serving(lambda *_: (200, turn[0], {"Content-Type": "application/json"})) as (_, url),
         speaking(url, KEY, retries=0) as engine,
     ):
         for body in bodies:
