@@ -7,17 +7,15 @@ import json
 import math
 import random
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from distill.engines.served.answers import OddAnswer
 from distill.engines.served.messages import Redactor, secrets_of, shown_address
+from distill.engines.served.transport import base_address, join, read_body, retry_after
 from distill.progress import show
 from recipes.errors import ModelError
 from recipes.schema import Server
@@ -28,7 +26,6 @@ Read = Callable[[bytes, Mapping[str, str]], T]  # body and headers to what they 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # statuses that a later try may not meet
 REFUSALS = {400, 413, 422}
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.5, 60.0
-ASKED_WAIT_SECONDS = 30.0  # the longest wait that a server may ask for
 SHOWN_WAIT_SECONDS, BETWEEN_LINES_SECONDS = (
     3.0,
     10.0,
@@ -40,7 +37,6 @@ HINTS = {
     403: "the key may not do this",
     404: "fix base_urls or server.model",
 }
-BESIDE = {"/pooling"}
 ERROR_BYTES, LISTING_BYTES = 2**16, 2**22
 
 
@@ -84,7 +80,7 @@ class Client:
         key: str | None,
         died: Callable[[], str | None] = lambda: None,
     ) -> None:
-        self.urls, self.server, self.died = [_address(url) for url in urls], server, died
+        self.urls, self.server, self.died = [base_address(url) for url in urls], server, died
         self.counts: Counter[str] = Counter()
         self.redactor = Redactor([key, *(word for url in self.urls for word in secrets_of(url))])
         self._headers = {"Accept-Encoding": "gzip, deflate"}
@@ -125,11 +121,11 @@ class Client:
         where = shown_address(url) + path
         try:
             async with self._session.get(
-                _join(url, path),
+                join(url, path),
                 timeout=aiohttp.ClientTimeout(timeout_seconds),
                 allow_redirects=False,
             ) as answer:
-                body = await _body(answer, LISTING_BYTES)
+                body = await read_body(answer, LISTING_BYTES)
                 if answer.status != 200:
                     raise ModelError(self._said(where, answer, body))
                 return json.loads(body)
@@ -239,16 +235,16 @@ class Client:
         try:
             timeout = aiohttp.ClientTimeout(self.server.timeout_seconds)
             async with self._session.post(
-                _join(url, path), json=body, timeout=timeout, allow_redirects=False
+                join(url, path), json=body, timeout=timeout, allow_redirects=False
             ) as answer:
                 well = answer.status == 200
-                said = await _body(answer, most_bytes if well else ERROR_BYTES)
+                said = await read_body(answer, most_bytes if well else ERROR_BYTES)
                 self._heard = time.monotonic()
                 if well:
                     return read(said, answer.headers)
                 self._refusal(shown_address(url) + path, answer, said)
                 message = f"status {answer.status}: {self.redactor.body(said)}"
-                raise _Retry(message, _retry_after(answer.headers.get("Retry-After")))
+                raise _Retry(message, retry_after(answer.headers.get("Retry-After")))
         except TimeoutError as fault:
             raise _Retry(f"timeout: {self.server.timeout_seconds:g} s") from fault
         except (
@@ -313,69 +309,3 @@ class Client:
         """Doubles from half a second up to a minute, with jitter, seconds."""
         longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(max(0, tried - 1), 10))
         return longest * self._random.uniform(0.5, 1.0)
-
-
-async def _body(answer: aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """The body of an answer, unpacked.
-
-    Raises:
-        OddAnswer: it is longer than may be, or packed in another way than was asked for.
-    """
-    packed = bytearray()
-    async for part in answer.content.iter_chunked(2**16):
-        packed += part
-        if len(packed) > most_bytes:
-            raise OddAnswer(f"a body of more than {most_bytes} bytes")
-    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding in ("identity", ""):
-        return bytes(packed)
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise OddAnswer("a body in an encoding that was not asked for")
-    try:
-        unpacked = zlib.decompressobj(wbits=47).decompress(packed, most_bytes + 1)
-    except zlib.error as fault:
-        raise OddAnswer("a body that cannot be unpacked") from fault
-    if len(unpacked) > most_bytes:
-        raise OddAnswer(f"a body of more than {most_bytes} bytes")
-    return unpacked
-
-
-def _address(url: str) -> str:
-    """A base address without a slash at its end.
-
-    Raises:
-        ModelError: it is none.
-    """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or any(one.isspace() or not one.isprintable() for one in url):
-        shown = Redactor(secrets_of(url)).line(shown_address(url))
-        raise ModelError(
-            f"models.teacher.base_urls: {shown!r} is no address; expected one as http://localhost:8000/v1"
-        )
-    return url.rstrip("/")
-
-
-def _join(url: str, path: str) -> str:
-    """A path behind a base address, before its query; some stand beside /v1, not below it."""
-    base, mark, query = url.partition("?")
-    if path in BESIDE:
-        base = base.rstrip("/").removesuffix("/v1")
-    return f"{base.rstrip('/')}{path}{mark}{query}"
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds that a server asked for, at most ASKED_WAIT_SECONDS; both forms of RFC 9110."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), ASKED_WAIT_SECONDS)

@@ -15,8 +15,8 @@ from aiohttp import web
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Sampling
 from distill.engines.served.answers import OddAnswer, count, read_answer, read_logprobs, read_models
-from distill.engines.served.client import _retry_after
 from distill.engines.served.messages import Redactor, shown_address
+from distill.engines.served.transport import retry_after
 from recipes.errors import ModelError
 from recipes.schema import Server
 from recipes.vocabulary import FinishReason
@@ -260,10 +260,10 @@ def test_an_odd_answer_is_asked_for_again_once_and_counted():
 
 
 def test_waits_that_servers_ask_for_are_capped():
-    assert _retry_after("31536000") == _retry_after("inf") == 30.0
-    assert _retry_after("nan") is _retry_after("soon") is _retry_after(None) is None
-    assert _retry_after("-3") == _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
-    assert _retry_after("Wed, 21 Oct 2099 07:28:00 GMT") == 30.0
+    assert retry_after("31536000") == retry_after("inf") == 30.0
+    assert retry_after("nan") is retry_after("soon") is retry_after(None) is None
+    assert retry_after("-3") == retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    assert retry_after("Wed, 21 Oct 2099 07:28:00 GMT") == 30.0
 
 
 def test_a_small_body_that_unpacks_to_a_big_one_costs_one_answer():
