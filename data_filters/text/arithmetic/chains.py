@@ -55,32 +55,21 @@ class _Walk:
         self._gap = self._depth = self._end = self._read = 0
         self._braces: list[str] = []  # for each open bracket the command that it belongs to
         self._prefix = ""
-        self._take: dict[str, Callable[[Item], None]] = {
-            "number": self._number,
-            "letter": self._letter,
-            "operator": self._operator,
-            "equals": self._equals,
-            "open": self._open,
-            "close": self._close,
-            "word": self._word,
-            "date": self._pause,
-            "pause": self._pause,
-            "break": self._pause,
-        }
 
     def take(self, item: Item) -> None:
         """Adds an item."""
         if self._read:
             self._gap += self._text.count(" ", self._read, item.start)
         self._read = item.end + 1
-        self._take[item.kind](item)
+        _TAKES[item.kind](self, item)
 
     def end(self) -> None:
         """Ends the chain."""
         self._close_segment()
-        if any(segment.operators for segment in self._chain):
-            self.done.append(self._chain)
-        self._chain = []
+        if self._chain:
+            if any(segment.operators for segment in self._chain):
+                self.done.append(self._chain)
+            self._chain = []
 
     def _close_segment(self) -> None:
         now = self._now
@@ -89,8 +78,11 @@ class _Walk:
         if now.numbers:
             now.close()
             self._chain.append(now)
-        self._now, self._gap, self._depth, self._prefix = Segment(), 0, 0, ""
-        self._braces = []
+            self._now = Segment()
+        elif now.parts or now.about:
+            self._now = Segment()
+        self._gap, self._depth, self._prefix = 0, 0, ""
+        self._braces.clear()
 
     @property
     def _complete(self) -> bool:
@@ -235,3 +227,17 @@ class _Walk:
         if item.key == "&":
             return
         self.end()
+
+
+_TAKES: dict[str, Callable[[_Walk, Item], None]] = {
+    "number": _Walk._number,
+    "letter": _Walk._letter,
+    "operator": _Walk._operator,
+    "equals": _Walk._equals,
+    "open": _Walk._open,
+    "close": _Walk._close,
+    "word": _Walk._word,
+    "date": _Walk._pause,
+    "pause": _Walk._pause,
+    "break": _Walk._pause,
+}

@@ -29,6 +29,10 @@ def evaluate(parts: Sequence[Part]) -> tuple[float | None, list[float]]:
     The value is None where brackets do not match, a letter stands, something is divided by 0, or
     the result is larger than any number of a text.
     """
+    if len(parts) == 3 and parts[0].sign == "" == parts[2].sign:
+        value = _two(parts[0].value, parts[1].sign, parts[2].value)
+        if value is not None:
+            return (value, []) if abs(value) <= MAX_VALUE else (None, [])
     reader = _Reader(parts)
     try:
         value = reader.sum(outermost=True)
@@ -39,9 +43,21 @@ def evaluate(parts: Sequence[Part]) -> tuple[float | None, list[float]]:
     return value, reader.totals
 
 
+def _two(a: float, sign: str, b: float) -> float | None:
+    """The common case, without a reader."""
+    if sign == "+":
+        return a + b
+    if sign == "-":
+        return a - b
+    if sign == "*":
+        return a * b
+    return a / b if sign == "/" and b else None
+
+
 class _Reader:
     def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts, self.place, self.totals = parts, 0, list[float]()
+        self.parts, self.place = parts, 0
+        self.totals: list[float] = []
 
     def sum(self, outermost: bool = False) -> float:
         total = self.product()
