@@ -33,6 +33,7 @@ _ASKS_WHEN = re.compile(
 _LETTER = re.compile(
     r"(?<!\w)[\"'\u2018\u201c]?([A-Za-z])[\"'\u2019\u201d]?\s*(?:\(|=|:|->|is)\s*\Z"
 )
+_DAYS = 31
 _LETTERS = 26
 _MARK_REACH = 24  # characters before the first figure of a span: "on the 4 of September"
 _FEW_GIVEN = 4
@@ -100,7 +101,16 @@ class NumberJudge:
         mark = self._mark(context.span)
         if mark is None or self._is_strange(context):
             return False
+        years = {number for number in date.numbers if number > _DAYS}
+        words, numbers = self._prompt.words, self._prompt.numbers
+        spoken_of = bool(date.months) and date.months <= words and years <= numbers
+        if spoken_of and self._prompt.works_out and date.months.isdisjoint(self._dated_months):
+            return True  # a day of a month that the problem is about, without a date in it
         return follows(date, [*self._dates, *self._memory.dates], {1.0, 7.0, *self._named(mark)})
+
+    @cached_property
+    def _dated_months(self) -> Names:
+        return frozenset().union(*(date.months for date in self._dates))
 
     @cached_property
     def _dates(self) -> list[Date]:

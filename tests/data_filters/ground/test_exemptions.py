@@ -32,6 +32,8 @@ def names(prompt: str, text: str) -> list[str]:
         ("Find the current.", "By Ohm's law and by Kirchhoff's second rule it is 3.", []),
         ("Find the area.", "We use Heron's formula here.", []),
         ("Tell of physics.", "It was found by Heron in the year.", ["Heron"]),
+        ("Did she send a letter to Vork?", "She sent it to Bork.", ["Bork"]),
+        ("Change one letter of Vork at each step to form words.", "Vork, Bork.", []),
         ("Two alleles P and q are mixed.", "Then PP and Pp follow.", []),
         ("Two alleles P and Q are mixed.", "Then PP and PQ follow.", []),
     ],

@@ -134,6 +134,10 @@ def test_the_same_constants_are_facts_where_they_are_asked_for() -> None:
             "A loan runs 8 months from 10 November 2019. When is it due?",
             "It is due on 10 July 2020.",
         ),
+        (
+            "Tessa waters a fern each third day of June. How often does Tessa water it?",
+            "On June 3, June 6, June 9, June 12 and so on to June 30: 10 times.",
+        ),
         ("A show opens in March 1998 and closes 30 months later.", "It closes in September 2000."),
         (
             "The club meets weekly from 5 April on. What are the dates?",
