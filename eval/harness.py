@@ -6,7 +6,6 @@ Source: Gao et al., lm-evaluation-harness, https://github.com/EleutherAI/lm-eval
 """
 
 import functools
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from eval.scores.answers.columns import Columns, select
@@ -23,7 +23,8 @@ from eval.scores.answers.read import read_answers
 from eval.scores.differences import difference, pairs
 from eval.scores.measured import Bootstrap, measured
 from eval.scores.numbers import Rate
-from recipes.errors import RecipeError
+from eval.suites.task_files import task_rows
+from recipes.errors import PipelineError, RecipeError
 from recipes.gates import nearest
 from recipes.schema import HarnessTask
 from recipes.vocabulary import AnswerMode, Outcome
@@ -107,7 +108,7 @@ def task_files(task: HarnessTask) -> list[str]:
     """The local files that a task is made of: its own, and those of its data that a YAML file
     names.
     """
-    if not task.is_file or task.task.endswith(".jsonl"):
+    if not task.is_file or not task.task.endswith((".yaml", ".yml")):
         return [task.task] * task.is_file
 
     class TaskLoader(yaml.SafeLoader):
@@ -205,7 +206,7 @@ def _spec(task: HarnessTask) -> Spec:
     path = Path(task.task)
     if not path.is_file():
         raise RecipeError(f"evaluate.harness: no task file {path}; fix the path")
-    return _of_jsonl(task, path) if path.suffix == ".jsonl" else str(path)
+    return str(path) if path.suffix in (".yaml", ".yml") else _of_rows(task, path)
 
 
 def _near(name: str) -> str:
@@ -213,27 +214,21 @@ def _near(name: str) -> str:
     return hint if hint.startswith("did") else "python -m lm_eval ls tasks lists them"
 
 
-def _of_jsonl(task: HarnessTask, path: Path) -> dict[str, Any]:
+def _of_rows(task: HarnessTask, path: Path) -> dict[str, Any]:
     """The task of a file of question and answer: written freely, or chosen where rows have
     choices.
     """
     try:
-        first = dict(json.loads(path.read_text(encoding="utf-8").splitlines()[0]))
-    except (ValueError, IndexError, TypeError) as fault:
-        raise RecipeError(f"evaluate.harness: {path} holds no JSON lines ({fault})") from fault
-    if missing := [name for name in ("question", "answer") if name not in first]:
-        raise RecipeError(
-            f"evaluate.harness: {path}: no {' and no '.join(missing)} in its rows, found "
-            f"{', '.join(first)}; rename them"
-        )
+        rows = task_rows(str(path))
+    except PipelineError as fault:
+        raise RecipeError(f"evaluate.harness: {fault}") from fault
     body: dict[str, Any] = {
         "task": task.label,
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(path.absolute())}},
+        "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
         "test_split": "test",
         "doc_to_text": "{{question}}\nAnswer:",
     }
-    if "choices" in first:
+    if "choices" in rows[0]:
         means = [
             {"metric": name, "aggregation": "mean", "higher_is_better": True}
             for name in ("acc", "acc_norm")

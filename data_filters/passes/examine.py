@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -70,8 +71,11 @@ def examine_unit(folder: Path, number: int) -> int:
     """Writes what pass 1 finds of a unit, and its keys; gives the number of traces."""
     scratch = Scratch(folder)
     job = scratch.job()
+    ignored = Counter[str]()
     with Verifiers() as verifiers:
-        found = examine(read_unit(job.units[number]), job.context, verifiers)
+        records = read_unit(job.units[number], job.context.config.trace_columns, ignored)
+        found = examine(records, job.context, verifiers)
+    scratch.write_ignored(number, ignored)
     add_recalled(found, job, number)
     unit_keys([one for one, _ in found], job.context).save(scratch.keys(number))
     with (

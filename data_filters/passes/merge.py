@@ -1,6 +1,7 @@
 """What is known only when all units are done: who repeats whom, and the report of the stage."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from data_filters.report.page import to_html
 from data_filters.report.unit_summary import UnitSummary
 from recipes.errors import ShardError
 from recipes.schema.filter import Filter
+
+# by what the filter of shapes found
+_WAYS_OUT_OF_SHAPE = {
+    "truncated": "raise generate.max_new_tokens, or name traces that were not cut off",
+    "too long": "raise filter.max_characters",
+    "control character": "take control characters out of the texts",
+    "no assistant message": "name traces with an answer, or their columns in filter.trace_columns",
+    "empty message": "name traces with an answer, or their columns in filter.trace_columns",
+    "refused": "look at what the teacher's server says to these prompts",
+    "degenerate": "look at the texts in filter/dropped; lower generate.temperature",
+}
 
 
 def mark_duplicates(scratch: Scratch, config: Filter, count: int) -> None:
@@ -76,6 +88,10 @@ def merge_report(
         raise ShardError(_nothing_kept(source, whole))
     report = whole.report()
     report["mode"] = "report_only" if report_only else "filter"
+    ignored = Counter[str]()
+    for number in range(count):
+        ignored.update(scratch.ignored(number))
+    report["ignored_columns"] = dict(sorted(ignored.items()))
     report["facts"] = knowledge.close()
     ledgers = [scratch.exposure(number) for number in range(count)]
     seen = merge_exposure(ledgers, scratch.fresh("exposure"), config.epochs)
@@ -101,7 +117,5 @@ def _nothing_kept(source: object, whole: UnitSummary) -> str:
         )
     by, count = whole.tally.harshest()
     reason = whole.tally.dropped[by].most_common(1)[0][0]
-    return (
-        f"{where}: none of {read} traces was kept, {by} dropped {count} of them ({reason}); "
-        f"{WAYS_OUT[by]}"
-    )
+    advice = next((way for said, way in _WAYS_OUT_OF_SHAPE.items() if said in reason), WAYS_OUT[by])
+    return f"{where}: none of {read} traces was kept, {by} dropped {count} of them ({reason}); {advice}"

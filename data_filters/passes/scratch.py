@@ -113,6 +113,19 @@ class Scratch:
         """What pass 3 counted in a unit, and the facts that it took out."""
         return self.folder / f"summary-{number:05d}.json"
 
+    def write_ignored(self, number: int, ignored: Mapping[str, int]) -> None:
+        """Notes how many traces of a unit have a column of our name with another meaning."""
+        _write_json(self._ignored(number), dict(ignored))
+
+    def ignored(self, number: int) -> dict[str, int]:
+        """What `write_ignored` noted."""
+        path = self._ignored(number)
+        with reading(path):
+            return {str(k): int(v) for k, v in json.loads(path.read_text("ascii")).items()}
+
+    def _ignored(self, number: int) -> Path:
+        return self.folder / f"ignored-{number:05d}.json"
+
     def exposure(self, number: int) -> Path:
         """How often the traces of a unit state each fact."""
         return self.folder / f"exposure-{number:05d}.jsonl"

@@ -1,4 +1,4 @@
-"""The trace of a row of any data set with `messages`, or what is wrong with the row."""
+"""The trace of a row of any data set that holds conversations, or what is wrong with the row."""
 
 import json
 import math
@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from data_filters.records.elsewhere import gold_of, json_list, messages_of
 from data_filters.records.files import short
 from data_filters.records.traces import Trace, from_row
-from recipes.vocabulary import Role, Verdict
+from recipes.vocabulary import FinishReason, Role, Verdict
 
 _TEXTS = (
     "id",
@@ -23,6 +24,15 @@ _TEXTS = (
     "engine",
     "sampling",
 )
+_OWN = {"messages", "problem_id", "verdict"}  # columns of every trace that we wrote
+# how others say that a text was cut off, or was not given
+_FINISHES = {
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+    "max_length": FinishReason.LENGTH,
+    "content_filter": FinishReason.REFUSED,
+    "refusal": FinishReason.REFUSED,
+}
 _SPAN_TEXTS = ("kind", "grounding", "action", "original", "subject", "relation", "detector")
 _BITS = {"seed": 63, "prompt_tokens": 31, "completion_tokens": 31}  # that a shard has for them
 MAX_DIGITS = 4300  # of a whole number that Python turns into text and back
@@ -35,6 +45,121 @@ def trace_of(row: Mapping[str, Any]) -> Trace:
     Raises:
         ValueError: it is none; the message says what was found, what was expected and what to do.
     """
+    return adopted(row)[0]
+
+
+def adopted(row: Mapping[str, Any]) -> tuple[Trace, tuple[str, ...]]:
+    """(the trace of a row, columns of a trace's names that hold something else and were ignored).
+
+    A row of ours with a wrong value is damaged. One of another data set may use our names for
+    things of its own: they are converted where that is plain, else ignored.
+
+    Raises:
+        ValueError: as for `trace_of`.
+    """
+    if row.keys() >= _OWN:
+        return _own(row), ()
+    messages = messages_of(row)
+    if messages is None:
+        return _own(row), ()
+    ignored: list[str] = []
+    made: dict[str, Any] = {"messages": [_with_calls(message, ignored) for message in messages]}
+    made["gold"], made["check"] = _reference(gold_of(row), ignored)
+    for name in ("id", "problem_id", "source", "teacher", "engine"):
+        made[name] = _label(row.get(name), name, ignored)
+    usage = row.get("usage")
+    flat = dict(row) | (dict(usage) if isinstance(usage, Mapping) else {})
+    if usage is not None and not isinstance(usage, Mapping):
+        ignored.append("usage")
+    for name, bits in _BITS.items():
+        made[name] = _number(flat.get(name), bits, name, ignored)
+    made["finish_reason"] = _finish(flat.get("finish_reason"), ignored)
+    made["tools"] = None if row.get("tools") is None else json_list(row["tools"])
+    ignored += [name for name in ("tools",) if row.get(name) is not None and not made[name]]
+    if _are_ours(row.get("spans")):
+        made["spans"] = row["spans"]
+    else:
+        ignored += ["spans"] * bool(row.get("spans"))
+    verdict = row.get("verdict")
+    made["verdict"] = verdict if verdict in list(Verdict) else None
+    return _own({name: value for name, value in made.items() if value is not None}), tuple(ignored)
+
+
+def _are_ours(spans: Any) -> bool:
+    return isinstance(spans, list) and all(
+        isinstance(span, Mapping) and {"message", "start", "end"} <= set(span) for span in spans
+    )
+
+
+def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> Mapping[str, Any]:
+    """The row with columns of other names under those that a trace has.
+
+    Args:
+        row: of any data set.
+        columns: {"thinking": "rationale"} reads the column `rationale` as the thought.
+
+    Raises:
+        ValueError: a column is not there.
+    """
+    missing = [theirs for theirs in columns.values() if theirs not in row]
+    if missing:
+        raise ValueError(f"no column {missing[0]!r}; it has {', '.join(map(str, row))}")
+    return dict(row) | {ours: row[theirs] for ours, theirs in columns.items()}
+
+
+def _with_calls(message: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
+    """The message with its calls as JSON, or without them where they are none."""
+    calls = message.pop("tool_calls", None)
+    if calls is None:
+        return message
+    text = json_list(calls)
+    if text is None:
+        ignored.append("tool_calls")
+        return message
+    return message | {"tool_calls": text}
+
+
+def _reference(gold: Any, ignored: list[str]) -> tuple[str | None, str | None]:
+    """(gold, check): of several references the first, and a note of the others."""
+    if isinstance(gold, Mapping) and isinstance(gold.get("value"), str):
+        gold = [gold["value"], *(gold.get("aliases") or ())]
+    if isinstance(gold, list) and gold and all(isinstance(one, str) for one in gold):
+        note = json.dumps({"others": gold[1:]}) if gold[1:] else None
+        return _clean(gold[0]), note
+    text = _label(gold, "gold", ignored)
+    return (text, None) if text and text.strip() else (None, None)
+
+
+def _label(value: Any, name: str, ignored: list[str]) -> str | None:
+    if value is None or value != value:
+        return None
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _clean(str(value))
+    ignored.append(name)
+    return None
+
+
+def _number(value: Any, bits: int, name: str, ignored: list[str]) -> int | None:
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value) if len(value) < MAX_DIGITS else None
+    if value is None or _is_whole(value, bits):
+        return value
+    ignored.append(name)
+    return None
+
+
+def _finish(value: Any, ignored: list[str]) -> str | None:
+    """Why the text ended, in our words."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _FINISHES.get(value.lower(), FinishReason.STOP)
+    ignored.append("finish_reason")
+    return None
+
+
+def _own(row: Mapping[str, Any]) -> Trace:
+    """The trace of a row that has the form of one."""
     messages = row.get("messages")
     if not messages or not isinstance(messages, list) or not all(map(_is_message, messages)):
         found = (
@@ -43,8 +168,8 @@ def trace_of(row: Mapping[str, Any]) -> Trace:
             else f"messages {str(messages)[:60]!r}"
         )
         raise ValueError(
-            f"got {found}, expected messages of role and content; convert the data or name "
-            "another source"
+            f"got {found}, expected messages of role and content, conversations, a prompt and a "
+            "response, or a problem and a solution; name its columns with filter.trace_columns"
         )
     usage, spans = row.get("usage"), row.get("spans")
     if not isinstance(usage, dict | None):

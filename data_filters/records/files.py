@@ -53,6 +53,16 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def mend(path: Path) -> str:
+    """What to do about a file that cannot be read: one that a run wrote is written again, one of
+    the user's own is mended.
+    """
+    for folder in list(path.absolute().parents)[:3]:
+        if (folder / "manifest.json").exists() or (folder / "identity.json").exists():
+            return "delete this file and run again, then its stage writes it anew"
+    return "mend it, or name another file"
+
+
 def short(error: BaseException) -> str:
     """The first line of an error, clipped."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.records.files import short
+from data_filters.records.files import mend, short
 from recipes.errors import RecipeError, ShardError
 
 Row = dict[str, Any]
@@ -293,10 +293,7 @@ def parquet_records(
                 yield from _batch_records(batch.slice(skipped), path, row)
                 row += batch.num_rows - skipped
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(
-            f"{path}: no readable Parquet ({short(error)}); delete this file and run again, then "
-            "its stage writes it anew"
-        ) from error
+        raise ShardError(f"{path}: no readable Parquet ({short(error)}); {mend(path)}") from error
 
 
 def _batch_records(batch: pa.RecordBatch, path: Path, row: int) -> Iterator[Record]:
@@ -328,18 +325,42 @@ def _refused(batch: pa.RecordBatch, where: str) -> Record:
 # --- hub data sets
 
 
-def _hub_records(name: str, start: int, subset: str | None, split: str) -> Iterator[Record]:
-    from datasets import load_dataset  # heavy, and only this kind of source needs it
+class _Stream:
+    """A data set of the hub that is read on: opened once, not once for each block of its rows."""
 
+    def __init__(self, named: tuple[str, str | None, str], start: int) -> None:
+        from datasets import load_dataset  # heavy, and only this kind of source needs it
+
+        name, subset, split = named
+        self.place = start  # of the next row
+        self.rows: Iterator[Any] = iter(
+            load_dataset(name, subset, split=split, streaming=True).skip(start)
+        )
+
+
+_streams: dict[tuple[str, str | None, str], _Stream] = {}  # those that nobody reads just now
+
+
+def _hub_records(name: str, start: int, subset: str | None, split: str) -> Iterator[Record]:
+    key = (name, subset, split)
     named = f"{name}{f', subset {subset}' if subset else ''}, split {split}"
+    stream = _streams.pop(key, None)
     try:
-        rows = load_dataset(name, subset, split=split, streaming=True).skip(start)
-        for number, row in enumerate(rows, start):
-            yield Record(f"{named}, row {number}", dict(row))
+        if stream is None or stream.place > start:
+            stream = _Stream(key, start)
+        for row in stream.rows:
+            stream.place += 1
+            if stream.place > start:
+                yield Record(f"{named}, row {stream.place - 1}", dict(row))
+        stream = None  # it is at its end
     # the library raises many kinds, all of which mean: not there, not allowed, no network
     except Exception as error:
+        stream = None
         said = " ".join(str(error).split())[:300] or type(error).__name__
         raise ShardError(
             f"{named}: neither a local path nor a data set that can be read ({said}); fix the name "
             "or the network"
         ) from error
+    finally:
+        if stream is not None:
+            _streams[key] = stream

@@ -1,5 +1,6 @@
 """Parquet shards on disk: written by rename, read with faults that say which file to delete."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,32 @@ def iter_traces(source: str | Path) -> Iterator[Trace]:
     """The traces of a folder of shards, of one .parquet or .jsonl file, or of a hub data set (its
     train split), one by one.
 
-    Columns that a trace lacks are ignored and missing ones get defaults, so any data set with
-    `messages` will do.
+    Columns that a trace lacks are ignored and missing ones get defaults, so any data set of
+    conversations will do. Rows that are none are left out, and their number is told.
 
     Args:
         source: what `rows_of` takes.
 
     Raises:
-        ShardError: no such path, an unreadable file, or rows without messages.
+        ShardError: no such path, an unreadable file, or no row that is a trace.
     """
+    left_out = found = 0
+    why = ""
     for where, row in rows_of(source):
         try:
-            yield trace_of(row)
+            trace = trace_of(row)
         except ValueError as error:
-            raise ShardError(f"{where}: {error}") from error
+            left_out, why = left_out + 1, why or f"{where}: {error}"
+            continue
+        found += 1
+        yield trace
+    if left_out and not found:
+        raise ShardError(why)
+    if left_out:
+        logging.getLogger(__name__).warning(
+            "%s: %d of %d rows are no traces and left out, the first is %s",
+            source,
+            left_out,
+            left_out + found,
+            why,
+        )

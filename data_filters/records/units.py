@@ -8,15 +8,16 @@ lie; everything else is copied once, in pieces.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_filters.records.adopt import fault_of, trace_of
-from data_filters.records.files import replacing, short
+from data_filters.records.adopt import adopted, fault_of, renamed
+from data_filters.records.files import mend, replacing, short
 from data_filters.records.rows import (
     Record,
     Row,
@@ -97,8 +98,17 @@ def cut(source: str | Path | Iterable[Trace], staging: Path, rows: int) -> list[
     return [unit for units in found for unit in units or ()]
 
 
-def read_unit(unit: Unit) -> Iterator[Trace | Refused]:
+def read_unit(
+    unit: Unit,
+    columns: Mapping[str, str] | None = None,
+    ignored: Counter[str] | None = None,
+) -> Iterator[Trace | Refused]:
     """The traces of a unit; a record that is none is refused by itself.
+
+    Args:
+        unit: to read.
+        columns: names of a trace's columns to those of the data set.
+        ignored: counts columns of our names that hold something else.
 
     Raises:
         ShardError: the file is broken; the message names it.
@@ -109,10 +119,11 @@ def read_unit(unit: Unit) -> Iterator[Trace | Refused]:
         if is_lines(path)
         else _versioned(path, range(unit.first, unit.last), unit.row)
     )
-    yield from map(_admitted, records)
+    noted = Counter[str]() if ignored is None else ignored
+    yield from (_admitted(record, columns or {}, noted) for record in records)
 
 
-def _admitted(record: Record) -> Trace | Refused:
+def _admitted(record: Record, columns: Mapping[str, str], ignored: Counter[str]) -> Trace | Refused:
     where, row, fault, text = record
     if not fault and _UNREADABLE in row:
         fault, text = str(row[_UNREADABLE]), str(row.get("text", ""))
@@ -123,7 +134,8 @@ def _admitted(record: Record) -> Trace | Refused:
         said = f"{VERSION_KEY} {str(version)[:20]}, expected {VERSION}"
         return Refused(where, f"another schema version: {said}", _shown(row))
     try:
-        trace = trace_of(row)
+        trace, passed = adopted(renamed(row, columns))
+        ignored.update(set(passed))
     except ValueError as error:
         return Refused(where, f"no trace: {error}", _shown(row))
     wrong = fault_of(trace)
@@ -169,10 +181,7 @@ def _metadata(path: Path) -> pq.FileMetaData:
     try:
         return pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
-        raise ShardError(
-            f"{path}: no readable Parquet ({short(error)}); delete this file and run again, then "
-            "its stage writes it anew"
-        ) from error
+        raise ShardError(f"{path}: no readable Parquet ({short(error)}); {mend(path)}") from error
 
 
 # --- JSON lines

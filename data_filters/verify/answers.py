@@ -43,6 +43,7 @@ _BEFORE_SIGN = (
 _SPACED_SIGN = re.compile(_BEFORE_SIGN + r"-\s+(?=[$\u20ac\u00a3\u00a5]?\.?\d)")
 _SIGN_WORD = re.compile(_BEFORE_SIGN + r"(?:minus|negative)\s+(?=[$\u20ac\u00a3\u00a5]?\.?\d)")
 _SIGN_OF_MONEY = re.compile(r"(?<![\w.)])-\s*([$\u20ac\u00a3\u00a5])\s*(?=\.?\d)")
+_OPERATOR = re.compile(r"(?<=[\w)\]])\s*([-+*/^<>=])\s*(?=[\w(\[])(?<![a-z]{2}-)")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # one name for each unit that has several
 _UNITS = {
@@ -155,7 +156,9 @@ def same_answer(answer: str, gold: str) -> bool:
     if not wanted or not said:
         return bool(gold.strip()) and answer.strip() == gold.strip()
     if said == wanted:
-        return True
+        return _operators(answer) == _operators(gold) or not (
+            _operators(answer) and _operators(gold)
+        )
     if len(wanted) == 1 and isinstance(wanted[0], str) and len(wanted[0]) == 1:
         return _chooses(answer, wanted[0])
     if not any(isinstance(token, Fraction) for token in wanted):
@@ -228,6 +231,11 @@ def _clean(text: str) -> str:
         text = text.strip("$")
     text = text.strip().strip("*_`").strip()
     return text[:-1].rstrip("*_` ") if text.endswith(".") else text
+
+
+def _operators(text: str) -> list[str]:
+    """The signs of arithmetic between two digits or letters, in order."""
+    return _OPERATOR.findall(one_sign(text))
 
 
 def _as_ratio(found: re.Match[str]) -> str:

@@ -74,7 +74,7 @@ def check_of_note(gold: str | None, note: str | None) -> Check:
     if note is None:
         return check_of(gold)
     try:
-        said = cast(dict[str, Any], from_json(note))
+        said = {"kind": check_of(gold).kind} | cast(dict[str, Any], from_json(note))
         return Check(gold=gold, **said | {"others": tuple(said.get("others", ()))})
     except (ValueError, TypeError, AttributeError, RecursionError):  # a column of somebody else
         return check_of(gold)

@@ -22,7 +22,7 @@ def to_json(value: Any) -> str:
 
     Args:
         value: text, numbers, fractions, truth values, None, and lists, tuples, sets and dicts of them; the
-            keys of a dict may be any of those that can be hashed.
+            keys of a dict may be any of those that can be hashed. Those of numpy become plain ones.
 
     Raises:
         TypeError: a value of another type.
@@ -59,6 +59,8 @@ def _packed(value: Any) -> Any:
         return {_KIND: kind.__name__, "of": [_packed(item) for item in value]}
     if kind is Fraction:
         return {_KIND: "Fraction", "of": [value.numerator, value.denominator]}
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):  # what data sets are made of
+        return _packed(value.tolist())
     raise TypeError(f"{kind.__name__} cannot travel as JSON")
 
 

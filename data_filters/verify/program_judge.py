@@ -6,13 +6,19 @@ the assertions are out of its reach.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_monty import ClassInstance, MontyClassProxy, MontyClassTypeProxy
 
-from data_filters.verify.assertions import Assertions, Examples, Unjudgeable, prepare
+from data_filters.verify.assertions import (
+    Assertions,
+    Examples,
+    Unjudgeable,
+    definitions,
+    prepare,
+)
 from data_filters.verify.sandbox import Sandbox, Session, Stopped
 
 PROGRAM_MIB = 256
@@ -107,13 +113,18 @@ def _by_output(sandbox: Sandbox, program: str, tests: Examples, seconds: float) 
     """Runs the whole program once an example, which it reads with input()."""
     for given, wanted in zip(tests.inputs, tests.outputs, strict=True):
         lines = iter(_text(given).split("\n"))
+        read: list[str] = []
         with sandbox.session(
             seconds=seconds, memory_mib=PROGRAM_MIB, output_characters=len(_text(wanted)) + 10_000
         ) as session:
             try:
-                session.feed(program, outside={"input": lambda *prompt, _of=lines: _next(_of)})
+                session.feed(
+                    program, outside={"input": lambda *_, of=lines, to=read: _next(of, to)}
+                )
             except Stopped as fault:
                 return _fault(fault)
+            if not (read or session.output) and definitions(program):
+                return Judged(None, "the tests are of a program that reads and prints")
             if session.cut or _lines(session.output) != _lines(_text(wanted)):
                 return Judged(False, "another output")
     return Judged(True)
@@ -241,8 +252,10 @@ def _lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.strip().split("\n")]
 
 
-def _next(lines: Any) -> str:
+def _next(lines: Iterator[str], read: list[str]) -> str:
+    """The next line, which is also noted in `read`."""
     line = next(lines, None)
+    read.append(line or "")
     if line is None:
         raise EOFError("EOF when reading a line")
     return str(line)

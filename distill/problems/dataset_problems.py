@@ -4,7 +4,6 @@ tests.
 
 import difflib
 import itertools
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_filters.records.rows import rows_of
+from data_filters.verify.reading.references import final_reference, is_readable
+from distill.problems.columns import COMPANIONS, Answer, answer_of, tests_of, text_of
 from recipes.errors import PipelineError, RecipeError
 from recipes.schema import Source
 
-ENTRY_POINT = "entry_point"  # column that names the function which `check(candidate)` is for
-_CHECK = re.compile(r"^def check\(\w+(?::[^)]*)?\)", re.MULTILINE)
-_CALLED = re.compile(r"^check\(", re.MULTILINE)
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 
 
@@ -27,13 +25,14 @@ class FileRow:
 
     number: int
     prompt: str
-    gold: str | None
+    gold: str | None  # its final answer, without the working
     tests: str | None
+    others: tuple[str, ...] = ()  # further references, each as good as gold
 
 
 def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
-    """Rows `start` to `start + count`, in order; those without a prompt are left out, and their
-    number is told once.
+    """Rows `start` to `start + count`, in order; those without a prompt are left out. Their number
+    is told once, and that of rows whose reference is a text without a final answer, which have none.
 
     Columns are named by the source; `messages.0.content` reaches into a column of lists or objects.
 
@@ -42,7 +41,7 @@ def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
         ShardError: no such file or data set, or a file is damaged.
     """
     named = _columns(source)
-    empty = 0
+    empty = unread = 0
     try:
         rows = rows_of(
             str(source.path),
@@ -52,18 +51,32 @@ def read_rows(source: Source, start: int, count: int) -> Iterator[FileRow]:
             columns=lambda present: _top_level(named, present),
         )
         for number, (where, row) in enumerate(itertools.islice(rows, count), start):
-            prompt = _prompt(source, row, where).strip()
+            answer = _answer(source, row, where)
+            prompt = _prompt(source, row, where, answer).strip()
             if not prompt:
                 empty += 1
                 continue
+            golds = [final_reference(gold) for gold in (answer.gold, *answer.others) if gold]
+            readable = [gold for gold in golds if is_readable(gold)]
+            unread += bool(golds) and not readable
             yield FileRow(
                 number=number,
                 prompt=prompt,
-                gold=_text(source.answer, row, where),
-                tests=_tests(source.tests, row, where),
+                gold=readable[0] if readable else None,
+                tests=None if source.tests is None else _tests(source.tests, row, where),
+                others=tuple(readable[1:]),
             )
     except PipelineError as fault:
         raise type(fault)(f"source {source.name}: {fault}") from fault
+    if unread:
+        logging.getLogger(__name__).warning(
+            "source %s: %d of %d rows have a reference in column %s in which no final answer is "
+            "marked, their answers stay unjudged; name a column that holds the answer",
+            source.name,
+            unread,
+            count,
+            source.answer,
+        )
     if empty:
         logging.getLogger(__name__).warning(
             "source %s: %d of %d rows have no prompt, left out", source.name, empty, count
@@ -84,53 +97,40 @@ def _top_level(named: Sequence[str], present: Sequence[str]) -> list[str]:
     there.
     """
     tops = [name if name in present else name.partition(".")[0] for name in named]
-    tops += [ENTRY_POINT] * (ENTRY_POINT in present)
+    tops += [name for name in COMPANIONS if name in present]
     return sorted(set(tops), key=tops.index) if set(tops) <= set(present) else list(present)
 
 
-def _prompt(source: Source, row: Mapping[str, Any], where: str) -> str:
-    """The column, or the template with its fields filled in; a row whose fields are all empty has
-    no prompt.
+def _prompt(source: Source, row: Mapping[str, Any], where: str, answer: Answer) -> str:
+    """The column, with the choices where the answer is one of them and the column does not show
+    them; or the template with its fields filled in. A row whose fields are all empty has none.
     """
     if source.prompt is None:
-        return _text(source.question, row, where) or ""
+        text = text_of(_reached(source.question, row, where), source.question, where)
+        options = [line[3:] for line in answer.options.splitlines()]
+        shown = all(option in text for option in options)
+        return text if shown or not text.strip() else f"{text.rstrip()}\n{answer.options}"
     texts: list[str] = []
 
     def fill(field: re.Match[str]) -> str:
         if field[1] is None:
             return field[0][0]
-        texts.append(_text(field[1], row, where) or "")
+        texts.append(text_of(_reached(field[1], row, where), field[1], where).strip())
         return texts[-1]
 
     filled = _FIELD.sub(fill, source.prompt)
     return filled if not texts or any(texts) else ""
 
 
-def _text(column: str | None, row: Mapping[str, Any], where: str) -> str | None:
-    """A column's text; None where it is null or blank, or where no column is named."""
-    if column is None:
-        return None
-    value = _reached(column, row, where)
-    text = "" if value is None else str(value)
-    return text if text.strip() else None
+def _answer(source: Source, row: Mapping[str, Any], where: str) -> Answer:
+    """The reference; without choices where a template decides what is shown."""
+    if source.answer is None:
+        return Answer(None)
+    return answer_of(_reached(source.answer, row, where), source.answer, row, where)
 
 
-def _tests(column: str | None, row: Mapping[str, Any], where: str) -> str | None:
-    """A column of tests as one text: a list of assertions line by line, other lists and objects as
-    JSON. Tests that check a candidate get the call that the row's entry_point names.
-    """
-    if column is None:
-        return None
-    value = _reached(column, row, where)
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        value = "\n".join(value)
-    elif isinstance(value, list | Mapping):
-        value = json.dumps(value, default=str)
-    text = "" if value is None else str(value)
-    name = str(row.get(ENTRY_POINT) or "")
-    if _CHECK.search(text) and not _CALLED.search(text) and name.replace(".", "").isidentifier():
-        text += f"\n\ncheck({name})\n"
-    return text if text.strip() else None
+def _tests(column: str, row: Mapping[str, Any], where: str) -> str | None:
+    return tests_of(_reached(column, row, where), row)
 
 
 def _reached(column: str, row: Mapping[str, Any], where: str) -> Any:

@@ -200,6 +200,7 @@ def _from_rows(source: Source, start: int, count: int) -> Iterator[Problem]:
             seed=row.number,
             verifier=verifier,
             tests=row.tests,
+            others=row.others,
         )
 
 

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from data_filters.records.files import replacing
 from data_filters.records.shards import write_shard
+from data_filters.verify.verifiers import Verifiers
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Completion, Sampling, conversation
-from eval.ask.grade import grade
+from eval.ask.grade import Answered, grade_all
 from eval.suites.questions import Question
 from recipes.vocabulary import AnswerMode, Outcome, Suite
 
@@ -125,10 +126,9 @@ def ask(
     """
     sampling = Sampling(max_new_tokens=max_new_tokens)
     asked = [conversation(q.prompt, system) for q in questions]
-    rows = [
-        _row(contender, q, AnswerMode.FREE, c)
-        for q, c in zip(questions, engine.complete(asked, sampling, progress=progress), strict=True)
-    ]
+    rows = _rows(
+        contender, AnswerMode.FREE, questions, engine.complete(asked, sampling, progress=progress)
+    )
     tried = [
         (q, talk) for q, talk in zip(questions, asked, strict=True) if q.suite == Suite.REASONING
     ]
@@ -137,10 +137,7 @@ def ask(
             max_new_tokens=max_new_tokens, temperature=tries_temperature, seed=seed * 1009 + number
         )
         written = engine.complete([talk for _, talk in tried], drawn, progress=progress)
-        rows += [
-            _row(contender, q, AnswerMode.FREE, c, number)
-            for (q, _), c in zip(tried, written, strict=True)
-        ]
+        rows += _rows(contender, AnswerMode.FREE, [q for q, _ in tried], written, number)
     greedy = [row for row in rows if row["suite"] == Suite.REASONING and not row["sample"]]
     rows += [_capped(row, cap) for cap in budgets for row in greedy]
     noted = [(q, talk) for q, talk in zip(questions, asked, strict=True) if q.note]
@@ -151,9 +148,7 @@ def ask(
             prefixes=[q.note for q, _ in noted],
             progress=progress,
         )
-        rows += [
-            _row(contender, q, AnswerMode.NOTE, c) for (q, _), c in zip(noted, begun, strict=True)
-        ]
+        rows += _rows(contender, AnswerMode.NOTE, [q for q, _ in noted], begun)
     chosen = [(q, talk) for q, talk in noted if q.choices]
     if chosen:
         picks = engine.choose_among(
@@ -168,10 +163,34 @@ def ask(
     return rows
 
 
+def _rows(
+    contender: str,
+    mode: str,
+    questions: Sequence[Question],
+    written: Sequence[Completion],
+    sample: int = 0,
+) -> list[dict[str, Any]]:
+    """Answers of one kind, graded together."""
+    answers = [
+        Answered(one.text, one.finish_reason, question.judged_by())
+        for question, one in zip(questions, written, strict=True)
+    ]
+    with Verifiers() as verifiers:
+        outcomes = grade_all(answers, verifiers)
+    return [
+        _row(contender, question, mode, one, outcome, sample)
+        for question, one, outcome in zip(questions, written, outcomes, strict=True)
+    ]
+
+
 def _row(
-    contender: str, question: Question, mode: str, written: Completion, sample: int = 0
+    contender: str,
+    question: Question,
+    mode: str,
+    written: Completion,
+    outcome: Outcome,
+    sample: int,
 ) -> dict[str, Any]:
-    outcome = grade(written.text, written.finish_reason, question.gold)
     known = None if written.mean_logprob is None else math.exp(written.mean_logprob)
     return _common(contender, question) | {
         "mode": mode,

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from data_filters.verify.answers import final_answer
-from eval.ask.grade import grade
-from recipes.vocabulary import AnswerMode, FinishReason, Outcome
+from data_filters.verify.answers import final_answer, same_answer
+from recipes.vocabulary import AnswerMode
 
 NUMBER, NAME = re.compile(r"\d+(?:[.,/]\d+)*"), re.compile(r"\b[A-Z]\w*(?: [A-Z]\w*)*")
 EMPTY = 0  # the digest of no text
@@ -28,8 +27,7 @@ def text_features(row: Mapping[str, Any]) -> dict[str, Any]:
         "choice": text.strip() if row["mode"] == AnswerMode.CHOICE else "",
         "answer_digest": digest(final_text(text)),
         "template_digest": digest(template(text)),
-        "follows": bool(swapped)
-        and grade(text, FinishReason.STOP, str(swapped)) == Outcome.CORRECT,
+        "follows": bool(swapped) and same_answer(final_answer(text) or "", str(swapped)),
     }
 
 

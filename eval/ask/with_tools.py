@@ -15,14 +15,15 @@ import pyarrow as pa
 from data_filters.lookup.toolbox import Toolbox
 from data_filters.records.shards import iter_rows
 from data_filters.verify.sandbox import Sandbox
+from data_filters.verify.verifiers import Verifiers
 from distill.engines.protocol import Engine, Sampling, conversation
 from distill.engines.tool_loop import Limits, Rollout, converse
 from eval.ask.ask import KEPT, SCHEMA, write_parts
-from eval.ask.grade import grade
+from eval.ask.grade import Answered, grade_all
 from eval.suites.lookup_suites import Setting
 from eval.suites.questions import Question
 from recipes.schema.evaluate import Tools
-from recipes.vocabulary import AnswerMode, ToolName
+from recipes.vocabulary import AnswerMode, Outcome, ToolName
 
 PART_QUESTIONS = 1024  # fewer than without tools: a conversation takes several turns
 TOOL_SCHEMA = pa.schema(
@@ -99,7 +100,15 @@ def ask_with_tools(
             at_once=at_once,
             progress=progress,
         )
-        return [_row(contender, setting, setting.questions[talk.number], talk) for talk in talks]
+        answered = [(setting.questions[talk.number], talk) for talk in talks]
+    with Verifiers() as verifiers:
+        outcomes = grade_all(
+            [Answered(t.text, t.finish_reason, q.judged_by()) for q, t in answered], verifiers
+        )
+    return [
+        _row(contender, setting, question, talk, outcome)
+        for (question, talk), outcome in zip(answered, outcomes, strict=True)
+    ]
 
 
 def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
@@ -116,14 +125,16 @@ def toolbox_of(tools: Tools, setting: Setting, sandbox: Sandbox) -> Toolbox:
     )
 
 
-def _row(contender: str, setting: Setting, question: Question, talk: Rollout) -> dict[str, Any]:
+def _row(
+    contender: str, setting: Setting, question: Question, talk: Rollout, outcome: Outcome
+) -> dict[str, Any]:
     said = [f"{m['role']}: {m['content']}{m.get('tool_calls', '')}" for m in talk.messages[1:]]
     return (
         {"contender": contender, "question_id": question.id}
         | {name: getattr(question, name) for name in KEPT}
         | {
             "mode": AnswerMode.FREE,
-            "outcome": str(grade(talk.text, talk.finish_reason, question.gold)),
+            "outcome": str(outcome),
             "text": talk.text,
             "sample": 0,
             "completion_tokens": talk.completion_tokens,

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from data_filters.verify.checks import Check
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -25,6 +27,11 @@ class Question:
     choices: tuple[str, ...] = ()
     difficulty: int | None = None  # a level, higher is harder; comparable within a family
     distractors: int | None = None  # snippets in the prompt that do not matter; None: not counted
+    check: Check | None = None  # None: the reference in words or numbers
+
+    def judged_by(self) -> Check:
+        """What answers are checked against."""
+        return self.check or Check(kind="answer", gold=self.gold)
 
 
 def difficulty_of(family: str, prompt: str) -> int | None:

@@ -53,12 +53,12 @@ def source_questions(
     suite: str, sources: Sequence[Source], *, seed: int, items: int, split: str = Split.REPORT
 ) -> list[Question]:
     """Questions of a suite from reasoning-gym, files or hub data sets; only those with a reference
-    answer.
+    answer. Each is judged as generate judges it.
     """
     if not sources:
         return []
     drawn = draw_problems(sources, None, seed=seed, start=0, count=items, split=split)
-    unique = {p.id: p for p in drawn if p.gold is not None}
+    unique = {p.id: p for p in drawn if p.verifier != "none"}
     levels = {source.name: source.level for source in sources}
     return [
         Question(
@@ -67,8 +67,9 @@ def source_questions(
             family=p.source.partition("/")[2] or p.source,
             cluster=p.id,
             prompt=p.prompt,
-            gold=str(p.gold),
+            gold=p.gold or "",
             difficulty=levels.get(p.source),
+            check=p.check(),
         )
         for p in unique.values()
     ]

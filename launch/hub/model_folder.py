@@ -11,7 +11,7 @@ import yaml
 
 from data_filters.records.files import replacing
 from launch.hub.card import card_text
-from launch.hub.push import first_line
+from launch.hub.push import in_one_line
 from recipes.errors import ModelError
 from recipes.load import dump_yaml
 
@@ -181,7 +181,7 @@ def check_loads(folder: Path, *, trust_remote_code: bool = False) -> None:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as fault:
         raise ModelError(
-            f"publish: {folder} does not load: {first_line(fault)}; make the student again"
+            f"publish: {folder} does not load: {in_one_line(fault)}; make the student again"
         ) from fault
 
 

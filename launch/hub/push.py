@@ -26,11 +26,21 @@ def push(out: Path, repo: str, private: bool) -> str:
         )
         return str(address)
     except (OSError, ValueError, HTTPError) as fault:
-        why = without_token(f"{type(fault).__name__}: {first_line(fault)}")
-        todo = "log in with `hf auth login` or set HF_TOKEN to a token that may write there, then give the same command again"
+        why = without_token(f"{type(fault).__name__}: {in_one_line(fault)}")
+        todo = f"{_advice(fault)}, then give the same command again"
         raise PipelineError(
             f"publish.repo {repo}: not pushed, {why}; the folder {out} is complete; {todo}"
         ) from None
+
+
+def _advice(fault: Exception) -> str:
+    """What mends it: a card that the hub refuses is no matter of rights."""
+    status = getattr(getattr(fault, "response", None), "status_code", None)
+    if status in (400, 422) or (isinstance(fault, ValueError) and "etadata" in str(fault)):
+        return "change what it names (publish.license takes an identifier of the hub, such as mit)"
+    if status is not None and (status == 429 or status >= 500):
+        return "wait a while"
+    return "log in with `hf auth login` or set HF_TOKEN to a token that may write there"
 
 
 def without_token(text: str) -> str:
@@ -43,6 +53,6 @@ def without_token(text: str) -> str:
     return re.sub(r"\bhf_[A-Za-z0-9]{8,}", "***", text)
 
 
-def first_line(fault: BaseException) -> str:
-    """The first line of what a library says of a fault."""
-    return next(iter(str(fault).splitlines()), "no reason given")
+def in_one_line(fault: BaseException) -> str:
+    """What a library says of a fault, in one line, clipped."""
+    return " ".join(str(fault).split())[:400] or "no reason given"

@@ -267,4 +267,6 @@ def told(report: Mapping[str, Any]) -> Notes:
     names = {"right before": "right", "changed": "of these changed"}
     right = {said: damage[name] for name, said in names.items()}
     counts = {"read": report["read"]} | kept | dict(report["treated"]) | right
+    if report["ignored_columns"]:
+        counts["columns ignored"] = report["ignored_columns"]
     return counts | {"dropped": report["dropped"]}

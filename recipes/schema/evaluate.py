@@ -11,15 +11,15 @@ from recipes.schema.generate import Source
 from recipes.schema.models import Model, require
 from recipes.vocabulary import Contender
 
-FILES = (".yaml", ".yml", ".jsonl")
+FILES = (".yaml", ".yml", ".jsonl", ".json", ".ndjson", ".gz", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HarnessTask:
     """One task of lm-evaluation-harness; needs the extra lm_eval."""
 
-    # its name in lm-eval (a task or a group), a task's YAML file, or a JSONL file with question,
-    # answer and, if needed, choices
+    # its name in lm-eval (a task or a group), a task's YAML file, or a JSONL, JSON or Parquet file
+    # with question, answer (text; letter or number of a choice) and, if needed, choices
     task: str
     # as the task names it: acc, acc_norm, exact_match; "exact_match,flexible-extract" names the
     # filter too

@@ -11,6 +11,10 @@ from recipes.vocabulary import FACT_KINDS, Action
 KINDS = ("found", "given", "missing", "changed", "irrelevant", "off")
 
 
+# of a trace made elsewhere, in the names that its reader knows
+TRACE_COLUMNS = "messages prompt response thinking gold verdict id problem_id source tools".split()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lookups:
     """For filter.ungrounded_action: lookup. Which look-up records are made from traces with ungrounded facts,
@@ -138,6 +142,9 @@ class Filter:
 
     # read traces from here (folder, file or hub data set) instead of generate/
     traces: str | None = None
+    # columns of filter.traces under other names than a data set of conversations has, e.g.
+    # {prompt: task, response: reply, thinking: rationale, gold: key}
+    trace_columns: dict[str, str] = field(default_factory=dict)
     keep_unknown: bool = True  # keep traces whose answer could not be judged
     num_shortest: int = 0  # shortest correct traces kept of each problem; 0 = all
     # keep problems with a solve rate in this range, [from, to]
@@ -200,6 +207,12 @@ class Filter:
     num_processes: int = 0
 
     def __post_init__(self) -> None:
+        for name in self.trace_columns:
+            require(
+                name in TRACE_COLUMNS,
+                f"filter.trace_columns: {name!r} is no column of a trace; expected some of "
+                f"{', '.join(TRACE_COLUMNS)}",
+            )
         rate = self.solve_rate
         ordered = len(rate) == 2 and 0 <= rate[0] <= rate[1] <= 1
         require(

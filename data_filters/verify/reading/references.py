@@ -14,6 +14,8 @@ _LATEX = re.compile(r"\\[a-zA-Z]+|\$[^$]+\$|[\^_]\{|\d_\d")
 _FORMULA_PART = re.compile(
     r"(?<![a-zA-Z])(?:sqrt|sin|cos|tan|log|ln|exp|pi|[a-zA-Z])(?![a-zA-Z])|[\d.,%$*+/^=<>()\[\]|!\s-]"
 )
+_CHOICE = re.compile(r"(?:[A-Z]|\\text\{\(?[A-Z]\)?\}|\([A-Z]\))$|\([A-Z]\)\s\S")
+_DIFFERENCE = re.compile(r"-?[a-zA-Z](?:\s*-\s*[a-zA-Z])+|-[a-zA-Z]")  # no list of names
 # nothing to work out; a date; a list
 _NO_FORMULA = re.compile(r"[^\d+*/^=<]*|\d+([-/])\d+\1\d+|.*\w\s+\w.*|[^(\[]*,\s.*", re.DOTALL)
 
@@ -74,8 +76,10 @@ def verifier_of(asked: Literal["auto"] | Kind, gold: str | None, tests: str | No
     if tests:
         return "program"
     text = str(gold).strip()
-    if re.fullmatch(r"[A-Z]|\\text\{\(?[A-Z]\)?\}|\([A-Z]\)", text):
+    if _CHOICE.match(text):
         return "choice"
-    formula = not _FORMULA_PART.sub("", text) and not _NO_FORMULA.fullmatch(text)
+    formula = _DIFFERENCE.fullmatch(text) or (
+        not _FORMULA_PART.sub("", text) and not _NO_FORMULA.fullmatch(text)
+    )
     # an amount of money has no formula, though LaTeX writes its sign with a backslash
     return "math" if formula or _LATEX.search(text.replace("\\$", "")) else "answer"

@@ -165,9 +165,7 @@ def test_a_fault_in_a_process_keeps_its_words(source: Path, tmp_path: Path) -> N
     broken = tmp_path / "traces"
     for path in list_shards(source):
         write_shard(broken / path.name, read_shard(path), SCHEMA)
-    with pytest.raises(
-        ShardError, match=r"traces-00004.parquet: no readable Parquet .*delete this file"
-    ):
+    with pytest.raises(ShardError, match=r"traces-00004.parquet: no readable Parquet .*mend it"):
         last = broken / "traces-00004.parquet"
         data = bytearray(last.read_bytes())
         data[100:400] = bytes(300)  # the footer is whole: it shows only when the rows are read
@@ -213,7 +211,7 @@ def test_bad_records_are_dropped_by_name_and_the_run_goes_on(tmp_path: Path) -> 
                 ],
             }
         ).encode(),
-        json.dumps({"messages": talk, "spans": [{"begin": 1}]}).encode(),
+        json.dumps({"messages": talk, "spans": [{"message": 1, "start": "0", "end": 1}]}).encode(),
         json.dumps({"messages": talk, "gold": "Rome"}).encode(),
     ]
     (tmp_path / "in.jsonl").write_bytes(b"\n".join(lines) + b"\n\n")
@@ -278,7 +276,7 @@ def test_a_broken_file_stops_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match=r"in.jsonl:2: no JSON"):
         sift(tmp_path / "in.jsonl", tmp_path / "out", SETTINGS)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ShardError, match=r"x.parquet: no readable Parquet .*delete this file"):
+    with pytest.raises(ShardError, match=r"x.parquet: no readable Parquet .*mend it"):
         sift(tmp_path / "x.parquet", tmp_path / "out", SETTINGS)
 
 

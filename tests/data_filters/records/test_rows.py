@@ -2,6 +2,7 @@
 
 import datetime
 import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_rows_say_where_they_stand(tmp_path: Path) -> None:
         ("a.json", b'[{"n": 1},\n{]', "a.json:2: no JSON"),
         ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-9], "a.jsonl.gz: cannot be read"),
         ("a.jsonl.gz", b"plain", "a.jsonl.gz: cannot be read"),
-        ("a.parquet", b"PAR1", "a.parquet: no readable Parquet .*delete this file"),
+        ("a.parquet", b"PAR1", "a.parquet: no readable Parquet .*mend it"),
         ("a.txt", b"x", "a.txt: unknown kind of file"),
     ],
 )
@@ -165,7 +166,8 @@ BAD = [
 
 def test_a_damaged_record_costs_itself_and_can_be_written_down(tmp_path: Path) -> None:
     rows = [{"id": "good", "messages": TALK, "gold": "8"}]
-    rows += [{"id": f"bad {n}", "messages": TALK} | bad for n, bad in enumerate(BAD)]
+    ours = {"problem_id": "p", "verdict": "unknown", "messages": TALK}  # a row that we wrote
+    rows += [ours | {"id": f"bad {n}"} | bad for n, bad in enumerate(BAD)]
     path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)).encode())
     records = [one for unit in cut(path, tmp_path / "copied", 100) for one in read_unit(unit)]
     assert [isinstance(record, Refused) for record in records] == [False] + [True] * len(BAD)
@@ -198,3 +200,34 @@ def test_what_a_shard_cannot_hold_is_one_line(tmp_path: Path) -> None:
             write_shard(tmp_path / "a.parquet", [row | wrong], SCHEMA)
         assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_data_set_of_the_hub_is_opened_once_for_all_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = "".join(json.dumps({"n": n}) + "\n" for n in range(12))
+    (folder / "train.jsonl").write_text(rows)
+    opened: list[str] = []
+    load = datasets.load_dataset
+
+    def counting(name: str, *more: object, **named: object) -> object:
+        opened.append(name)
+        return load(name, *more, **named)
+
+    monkeypatch.setattr(datasets, "load_dataset", counting)
+
+    def block(start: int, count: int) -> list[int]:
+        found = itertools.islice(rows_of(folder, start, split="train"), count)
+        return [row["n"] for _, row in found]
+
+    assert [block(0, 3), block(3, 3), block(8, 2)] == [[0, 1, 2], [3, 4, 5], [8, 9]]
+    assert len(opened) == 1
+    assert block(2, 2) == [2, 3]  # backwards it is opened again
+    assert block(4, 20) == list(range(4, 12))
+    assert len(opened) == 2
+    assert block(11, 2) == [11]  # it was at its end
+    assert len(opened) == 3

@@ -76,7 +76,7 @@ def test_truncated_parquet_names_the_file_to_delete(tmp_path: Path) -> None:
     write_shard(file, [to_row(TRACE)], SCHEMA)
     file.write_bytes(file.read_bytes()[:-20])
     for read in (lambda: read_shard(file), lambda: list(iter_traces(tmp_path))):
-        with pytest.raises(ShardError, match=r"part-0.parquet: .*delete this file") as caught:
+        with pytest.raises(ShardError, match=r"part-0.parquet: .*mend it") as caught:
             read()
         assert "\n" not in str(caught.value)
 
@@ -101,7 +101,7 @@ def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
     assert (second.gold, second.id, second.tools) == ("7", "12", '[{"name": "lookup"}]')
     write_shard(tmp_path / "a.parquet", [to_row(first), to_row(second)], SCHEMA)
     assert [trace.id for trace in iter_traces(tmp_path / "a.parquet")] == [first.id, "12"]
-    file.write_text(json.dumps(row | {"spans": [{"begin": 1}]}))
+    file.write_text(json.dumps(row | {"spans": [{"message": 1, "start": "0", "end": 1}]}))
     with pytest.raises(
         ShardError, match=r"chats.jsonl:1: a column of a trace holds something else"
     ):
@@ -113,7 +113,7 @@ def test_jsonl_and_foreign_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "messages",
-    [None, [], ["Hi"], [{"role": "user", "content": [1]}], [{"from": "human", "value": "Hi"}]],
+    [None, [], ["Hi"], [{"role": "user", "content": [1]}], [{"from": "human", "value": [1]}]],
 )
 def test_rows_without_messages(tmp_path: Path, messages: object) -> None:
     file = tmp_path / "rows.jsonl"

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from data_filters.verify.checks import Check
+from data_filters.verify.verifiers import Verifiers
 from distill.problems.dataset_problems import read_rows
 from distill.problems.draw import draw_problems
 from recipes.errors import PipelineError, RecipeError, ShardError
@@ -325,3 +327,139 @@ def test_a_long_file_takes_no_more_memory_than_a_short_one(tmp_path):
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 2**20
+
+
+# --- data sets as they stand on the hub
+
+
+def row_of(tmp_path, row, **source):
+    path = lines(tmp_path / "mine.jsonl", [row])
+    (found,) = read_rows(Source(name="mine", path=path, **source), 0, 1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("value", "gold", "others"),
+    [
+        ("Ann has 4*2=<<4*2=8>>8 eggs.\n#### 8", "8", ()),
+        ("So the sum is \\boxed{\\frac{1}{3}}.", "\\frac{1}{3}", ()),
+        ("Adding both gives 9.\nThe answer is: 9", "9", ()),
+        (["Ann Lee", "A. Lee"], "Ann Lee", ("A. Lee",)),
+        ({"value": "Oslo", "aliases": ["Kristiania", "Oslo"]}, "Oslo", ("Kristiania",)),
+        ({"text": ["1 May", "May 1"], "answer_start": [3, 9]}, "1 May", ("May 1",)),
+        ({"ground_truth": "12", "style": "rule"}, "12", ()),
+        (12, "12", ()),
+        (2.0, "2", ()),
+        (0.5, "0.5", ()),
+        (True, "yes", ("true",)),
+        (None, None, ()),
+        (float("nan"), None, ()),
+        ([], None, ()),
+        ("  ", None, ()),
+    ],
+)
+def test_references_of_every_form(tmp_path, value, gold, others):
+    found = row_of(tmp_path, {"question": "q", "answer": value}, answer="answer")
+    assert (found.gold, found.others) == (gold, others)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([{"role": "user", "content": "What is 1 + 1?"}], "What is 1 + 1?"),
+        ([{"role": "system", "content": "s"}, {"role": "user", "content": "Why?"}], "Why?"),
+        ([{"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}], "Why?"),
+        ({"text": "Why?", "id": 3}, "Why?"),
+        (["Why?"], "Why?"),
+        (7, "7"),
+    ],
+)
+def test_prompts_of_every_form(tmp_path, value, text):
+    assert row_of(tmp_path, {"prompt": value}, question="prompt").prompt == text
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "prompt.0.content"),
+        ({"text": "a", "content": "b"}, "prompt.text"),
+        ({"body": {"title": "a"}}, "prompt.body.title"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_the_path_to_name(tmp_path, value, path):
+    with pytest.raises(RecipeError, match=path.replace(".", "\\.")):
+        row_of(tmp_path, {"prompt": value}, question="prompt")
+
+
+@pytest.mark.parametrize("value", [[1, 2], [["a"]], {"spans": ["a"]}, {"number": 3, "date": {}}])
+def test_references_without_a_plain_reading_are_refused(tmp_path, value):
+    with pytest.raises(RecipeError, match=r"name the text inside it"):
+        row_of(tmp_path, {"question": "q", "answer": value}, answer="answer")
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer"),
+    [
+        (["red", "blue"], "B"),
+        (["red", "blue"], 1),
+        (["red", "blue"], "1"),
+        (["red", "blue"], "blue"),
+        ({"text": ["red", "blue"], "label": ["1", "2"]}, "2"),
+        ({"text": ["red", "blue"], "label": ["A", "B"]}, "(B)"),
+        ([{"label": "A", "text": "red"}, {"label": "B", "text": "blue"}], "B"),
+        ({"A": "red", "B": "blue"}, "B"),
+    ],
+)
+def test_keys_of_choices(tmp_path, choices, answer):
+    row = {"question": "Which?", "choices": choices, "answer": answer}
+    found = row_of(tmp_path, row, answer="answer")
+    assert (found.gold, found.prompt) == ("(B) blue", "Which?\nA. red\nB. blue")
+    templated = row_of(tmp_path, row, answer="answer", prompt="{question}\n\n{choices}")
+    assert templated.prompt == "Which?\n\nA. red\nB. blue"
+
+
+def test_choices_that_the_question_shows_are_not_said_twice(tmp_path):
+    row = {"question": "Is it red or blue?", "options": ["red", "blue"], "answer": 0}
+    assert row_of(tmp_path, row, answer="answer").prompt == "Is it red or blue?"
+
+
+def test_a_number_that_is_a_choice_and_the_key_of_another_is_refused(tmp_path):
+    row = {
+        "question": "Which?",
+        "choices": {"text": ["2", "1"], "label": ["1", "2"]},
+        "answer": "1",
+    }
+    with pytest.raises(RecipeError, match="both a choice and the key"):
+        row_of(tmp_path, row, answer="answer")
+
+
+def test_references_without_a_marked_end_are_counted(tmp_path, caplog):
+    working = "first we add these and those, then we take away what was there before " * 4
+    rows = [{"question": "a", "answer": working}, {"question": "b", "answer": "#### 4"}]
+    path = lines(tmp_path / "mine.jsonl", rows)
+    found = list(read_rows(Source(name="mine", path=path, answer="answer"), 0, 2))
+    assert [row.gold for row in found] == [None, "4"]
+    assert "1 of 2 rows have a reference in column answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "right"),
+    [
+        ({"tests": ["assert twice(4) == 8"], "test_setup_code": "import math"}, True),
+        ({"tests": '["assert twice(4) == 8"]'}, True),
+        ({"tests": {"inputs": [[4]], "outputs": [8], "fn_name": "twice"}}, True),
+        ({"tests": '{"inputs": ["4"], "outputs": ["8"]}'}, False),
+        ({"tests": [{"input": "4", "output": "8"}]}, False),
+        ({"tests": {"input": ["4"], "output": ["8"]}}, False),
+    ],
+)
+def test_tests_of_data_sets_are_run(tmp_path, row, right):
+    """Functions are called; programs read and print, so a function alone says nothing there."""
+    found = row_of(tmp_path, {"question": "Write twice."} | row, tests="tests")
+    function = "def twice(x):\n    return 2 * x\n"
+    program = "print(2 * int(input()))\n"
+    with Verifiers(timeout_seconds=20.0) as verifiers:
+        check = Check(kind="program", tests=found.tests)
+        texts = [f"```python\n{code}```" for code in (function, program, "print('hello')\n")]
+        said = [one.verdict for one in verifiers.judge([(text, check) for text in texts])]
+    assert said == (["correct", "unknown", "wrong"] if right else ["unknown", "correct", "wrong"])
