@@ -11,7 +11,7 @@ LAUNCH := .venv/bin/accelerate launch -q --config_file launch/accelerate/cpu.yam
 ARGS ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: setup demo smoke smollm2 test test-all test-slow test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint bench-filters clean
+.PHONY: setup demo smoke smollm2 test test-all test-slow fuzz test-vllm test-browser look check docs bench-loss bench-step bench-cache bench-endpoint bench-filters clean
 
 setup: .venv/.installed
 
@@ -32,6 +32,9 @@ test-all: .venv/.test  ## the slow ones too
 
 test-slow: .venv/.test  ## the slow ones alone
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m "slow and not gpu and not network and not vllm" $(ARGS)
+
+fuzz: .venv/.test  ## hostile recipes, rows, server answers and answers to judges, thirty times as many as in make test
+	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n $(JOBS) -m fuzz --timeout 3600 --hypothesis-show-statistics $(ARGS)
 
 test-vllm: .venv-vllm/.installed  ## vLLM in process and as a server, on the CPU (600 MB of downloads the first time)
 	VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm $(ARGS)

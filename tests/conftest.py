@@ -28,4 +28,5 @@ def _torch_as_it_was() -> Iterator[None]:
 
 # No test asserts wall time: a busy machine is no fault of ours.
 settings.register_profile("house", deadline=None)
-settings.load_profile("house")
+settings.register_profile("fuzz", deadline=None, max_examples=3000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))

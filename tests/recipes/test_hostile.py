@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.run import main
@@ -86,7 +86,7 @@ MANGLED = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@pytest.mark.fuzz
 @given(text=MANGLED)
 def test_a_mangled_recipe_loads_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, text: str
