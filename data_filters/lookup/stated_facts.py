@@ -46,7 +46,9 @@ _UNSURE = frozenset(
     "question answer option options choice statement claim above below mentioned asked".split()
 )
 _LEADING = frozenset("the a an was were is are by in for".split())
-_OPEN_INSIDE = frozenset("they he she it this that these those but which who".split())
+_OPEN_INSIDE = frozenset(
+    "they he she it this that these those but which who also then later other".split()
+)
 _INSIDE_NAMES = frozenset("of the de van and".split())
 _NAME_RUN = re.compile(r"[A-Z][\w'.&-]*(?:\s+(?:(?:of|the|de|van|and)\s+)*[A-Z0-9][\w'.&-]*)*")
 _PART = re.compile(r"\d\s*$|['\u2019]$")
