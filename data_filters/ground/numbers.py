@@ -216,8 +216,9 @@ class NumberJudge:
         hours from another one, or at a quarter of an hour.
         """
         hours, minutes = divmod(value, 60)
-        known = {*named, *self._memory.derived, 0.0, 15.0, 30.0, 45.0}
-        if minutes in known and (hours in known or hours <= max(self._small, 0) + 2):
+        known, derived = {*named, 0.0, 15.0, 30.0, 45.0}, self._memory.derived
+        told = hours in known or hours in derived or hours <= max(self._small, 0) + 2
+        if told and (minutes in known or minutes in derived):
             return True
         return reaches(value, 0, named, [60 * number for number in named if number < 48], (60.0,))
 
