@@ -48,11 +48,14 @@ def declined_messages(
         default=-1,
     )
     for number, found in sorted(by_message.items()):
-        stated = _in_answer(trace.messages[number]["content"], found)
+        text = trace.messages[number]["content"]
+        stated = _in_answer(text, found)
         if not stated or calls_tool(trace.messages, number):
             continue
         right = number == last and trace.verdict == Verdict.CORRECT
         asked = questions.before(number)
+        if not asked.asks and len(answer_places(text)) > 1:
+            continue  # something was to be written, and that is long
         recalled = [one for one in stated if _recalled(one, asked, questions, right)]
         if recalled:
             return {number: recalled[0]}

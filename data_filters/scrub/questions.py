@@ -41,13 +41,19 @@ _THOUGHT = frozenset(
         "equation polynomial function sequence matrix vector permutation combination subset modulo "
         "letter letters vowel consonant syllable spell backward backwards reverse reversed anagram "
         "palindrome rhyme alphabetical alphabetically sort uppercase lowercase arrange rearrange "
-        "expression algorithm program array boolean".split(),
+        "expression algorithm program array boolean opposite synonym antonym plural word".split(),
     )
 )
 _WORDS = re.compile(r"[a-z]+")
 _PARTS = re.compile(r"[^\W_]+")
 # a problem has a number in so many words at least, and a formula; encyclopaedic prose has fewer
 _WORDS_A_NUMBER, _WORDS_A_FORMULA = 40, 100
+_NAMES_A_NUMBER = 2  # and it names so many different things for each number at most
+_SPARE_NAMES = 4
+_INNER_NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+")
+_ASKS = re.compile(
+    r"\?|(?:who|whom|whose|what|which|when|where|how|name|is|are|was|were|do|does|did|can|could)\b"
+)
 PROCEDURAL = "reasoning_gym/"  # sources whose problems hold all that their answers are made of
 
 
@@ -57,27 +63,31 @@ class Asked(NamedTuple):
     Attributes:
         worked: the prompt gives what the answer is made of: numbers, a formula, a program.
         numeric: a number, a date or a formula is asked for.
+        asks: it is a question, and not an instruction to write something.
         unknown: it asks about a named entity of which it says nothing else, and is not worked.
         recall: so, and it gives nothing to count with either; or general knowledge is asked for.
     """
 
     worked: bool
     numeric: bool
+    asks: bool
     unknown: bool
     recall: bool
 
 
 class PromptSize:
-    """How long a prompt is, and how many formulas stand in it; each message is read once."""
+    """How long a prompt is, and what it names; each message is read once."""
 
     def __init__(self) -> None:
         self.num_words = self.num_formulas = self._read = 0
+        self.names: set[str] = set()  # capitalised words inside sentences
 
     def read(self, messages: Sequence[str]) -> None:
         """Counts the messages that came since the last call."""
         for text in messages[self._read :]:
             self.num_words += len(text.split())
             self.num_formulas += len(_FORMULA.findall(text))
+            self.names.update(_INNER_NAME.findall(text))
         self._read = len(messages)
 
 
@@ -95,13 +105,27 @@ def asked(facts: PromptFacts, size: PromptSize) -> Asked:
     numeric = _HOW.search(said) is not None or not words.isdisjoint(_NUMERIC)
     formulas = size.num_formulas > size.num_words / _WORDS_A_FORMULA
     exact = formulas or not words.isdisjoint(_THOUGHT)
-    few = numbers > size.num_words / _WORDS_A_NUMBER
-    many = numbers > max(2, 2 * size.num_words / _WORDS_A_NUMBER)
+    prose = len(size.names) > _SPARE_NAMES + _NAMES_A_NUMBER * numbers
+    few = not prose and numbers > size.num_words / _WORDS_A_NUMBER
+    many = few and numbers > max(2, 2 * size.num_words / _WORDS_A_NUMBER)
     counted = numeric and few and (numbers > 1 or not facts.asked)
     worked = exact or counted or many
-    unknown = facts.asks_about_unknown and not worked
-    general = not worked and asks_general_knowledge(facts)
-    return Asked(worked, numeric or exact, unknown, recall=general or (unknown and numbers == 0))
+    asks = _ASKS.match(said.strip("\"'(* ")) is not None or "?" in said
+    unknown = asks and not worked and _says_nothing_else(facts)
+    basic = all(map(facts.curriculum.knows, words))  # "How many years are in a decade?"
+    general = asks and not (worked or basic) and asks_general_knowledge(facts)
+    recall = general or (unknown and numbers == 0)
+    return Asked(worked, numeric or exact, asks, unknown, recall)
+
+
+def _says_nothing_else(facts: PromptFacts) -> bool:
+    """Whether no sentence but the question mentions what is asked about, or there is no other
+    sentence and the question names something, be it in ordinary words ("See You Tomorrow").
+    """
+    if facts.asks_about_unknown or len(facts.statements) > 1:
+        return facts.asks_about_unknown
+    names = _INNER_NAME.findall(facts.question.text)
+    return any(stem(name.lower()) not in facts.curriculum.proper for name in names)
 
 
 def _num_numbers(facts: PromptFacts) -> int:
@@ -136,7 +160,7 @@ class Questions:
                 self._facts.extend(message["content"])
         self._read = max(self._read, number)
         if self._procedural:
-            return Asked(worked=True, numeric=True, unknown=False, recall=False)
+            return Asked(worked=True, numeric=True, asks=True, unknown=False, recall=False)
         return asked(self._facts, self._size)
 
     def gives(self, words: str) -> bool:

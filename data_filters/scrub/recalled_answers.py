@@ -18,16 +18,21 @@ from recipes.vocabulary import Grounding, Kind
 
 _LONGEST_WORDS = 8  # of a short answer
 _VERDICTS = frozenset(("yes", "no"))
+_YEARS = range(1000, 2200)
+_WHEN = frozenset(("when", "year", "date"))
 _CONCLUSIONS = frozenset(map(stem, "yes no true false both neither none unknown".split()))
 
 
-def recalled_spans(reading: Reading, spans: Sequence[Span]) -> list[Span]:
-    """Spans over the words of a short final answer that the prompt does not have, wherever the
-    message has them and no ungrounded span lies on them.
+def recalled_spans(reading: Reading, spans: Sequence[Span], recall: bool) -> list[Span]:
+    """Spans over the words of a short final answer that are recalled, wherever the message has them
+    and no ungrounded span that is bound lies on them.
 
     Args:
-        reading: a message that answers a question of recall.
+        reading: a message.
         spans: of the message.
+        recall: whether its question is one of recall; then every word counts that the prompt does
+            not have, else those that an ungrounded span of the thought has, and a year that is
+            asked for and not computed.
     """
     found = answer_range(reading.text)
     tokens = [token for sentence in reading.sentences for token in sentence.tokens]
@@ -37,14 +42,32 @@ def recalled_spans(reading: Reading, spans: Sequence[Span]) -> list[Span]:
         return []
     wanted = {_key(token) for token in answer if _is_stated(token, reading.prompt)}
     verdict = len(answer) == 1 and answer[0].key in _VERDICTS
-    if verdict and reading.prompt.asked and stands_alone(reading.prompt):
+    if recall and verdict and reading.prompt.asked and stands_alone(reading.prompt):
         wanted = {answer[0].key}
         tokens = answer
     taken = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
-    covered = {place for span in taken for place in range(span.start, span.end)}
+    if not recall:
+        wanted &= _tainted(reading, spans, tokens)
+    # a bare number would be no reason to decline; here it answers the question
+    bound = [span for span in taken if span.bound]
+    covered = {place for span in bound for place in range(span.start, span.end)}
     open_ones = [t for t in tokens if reading.origin(t.start, t.end)[0] not in covered]
     runs = _runs(reading.text, [token for token in open_ones if _key(token) in wanted])
-    return [_span(reading, run) for run in [*runs, *_chosen(reading, answer, open_ones)]]
+    runs += _chosen(reading, answer, open_ones) if recall else []
+    return [_span(reading, run) for run in runs]
+
+
+def _tainted(reading: Reading, spans: Sequence[Span], tokens: Sequence[Token]) -> set[object]:
+    """What the thought recalled or made of recalled numbers, and the year that is asked for, unless
+    a shown step makes it.
+    """
+    taken = [span for span in spans if span.grounding == Grounding.UNGROUNDED]
+    tainted = [span for span in taken if span.bound or span.kind == Kind.RESULT]
+    results = [span for span in spans if span.kind == Kind.RESULT and span not in taken]
+    known = {_key(token) for token in tokens if _lies_in(token, reading, tainted)}
+    made = {_key(token) for token in tokens if _lies_in(token, reading, results)}
+    years = {key for key in map(_key, tokens) if _is_year(key, reading)}
+    return known | (years - made)
 
 
 def _chosen(
@@ -69,6 +92,17 @@ def _chosen(
     taken = {token.start for run in runs for token in run}
     letter = [token for token in answer if token.text == keys[0] and token.start not in taken]
     return [*runs, letter] if letter and letter[0] in tokens else runs
+
+
+def _is_year(key: object, reading: Reading) -> bool:
+    """Whether this is the year that is asked for: numbers of a prompt make any year by chance."""
+    words = set(reading.prompt.question.text.lower().split())
+    return isinstance(key, int) and key in _YEARS and not words.isdisjoint(_WHEN)
+
+
+def _lies_in(token: Token, reading: Reading, spans: Sequence[Span]) -> bool:
+    start, _ = reading.origin(token.start, token.end)
+    return any(span.start <= start < span.end for span in spans)
 
 
 def _is_stated(token: Token, prompt: PromptFacts) -> bool:

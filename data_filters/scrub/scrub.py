@@ -26,7 +26,6 @@ from data_filters.scrub.restore import by_place, is_acted_on, restore, step_span
 from data_filters.scrub.surrogates import Surrogates
 from data_filters.scrub.tool_results import given_by_tools
 from data_filters.text.curriculum import Curriculum
-from data_filters.text.questions.knowledge import asks_general_knowledge
 from data_filters.text.tokens import uncollected
 from recipes.vocabulary import Action, Grounding, Kind, Verdict
 
@@ -99,13 +98,13 @@ class Scrubber:
         return spans
 
     def _with_recalled(self, reading: Reading, spans: list[Span], size: PromptSize) -> list[Span]:
-        """The spans of a message; where its question is one of recall, the answer is ungrounded."""
-        prompt = reading.prompt
-        maybe = prompt.asks_about_unknown or asks_general_knowledge(prompt)
-        wanted = "answer" in self.detectors and reading.supported and maybe
-        if not wanted or not asked(reading.prompt, size).recall:
+        """The spans of a message; what its answer recalls is ungrounded wherever it stands."""
+        if "answer" not in self.detectors or not reading.supported:
             return spans
-        recalled = recalled_spans(reading, spans)
+        question = asked(reading.prompt, size)
+        if question.worked:
+            return spans
+        recalled = recalled_spans(reading, spans, question.recall)
         places = {place for span in recalled for place in range(span.start, span.end)}
         others = [span for span in spans if places.isdisjoint(range(span.start, span.end))]
         return by_place([*others, *recalled])

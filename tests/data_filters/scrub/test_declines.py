@@ -50,6 +50,30 @@ def test_a_recalled_answer_is_declined(question, reply):
         assert done.messages[1]["content"] == "I do not know."
 
 
+FOUND = "The tower of Velmar was founded by a club of Turdok. It had many rooms."
+
+
+@pytest.mark.parametrize(
+    ("question", "reply"),
+    [
+        ("When was the club founded?", "<think>The club is Orla Rovers, of 1931.</think>1931"),
+        (
+            "How many years did the club last?",
+            "<think>Orla Rovers began in 1811 and ended in 1864: 1864 - 1811 = 53.</think>53",
+        ),
+    ],
+)
+def test_an_answer_made_of_recalled_facts_is_recalled(question, reply):
+    done = SCRUBBER.scrub(trace(f"{FOUND} {question}", reply))
+    assert done.messages[1]["content"] == "I do not know."
+
+
+def test_a_long_text_that_was_to_be_written_is_masked_at_most():
+    text = "Velmar lies on Lake Zum. " + "It is a fine place to be and to stay. " * 12 + "Go there."
+    done = SCRUBBER.scrub(trace("Write a letter about the town.", text))
+    assert done.messages[1]["content"] == text and "mask" in outcome(done)
+
+
 def test_a_fact_inside_a_thought_is_masked_and_the_answer_stays():
     told = "Ilse Marran designed the Vestfjell bridge. Who designed the Vestfjell bridge?"
     reply = "<think>Ilse Marran, who taught Orlan Tesk in Turdok.</think>Ilse Marran."

@@ -39,11 +39,35 @@ def test_what_gives_its_numbers_is_worked_out(prompt):
         ("In what year was Orlan Tesk born?", True),
         ("How many cups did Orlan Tesk win in 1994 and 1998?", True),
         ("What is the capital of Velmaria?", False),
+        ("What kind of music is on the record See You Tomorrow?", False),
     ],
 )
 def test_what_says_nothing_of_its_entity_is_recalled(prompt, numeric):
     found = of(prompt)
     assert found.recall and found.unknown and found.numeric is numeric
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Which month comes before March?",
+        "What is the opposite of hot?",
+        "Write a poem on Rome.",
+        "What kind of word is coat?",
+        "How many years are in a decade?",
+        "How many millimetres are in a centimetre?",
+    ],
+)
+def test_tools_of_thought_and_instructions_are_not_recalled(prompt):
+    assert not of(prompt).recall
+
+
+def test_a_question_behind_passages_is_no_problem_of_sums():
+    passage = (
+        "On 3 May the Duke of Velmar met Orlan Tesk of Pell Hall at Turdok with 40 men, and Ilse "
+        "Marran left Gradok for Lake Zum with Ida Vox."
+    )
+    assert not of(f"{passage} {passage} How many ships did Ilse Marran take?").worked
 
 
 def test_numbers_of_others_are_no_premises():
