@@ -203,3 +203,28 @@ def test_one_of_several_references_is_enough() -> None:
 def test_the_same_answer_needs_no_verifier() -> None:
     assert says_the_same("<think>a</think> It is 5.", "<think>b</think> It is 5.")
     assert not says_the_same("It is 5.", "It is 6.")
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "same"),
+    [
+        ("Captain Ida M. Holm", "Ida Holm", True),
+        ("Ida Holm", "Dr. Ida Holm", True),
+        ("Ida Berg Holm", "Ida Holm", False),
+        ("Holm", "Ida Holm", False),
+        ("Bergen, Norway", "Bergen in Norway", True),
+        ("enzymes", "enzyme", True),
+        ("c a", "c b a", False),
+        ("kam lo", "kam b lo", False),
+        ("4 March 1921", "March 4, 1921", True),
+        ("Mar. 4th, 1921", "4 March 1921", True),
+        ("March 1921", "March 4, 1921", True),
+        ("1921", "March 4, 1921", True),
+        ("March 5, 1921", "March 4, 1921", False),
+        ("March 4, 1921", "1921", False),
+        ("March 4", "March 4, 1921", False),
+        ("not March 4, 1921", "March 4, 1921", False),
+    ],
+)
+def test_names_and_dates_in_several_forms(said: str, gold: str, same: bool) -> None:
+    assert same_answer(said, gold) is same
