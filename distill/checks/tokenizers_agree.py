@@ -2,10 +2,15 @@
 of a turn, verbatim text.
 """
 
+from collections import Counter
+from collections.abc import Collection, Iterator
+
 from transformers import PreTrainedTokenizerBase
 
+from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
 from data_filters.records.traces import Trace
-from distill.data.encode import Teaching, encode_traces
+from distill.chat_templates.forms import form_of
+from distill.data.encode import Encoded, Teaching, encode_traces
 from recipes.errors import ModelError
 
 SAMPLE = (
@@ -62,29 +67,63 @@ def check_special_tokens(teacher: PreTrainedTokenizerBase, student: PreTrainedTo
     return f"end {student.eos_token!r}, pad {student.pad_token!r}"
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Refuses a chat template that changes messages or drops thoughts, and one that does not end a
-    turn.
+def check_template(
+    tokenizer: PreTrainedTokenizerBase, *, tools: bool = False, ends: Collection[int] = ()
+) -> str:
+    """Refuses a chat template from which a student cannot learn to answer, to think, to stop or,
+    if tools are offered, to call one.
+
+    Args:
+        tokenizer: of the student.
+        tools: also ask for calls and their results.
+        ends: ids that end its answers beside the tokenizer's own end.
 
     Raises:
         ModelError: as said.
     """
-    trace = Trace(
-        id="sample",
-        problem_id="",
-        source="",
-        seed=0,
-        messages=[dict(message) for message in SAMPLE],
-    )
-    (encoded,) = encode_traces([trace], tokenizer, Teaching())
-    if not encoded.kl.any():
-        raise ModelError(
-            "the chat template renders no token of the assistant; choose another tokenizer"
+    taught = [_taught(tokenizer, name, talk, tools) for name, talk in _samples(tools)]
+    for encoded in taught:
+        end = int(encoded.ids[encoded.kl.nonzero()[0][-1]])
+        if end not in (tokenizer.eos_token_id, *ends):
+            found = tokenizer.decode([end])
+            raise ModelError(
+                f"the chat template ends a turn with {found!r}, eos_token is {tokenizer.eos_token!r}: the student would "
+                f"learn to write the one and stop at the other; set models.student.eos_token: {found!r}"
+            )
+    form = form_of(tokenizer)
+    how = {"inline": "as they are", "opened": "opened by the prompt"}
+    notes = [f"thoughts {how.get(form.thought, f'by {form.thought}')}"]
+    notes += ["system messages before the first question"] if form.folds_system else []
+    notes += [] if form.calls else ["no tool calls"]
+    num_taught = int((taught[1].kl > 0).sum())
+    return f"{', '.join(notes)}; {num_taught} of {len(taught[1].ids)} tokens of a sample are taught"
+
+
+def _samples(tools: bool) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    asked = dict(SAMPLE[0])
+    yield "a plain answer", [asked, {"role": "assistant", "content": "I do not know."}]
+    yield "an answer with a thought", [dict(message) for message in SAMPLE]
+    if tools:
+        yield (
+            "a call of a tool",
+            [asked, call_message(LOOKUP, "2 + 3"), result_message("5"), dict(SAMPLE[1])],
         )
-    end = int(encoded.ids[encoded.kl.nonzero()[0][-1]])
-    if tokenizer.eos_token_id != end:
+
+
+def _taught(
+    tokenizer: PreTrainedTokenizerBase, name: str, talk: list[dict[str, str]], tools: bool
+) -> Encoded:
+    """The first sequence of a sample.
+
+    Raises:
+        ModelError: the template refuses or changes it.
+    """
+    offers = offered(LOOKUP) if tools else None
+    trace = Trace(id="sample", problem_id="", source="", seed=0, messages=talk, tools=offers)
+    left_out = Counter[str]()
+    found = list(encode_traces([trace], tokenizer, Teaching(), left_out=left_out))
+    if left_out:
         raise ModelError(
-            f"the chat template ends a turn with {tokenizer.decode([end])!r}, eos_token is {tokenizer.eos_token!r}: the student would "
-            f"learn to write the one and stop at the other; set models.student.eos_token: {tokenizer.decode([end])!r}"
+            f"{name} cannot be taught: {next(iter(left_out))}; name another template in models.student.chat_template"
         )
-    return f"verbatim with thoughts, {int((encoded.kl > 0).sum())} of {len(encoded.ids)} tokens of a sample are taught"
+    return found[0]

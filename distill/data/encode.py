@@ -7,21 +7,23 @@ toward a flat distribution; replaced text (abstain, hide, rename, lookup, genera
 only, since there the teacher's probability lies on the fact that was taken out (docs/method.md).
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import Any, cast
 
 import numpy as np
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.records.tool_calls import calls_of
 from data_filters.records.traces import Span, Trace
-from distill.engines.protocol import written
+from distill.chat_templates.forms import Unrenderable
+from distill.chat_templates.turns import Renderer, Rendering, Turn
 from recipes.errors import ModelError
 from recipes.schema import Distill
 from recipes.vocabulary import Action
 
-_NOWHERE = np.zeros(0, np.int64)
 REPLACED = (Action.ABSTAIN, Action.HIDE, Action.RENAME, Action.LOOKUP, Action.GENERALISE)
 WEIGHTS = ("kl", "ce", "flat")
 
@@ -79,153 +81,134 @@ def encode_traces(
     tokenizer: PreTrainedTokenizerBase,
     teaching: Teaching,
     *,
-    batch: int = 512,
+    left_out: Counter[str] | None = None,
+    batch: int = 128,
 ) -> Iterator[Encoded]:
     """Token ids with the weights of the three terms of the loss for each predicted token.
+
+    A trace of several turns gives several sequences where the template rewrites earlier turns:
+    each assistant's turn is taught as it is written last.
 
     Args:
         traces: conversations with spans.
         teaching: weights where no span says otherwise, and what a mask does.
+        left_out: counts the traces that the chat template refuses or would change, by reason.
         batch: traces tokenised at once.
 
     Raises:
-        ModelError: the chat template does not render a message verbatim (some drop <think> text).
+        ModelError: there is such a trace, and nobody counts.
     """
+    encoder = Encoder(tokenizer, teaching)
     for group in _grouped(traces, batch):
-        texts = [written(tokenizer, t.messages, t.tools) for t in group]
-        tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-        ends, header = set(_end_ids(tokenizer)), _assistant_header(tokenizer)
-        for trace, text, ids, offsets in zip(
-            group, texts, tokens["input_ids"], tokens["offset_mapping"], strict=True
-        ):
-            yield _weigh(
-                trace,
-                text,
-                np.asarray(ids, np.int32),
-                np.asarray(offsets, np.int64).reshape(-1, 2),
-                ends,
-                header,
-                teaching,
-            )
+        sequences, reasons = encoder.encode(group)
+        if left_out is None and reasons:
+            raise ModelError(f"trace {reasons[0][0]}: {reasons[0][1]}; use another template")
+        if left_out is not None:
+            left_out.update(reason for _, reason in reasons)
+        yield from sequences
 
 
-def _weigh(
-    trace: Trace,
-    text: str,
-    ids: np.ndarray,
-    offsets: np.ndarray,
-    ends: set[int],
-    header: str,
-    teaching: Teaching,
-) -> Encoded:
-    weights = np.zeros((3, len(ids)), np.float32)
-    for number, (message, (start, stop, last)) in enumerate(
-        zip(trace.messages, _places(trace, text, header), strict=True)
-    ):
-        role = message["role"]
-        # the model writes this itself: it must also learn how to begin and to stop
-        own = role == "assistant"
-        opening, closing = (
-            (_opening(text, start, header), _closing(ids, offsets, stop, last, ends))
-            if own
-            else (start, _NOWHERE)
-        )
-        weights[:, np.append(_touching(offsets, opening, stop), closing)] = teaching.plain(role)
-        for span in trace.spans:
-            if span.message == number and (span.action, span.weight) != (Action.KEEP, 1.0):
-                begin = opening if span.start == 0 else start + span.start
-                touched = _touching(offsets, begin, start + span.end)
-                if start + span.end >= stop and span.action in REPLACED:
-                    touched = np.append(touched, closing)
-                weights[:, touched] = teaching.of_span(span, role)
-    kl, ce, flat = weights
-    return Encoded(ids, kl, ce, flat, trace.source, trace.tools is not None)
+class Encoder:
+    """Encodes the traces of one tokenizer.
 
-
-def _opening(text: str, start: int, header: str) -> int:
-    """Where the model itself begins to write: behind the role marker, so a space before the content
-    is taught too.
+    Args:
+        tokenizer: with a chat template.
+        teaching: weights where no span says otherwise, and what a mask does.
     """
-    found = text.rfind(header, 0, start)
-    return (
-        found + len(header)
-        if header and found >= 0 and not text[found + len(header) : start].strip()
-        else start
-    )
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, teaching: Teaching) -> None:
+        others = any(weight for role, weight in teaching.roles.items() if role != "assistant")
+        self.renderer, self.teaching = Renderer(tokenizer, others=others), teaching
+        self.backend: Tokenizer = cast(Any, tokenizer).backend_tokenizer
+        self.backend.no_truncation()
+        self.backend.no_padding()
+
+    def encode(self, traces: Sequence[Trace]) -> tuple[list[Encoded], list[tuple[str, str]]]:
+        """The sequences of these traces in order; id and reason of each trace that gives none."""
+        told: list[tuple[Trace, Rendering]] = []
+        reasons: list[tuple[str, str]] = []
+        for trace in traces:
+            try:
+                found = self.renderer.renderings(trace.messages, trace.tools)
+            except Unrenderable as fault:
+                reasons.append((trace.id, str(fault)))
+                continue
+            told += [(trace, one) for one in found]
+        texts = [one.text for _, one in told]
+        read = self.backend.encode_batch(texts, add_special_tokens=False)
+        return [
+            self._weigh(trace, one, self._cut(one, tokens))
+            for (trace, one), tokens in zip(told, read, strict=True)
+        ], reasons
+
+    def _cut(self, rendering: Rendering, tokens: Encoding) -> Encoding:
+        """The same tokens, unless one stands across the place where the model goes on: a prompt is
+        tokenised by itself when the model is asked.
+        """
+        cuts = [turn.begin for turn in rendering.turns if turn.role == "assistant"]
+        if not any(_across(tokens, cut) for cut in cuts):
+            return tokens
+        text, edges = rendering.text, [0, *cuts, len(rendering.text)]
+        pieces = [text[a:b] for a, b in pairwise(edges)]
+        read = self.backend.encode_batch(pieces, add_special_tokens=False)
+        return Encoding.merge(read, growing_offsets=True)
+
+    def _weigh(self, trace: Trace, rendering: Rendering, tokens: Encoding) -> Encoded:
+        ids = np.asarray(tokens.ids, np.int32)
+        weights = np.zeros((3, len(ids)), np.float32)
+        for turn in rendering.turns:
+            whole = token_range(tokens, turn.begin, turn.end)
+            weights[:, whole] = self.teaching.plain(turn.role)
+            for span in trace.spans:
+                if span.message == turn.message and (span.action, span.weight) != (
+                    Action.KEEP,
+                    1.0,
+                ):
+                    touched = token_range(tokens, *_range(span, turn))
+                    first, stop = max(touched.start, whole.start), min(touched.stop, whole.stop)
+                    weights[:, first:stop] = self.teaching.of_span(span, turn.role)
+        kl, ce, flat = weights
+        return Encoded(ids, kl, ce, flat, trace.source, trace.tools is not None)
 
 
-def _closing(
-    ids: np.ndarray, offsets: np.ndarray, stop: int, last: int, ends: set[int]
-) -> np.ndarray:
-    """What the model writes behind the content: its calls, if any, and the end-of-turn token, since
-    it must also learn to stop.
+def _range(span: Span, turn: Turn) -> tuple[int, int]:
+    """Characters that a span stands for. The model writes what stands before its content and behind
+    it too: how to begin belongs to a span at the beginning, how to stop to replaced text.
     """
-    calls = np.flatnonzero((offsets[:, 0] >= stop) & (offsets[:, 0] < last))
-    after = np.flatnonzero(offsets[:, 0] >= last)
-    if last > stop:  # the template closes a call with a mark of its own
-        end = next((n for n, place in enumerate(after) if int(ids[place]) in ends), -1)
-        return np.append(calls, after[: end + 1])
-    return after[:1] if len(after) and int(ids[after[0]]) in ends else _NOWHERE
+    begin, end = turn.range_of(span.start, span.end)
+    if turn.role != "assistant":
+        return begin, end
+    begin = turn.begin if span.start == 0 else begin
+    if span.action in REPLACED and span.end >= turn.places[-1].stop:
+        end = turn.end
+    return begin, end
 
 
-def _places(trace: Trace, text: str, header: str) -> list[tuple[int, int, int]]:
-    """Of each message, in order: where its content begins and ends in the rendered text, and where
-    the last of its calls ends.
-    """
-    places, at = [], 0
-    for message in trace.messages:
-        if message["role"] == "assistant" and not message["content"]:
-            at = max(text.find(header, at), at) + len(header)
-        start = _find(trace, text, message["content"], at, f"{message['role']} message")
-        stop = at = start + len(message["content"])
-        for call in calls_of(message):
-            given = (
-                call["arguments"]
-                if isinstance(call["arguments"], str)
-                else json.dumps(call["arguments"], ensure_ascii=False)
-            )
-            at = _find(
-                trace, text, given, _find(trace, text, call["name"], at, "call"), "call"
-            ) + len(given)
-        places.append((start, stop, at))
-    return places
+def token_range(tokens: Encoding, start: int, stop: int) -> slice:
+    """Tokens that share a character with [start, stop)."""
+    if stop <= start:
+        return slice(0, 0)
+    first, last = tokens.char_to_token(start), tokens.char_to_token(stop - 1)
+    if first is None or last is None:  # white space that no token holds
+        offsets = np.asarray(tokens.offsets, np.int64).reshape(-1, 2)
+        touched = np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start))
+        return slice(int(touched[0]), int(touched[-1]) + 1) if len(touched) else slice(0, 0)
+    end = last + 1
+    while end < len(tokens) and tokens.token_to_chars(end)[0] < stop:
+        end += 1  # several tokens of one character
+    return slice(first, end)
 
 
-def _find(trace: Trace, text: str, wanted: str, at: int, what: str) -> int:
-    found = text.find(wanted, at)
-    if found < 0:
-        raise ModelError(
-            f"trace {trace.id}: the chat template does not render the {what} verbatim ({wanted[:40]!r}...); use a template that keeps it"
-        )
-    return found
-
-
-def _touching(offsets: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Indices of tokens that share a character with [start, stop)."""
-    return np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start))
-
-
-def _assistant_header(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What the template writes before an assistant's turn, e.g. "<|assistant|>"."""
-    asked = [{"role": "user", "content": "?"}]
-    begun = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-    return begun.removeprefix(str(tokenizer.apply_chat_template(asked, tokenize=False)))
-
-
-def _end_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    marks = ("<|im_end|>", "<|eot_id|>", "<|end|>")
-    known = {tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, marks)}
-    return [i for i in known if isinstance(i, int)]
+def _across(tokens: Encoding, cut: int) -> bool:
+    """Whether a token stands on both sides of a place in the text."""
+    place = tokens.char_to_token(cut)
+    chars = None if place is None else tokens.token_to_chars(place)
+    return chars is not None and chars[0] < cut
 
 
 def _grouped(traces: Iterable[Trace], size: int) -> Iterator[list[Trace]]:
-    group: list[Trace] = []
-    for trace in traces:
-        group.append(trace)
-        if len(group) == size:
-            yield group
-            group = []
-    if group:
+    stream = iter(traces)
+    while group := list(islice(stream, size)):
         yield group
 
 

@@ -1,6 +1,7 @@
 """How long the kept traces are in the student's tokens, and how much of them is taught."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +20,8 @@ class Lengths:
     too_long: int  # over distill.sequence_tokens
     tokens: int  # of those that are not
     taught_tokens: int  # of those that are not
+    # traces that the chat template refuses or would change, by reason
+    left_out: Counter[str] = field(default_factory=Counter)
 
     @property
     def mean_tokens(self) -> float:
@@ -39,15 +42,16 @@ def count_lengths(
         most: traces to look at; None: all.
 
     Raises:
-        ModelError: the chat template does not render a trace verbatim.
         ShardError: a file cannot be read.
     """
     sequences = too_long = tokens = taught = 0
-    for encoded in encode_traces(islice(iter_traces(source), most), tokenizer, teaching(distill)):
+    left_out = Counter[str]()
+    traces = islice(iter_traces(source), most)
+    for encoded in encode_traces(traces, tokenizer, teaching(distill), left_out=left_out):
         sequences += 1
         if len(encoded.ids) > distill.sequence_tokens:
             too_long += 1
             continue
         tokens += len(encoded.ids)
         taught += int((encoded.kl + encoded.ce + encoded.flat > 0).sum())
-    return Lengths(sequences, too_long, tokens, taught)
+    return Lengths(sequences, too_long, tokens, taught, left_out)

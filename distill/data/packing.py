@@ -6,6 +6,7 @@ Letters: B rows, T tokens.
 import dataclasses
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from data_filters.records.files import replacing
 from distill.data.encode import WEIGHTS, Encoded
-from distill.progress import Bar
+from distill.progress import Bar, show
 from recipes.errors import ShardError
 
 BATCH_SEQUENCES = 2048  # of one record batch
@@ -33,7 +34,12 @@ _SCHEMA = pa.schema(
 
 
 def write_encoded(
-    sequences: Iterable[Encoded], path: Path, *, longest: int, label: str = ""
+    sequences: Iterable[Encoded],
+    path: Path,
+    *,
+    longest: int,
+    label: str = "",
+    left_out: Counter[str] | None = None,
 ) -> dict[str, int]:
     """An Arrow file that is read by memory mapping; sequences over `longest` tokens, or with
     nothing taught, are left out.
@@ -41,9 +47,13 @@ def write_encoded(
     Args:
         longest: limit in tokens.
         label: names the progress bar; empty: none.
+        left_out: traces that gave no sequence, by reason, as encode_traces counts them meanwhile.
 
     Returns:
-        counts: written, too_long, untaught, taught_tokens.
+        counts: written, too_long, untaught, taught_tokens; with `left_out` also unrenderable.
+
+    Raises:
+        ShardError: nothing is left.
     """
     counts = dict.fromkeys(("written", "too_long", "untaught", "taught_tokens"), 0)
     with (
@@ -54,10 +64,16 @@ def write_encoded(
     ):
         for rows in _groups(_counted(bar.each(sequences), longest, counts), BATCH_SEQUENCES):
             writer.write_batch(_to_batch(rows))
+    if left_out is not None:
+        counts["unrenderable"] = left_out.total()
+    reasons = "".join(f", {n:,}: {reason}" for reason, n in (left_out or Counter()).most_common(3))
     if not counts["written"]:
+        others = f"{counts['untaught']} with nothing taught{reasons}"
         raise ShardError(
-            f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {counts['untaught']} with nothing taught)"
+            f"{path}: no sequence to train on ({counts['too_long']} longer than {longest} tokens, {others})"
         )
+    if reasons and label:
+        show(f"{label}: traces left out{reasons.replace(',', ':', 1)}")
     return counts
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from distill.chat_templates.reading import reader_of
 from distill.engines.protocol import (
     Completion,
     Conversation,
@@ -101,7 +102,7 @@ class LocalEngine:
         sampling: Sampling,
     ) -> Completion:
         stopped = bool(ids) and ids[-1] in self.ends.tolist()
-        text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
+        text = reader_of(self.tokenizer).said(ids, self.ends.tolist())
         for stop in sampling.stop:
             text, found, _ = text.partition(stop)
             stopped = stopped or bool(found)

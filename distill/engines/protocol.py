@@ -4,15 +4,16 @@ log-probabilities of given tokens.
 Letters: T tokens, K kept tokens of the vocabulary.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import jinja2
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
+
+from distill.chat_templates.forms import form_of, rendered
+from recipes.errors import ModelError
 
 Conversation = list[dict[str, str]]
 # a thought in the text of a trace, and what stands before the answer
@@ -101,6 +102,9 @@ def render(
 
     A thought that is begun for the model stands as its template writes it: opened once, also where
     the template opens it, and ended as the template ends it.
+
+    Raises:
+        ModelError: the chat template refuses the conversation.
     """
     asked = written(tokenizer, conversation, tools, add_generation_prompt=True)
     if opened_thought(asked) and prefix.startswith(THOUGHT):
@@ -119,7 +123,7 @@ def _thought_end(tokenizer: PreTrainedTokenizerBase) -> str:
     talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]
     try:
         _, _, rest = written(tokenizer, talk, None).partition(before)
-    except jinja2.TemplateError:
+    except ModelError:
         return THOUGHT_END
     end, found, _ = rest.partition(after)
     return end if found and THOUGHT_END.strip() in end else THOUGHT_END
@@ -135,20 +139,8 @@ def written(
     """A conversation as the chat template writes it; its calls, JSON in our records, become what
     templates expect.
     """
-    said = [
-        m | {"tool_calls": json.loads(m["tool_calls"])}
-        if isinstance(m.get("tool_calls"), str)
-        else m
-        for m in conversation
-    ]
-    return str(
-        tokenizer.apply_chat_template(
-            said,
-            tools=json.loads(tools) if tools else None,
-            tokenize=False,
-            add_generation_prompt=add_generation_prompt,
-        )
-    )
+    form = form_of(tokenizer)
+    return rendered(tokenizer, conversation, form, tools, prompt=add_generation_prompt)
 
 
 def opened_thought(rendered: str) -> str:

@@ -44,6 +44,11 @@ def _read(text: str) -> Call:
     if not isinstance(said, dict) or not isinstance(said.get("name"), str):
         return Call(fault='Error: a call is {"name": ..., "arguments": {...}}.')
     arguments = said.get("arguments", {})
+    if isinstance(arguments, str):  # JSON in a text of JSON
+        try:
+            arguments = json.loads(arguments or "{}")
+        except (ValueError, RecursionError) as fault:
+            return Call(said["name"], fault=f"Error: the arguments are no JSON ({fault}).")
     if not isinstance(arguments, dict):
         return Call(said["name"], fault="Error: the arguments of a call are an object.")
     return Call(said["name"], arguments)

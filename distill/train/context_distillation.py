@@ -21,10 +21,11 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distill.adapters import add_lora
+from distill.chat_templates.turns import Renderer
 from distill.data.encode import Encoded
 from distill.data.packing import Packed, pack
 from distill.engines.local import LocalEngine
-from distill.engines.protocol import Conversation, Sampling, render, written
+from distill.engines.protocol import Conversation, Sampling, render
 from distill.forward import hidden_states
 from distill.loss.learner import Learner, Objective
 from distill.loss.signals import Dense, output_of
@@ -171,19 +172,18 @@ def _pair(
     tools: str | None,
 ) -> AnswerPair:
     """The answer's tokens are those behind the bare prompt."""
-    begun, whole = (
+    talk = [*bare, {"role": "assistant", "content": answer}]
+    rendering = Renderer(tokenizer).renderings(talk, tools)[-1]
+    turn = rendering.turns[-1]
+    before, begun, tail = (
         tokenizer.encode(text, add_special_tokens=False)
         for text in (
-            render(tokenizer, bare, tools=tools),
-            written(tokenizer, [*bare, {"role": "assistant", "content": answer}], tools),
+            render(tokenizer, shown, tools=tools),
+            rendering.text[: turn.begin],
+            rendering.text[turn.begin : turn.end],
         )
     )
-    common = next(
-        (n for n, (a, b) in enumerate(zip(begun, whole, strict=False)) if a != b), len(begun)
-    )
-    tail = whole[common:]
-    before = tokenizer.encode(render(tokenizer, shown, tools=tools), add_special_tokens=False)
-    return AnswerPair(before + tail, whole[:common] + tail, len(tail))
+    return AnswerPair(before + tail, begun + tail, len(tail))
 
 
 def _ask(text: str) -> Conversation:

@@ -2,6 +2,7 @@
 span actions only.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,11 @@ def encode_arm(
     """
     counts: dict[str, int] = {}
     if is_main and not path.exists():
-        encoded = encode_traces(traces, load_tokenizer(spec, base), teaching(config))
-        counts = write_encoded(encoded, path, longest=config.sequence_tokens, label=label)
+        left_out = Counter[str]()
+        tokenizer = load_tokenizer(spec, base)
+        encoded = encode_traces(traces, tokenizer, teaching(config), left_out=left_out)
+        longest = config.sequence_tokens
+        counts = write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
     wait(path)
     return counts
 

@@ -21,6 +21,7 @@ MODEL_FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
     "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
     "tokenizer.json",
     "tokenizer.model",
     "special_tokens_map.json",
@@ -108,7 +109,9 @@ def copy_model(student: Path, out: Path) -> None:
             }
             _write(out / source.name, json.dumps(body, indent=2, ensure_ascii=False) + "\n")
         else:
-            with replacing(out / source.name) as partial:
+            target = out / source.relative_to(student)
+            target.parent.mkdir(exist_ok=True)
+            with replacing(target) as partial:
                 shutil.copyfile(source, partial)
 
 

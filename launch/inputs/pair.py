@@ -8,6 +8,8 @@ from transformers import PreTrainedTokenizerBase
 from distill.checks.preflight import ModelPair
 from distill.models import load_config, load_tokenizer
 from launch.inputs.teacher import TeacherAccess
+from recipes.schema import Recipe
+from recipes.vocabulary import Action
 
 Attempt = Callable[[str, Callable[[], Any]], Any]
 
@@ -45,4 +47,14 @@ def load_pair(
     if taught:
         teacher = attempt("the teacher's config", lambda: load_config(spec, folder, teachers))
     known = teachers if taught else None
-    return ModelPair(distill, models.student, student, students, teacher, known, spec)
+    tools = offers_tools(access.recipe)
+    return ModelPair(distill, models.student, student, students, teacher, known, spec, tools)
+
+
+def offers_tools(recipe: Recipe) -> bool:
+    """Whether conversations of the run may call tools."""
+    looks_up = Action.LOOKUP in (
+        recipe.filter.ungrounded_action,
+        *recipe.filter.ungrounded_actions_by_kind.values(),
+    )
+    return looks_up or bool(recipe.generate.tools or recipe.evaluate.tools.contenders)

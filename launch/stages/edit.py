@@ -5,6 +5,7 @@ training after them.
 import copy
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -227,9 +228,11 @@ class Edit:
         spec = self.recipe.models.student
         if self.is_main and not path.exists():
             alone = Teaching(kl=1.0 if taught else 0.0, ce=0.0 if taught else 1.0)
-            encoded = encode_traces(self.arm.healing(), load_tokenizer(spec, start), alone)
-            longest = short.sequence_tokens
-            counts = write_encoded(encoded, path, longest=longest, label="edit: heal")
+            left_out, longest = Counter[str](), short.sequence_tokens
+            tokenizer = load_tokenizer(spec, start)
+            encoded = encode_traces(self.arm.healing(), tokenizer, alone, left_out=left_out)
+            label = "edit: heal"
+            counts = write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
         self.work.wait_for(path)
         notes = train_arm(
             spec,

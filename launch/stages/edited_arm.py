@@ -4,6 +4,7 @@ questions that judge it.
 
 import dataclasses
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -162,7 +163,9 @@ class EditedArm:
         drawn = heapq.nsmallest(
             config.calibration_sequences, traces, key=lambda trace: digest_of(trace.id)
         )
-        for one in encode_traces(drawn, tokenizer, Teaching(kl=0.0, ce=1.0)):
+        # what the template refuses was counted when the arm was trained
+        alone, left_out = Teaching(kl=0.0, ce=1.0), Counter[str]()
+        for one in encode_traces(drawn, tokenizer, alone, left_out=left_out):
             if len(one.ids) <= longest:
                 yield one
         if config.calibration_text:

@@ -110,6 +110,9 @@ class Model:
     # ends a turn; null: the tokenizer's own. Base and instruct models often differ here
     eos_token: str | None = None
     pad_token: str | None = None  # null: the tokenizer's own
+    # another chat template: a .jinja file, package:NAME/FILE, or the name of one of the tokenizer's
+    # own; null: the tokenizer's default
+    chat_template: str | None = None
     # vllm: in this process; endpoint: an OpenAI-compatible server
     engine: Literal["transformers", "vllm", "endpoint"] = "transformers"
     # endpoint only, e.g. http://host:8000/v1; requests are spread over them

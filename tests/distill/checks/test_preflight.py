@@ -129,18 +129,30 @@ def test_the_key_that_the_line_names_mends_it(tokenizer, tmp_path):
         load_tokenizer(dataclasses.replace(asked, eos_token="<nowhere>"))
 
 
-def test_a_template_that_drops_thoughts_or_does_not_end_a_turn_is_refused(tokenizer):
+def test_a_template_that_drops_messages_is_refused_and_one_without_an_end_gets_it(tokenizer):
     drops = other(
         tokenizer, chat_template=tokenizer.chat_template.replace("{{ space }}{{ content }}", "x")
     )
-    with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
+    with pytest.raises(ModelError, match="leaves out or changes the"):
         check_template(drops)
     endless = other(
         tokenizer,
         chat_template=tokenizer.chat_template.replace("{% endfor %}<|end|>", "{% endfor %}"),
     )
-    with pytest.raises(ModelError, match=r"ends a turn with .*eos_token is '<\|end\|>'"):
-        check_template(endless)
+    assert "tokens of a sample are taught" in check_template(endless)
+    other_end = other(
+        tokenizer,
+        chat_template=tokenizer.chat_template.replace(
+            "{% endfor %}<|end|>", "{% endfor %}<|user|>"
+        ),
+    )
+    with pytest.raises(
+        ModelError,
+        match=r"ends a turn with '<\|user\|>', eos_token is '<\|end\|>'.* models.student.eos_token: '<\|user\|>'",
+    ):
+        check_template(other_end)
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    assert "tokens of a sample are taught" in check_template(other_end, ends=[user])
 
 
 def test_rows_longer_than_the_positions_are_refused(tokenizer):

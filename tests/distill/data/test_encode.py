@@ -148,7 +148,7 @@ def test_a_template_that_drops_thoughts_is_refused(tokenizer):
         "{{ space }}{{ content }}", "{{ content.split('</think>')[-1] }}"
     )
     try:
-        with pytest.raises(ModelError, match="does not render the assistant message verbatim"):
+        with pytest.raises(ModelError, match="leaves out or changes the thought"):
             list(
                 encode_traces(
                     [trace("<think> Mara Oslo.</think> Oslo.")], tokenizer, Teaching(kl=1, ce=0)
