@@ -29,6 +29,7 @@ from recipes.knobs import (
     unknown_key,
     without_none,
 )
+from recipes.ranges import number_faults
 from recipes.schema import Model, Recipe
 from recipes.yaml_locations import COMMAND_LINE, Placed, merge, parse_override, parse_yaml
 
@@ -185,10 +186,13 @@ def _section(schema: type, node: Placed, key: str, faults: list[str]) -> Any:
     if len(faults) > before:
         return _BAD
     try:
-        return schema(**values)
+        built = schema(**values)
     except RecipeError as fault:
         section = "" if not key or key in str(fault) else f"in {key}: "
         return _note(faults, f"{_blamed(str(fault), node, key)}: {section}{fault}")
+    for name, found in number_faults(schema, values, key):
+        faults.append(f"{node.value[name].place}: {found}")
+    return built if len(faults) == before else _BAD
 
 
 def _sequence(hint: Any, node: Placed, key: str, faults: list[str]) -> Any:

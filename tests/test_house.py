@@ -16,7 +16,7 @@ STREET = ("recipes", "data_filters", "distill", "eval", "launch")  # imports poi
 # the order inside each room: what stands behind a bar may import what stands before it; neighbours
 # do not import each other
 ROOMS = {
-    "recipes": "errors vocabulary yaml_locations | metrics | gates find | schema | knobs | load reference",
+    "recipes": "errors vocabulary yaml_locations | metrics ranges | gates find | schema | knobs | load reference",
     "data_filters": "text records | detect verify dedup | ground recall | scrub | lookup report filters | passes | sift library",
     "distill": (
         "progress | chat_templates | engines models adapters | problems data | generation forward "

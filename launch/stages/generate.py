@@ -24,7 +24,7 @@ from launch.inputs.inputs import Inputs
 from launch.inputs.teacher import SPOKEN
 from launch.runs.parts import Notes, Part
 from launch.runs.run_log import show_once
-from recipes.errors import ModelError
+from recipes.errors import ModelError, RecipeError
 from recipes.vocabulary import ToolName, Verdict
 
 # processes for verifiers that may hang; they are busy for a small share of what a teacher needs
@@ -41,7 +41,16 @@ class Generate:
         self.served = self.spec.engine == "endpoint"
 
     def check(self) -> None:
-        """Nothing can be known before the teacher is there."""
+        """Refuses a recipe without problems to ask about.
+
+        Raises:
+            RecipeError: as said.
+        """
+        given = self.recipe.filter.traces or self.recipe.distill.traces
+        if not given and not any(source.weight for source in self.config.sources):
+            raise RecipeError(
+                "generate.sources has no source with a weight above 0; name what the teacher is asked, or traces in filter.traces"
+            )
 
     def parts(self) -> Iterator[Part]:
         """The traces; each rank takes every n-th shard."""

@@ -120,5 +120,8 @@ class Generate:
             0 <= cap < self.max_new_tokens,
             f"generate.thinking_tokens {cap} leaves nothing of max_new_tokens {self.max_new_tokens}",
         )
+        require(
+            "" not in self.stop, "generate.stop has an empty text, which would end every answer"
+        )
         bare = [style for style in self.styles if "{prompt}" not in style]
         require(not bare, f"generate.styles: {bare[:1]} has no {{prompt}} in it")

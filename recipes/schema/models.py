@@ -30,10 +30,12 @@ class Shape:
     max_position_tokens: int = 256
 
     def __post_init__(self) -> None:
+        require(self.num_kv_heads >= 1, f"num_kv_heads {self.num_kv_heads} is below 1")
         require(
             self.num_heads % self.num_kv_heads == 0,
             f"num_heads {self.num_heads} is not a multiple of num_kv_heads {self.num_kv_heads}",
         )
+        require(self.head_size % 2 == 0, f"head_size {self.head_size} is odd; positions turn pairs")
         used, there = self.experts_per_token, self.num_experts
         require(1 <= used <= there, f"experts_per_token {used} is outside 1..num_experts {there}")
 

@@ -41,6 +41,10 @@ class Recipe:
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
+        plain = self.name.strip(".") and not set(self.name) & set("/\\\0\n\r")
+        require(
+            bool(plain), f"name {self.name!r} is no name of a folder; expected one without / and \\"
+        )
         seeds = (self.seed, self.evaluate.seed)
         require(
             seeds[0] != seeds[1],
