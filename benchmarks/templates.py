@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
 from data_filters.records.traces import Trace
@@ -152,7 +152,7 @@ def _tokenizer(template: str, special: list[str], texts: list[str]) -> PreTraine
     return made
 
 
-def train(tokenizer: PreTrainedTokenizerBase, encoded: list[Encoded]) -> torch.nn.Module:
+def train(tokenizer: PreTrainedTokenizerBase, encoded: list[Encoded]) -> PreTrainedModel:
     """A tiny model after 250 steps of cross-entropy, by the product's own loss."""
     model = build_model(SHAPE, tokenizer, seed=1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.98))
@@ -203,7 +203,7 @@ def look(name: str, template: str, done: dict[str, dict[str, Any]]) -> dict[str,
         check_template(tokenizer)
     except ModelError as fault:
         return row | {"reason": str(fault).partition("; name another")[0]}
-    kinds = KINDS
+    kinds: tuple[str, ...] = KINDS
     try:
         check_template(tokenizer, tools=True)
     except ModelError as fault:

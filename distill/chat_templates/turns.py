@@ -231,7 +231,8 @@ def _places(content: str, text: str, begun: tuple[int, int], form: Form) -> tupl
     if (found := _found(content, text, begun[0], begun[1] + len(form.plain_open))) >= 0:
         return (Place(0, len(content), found),)
     thought, answer = parts(content)
-    places, at, likely = [], begun[0], begun[1] + len(form.thought_open)
+    places: list[Place] = []
+    at, likely = begun[0], begun[1] + len(form.thought_open)
     for part, what in ((thought, "thought"), (answer, "answer")):
         if part is None or (places and part.start == part.stop):
             continue

@@ -194,7 +194,7 @@ def token_range(tokens: Encoding, start: int, stop: int) -> slice:
         touched = np.flatnonzero((offsets[:, 0] < stop) & (offsets[:, 1] > start))
         return slice(int(touched[0]), int(touched[-1]) + 1) if len(touched) else slice(0, 0)
     end = last + 1
-    while end < len(tokens) and tokens.token_to_chars(end)[0] < stop:
+    while end < len(tokens) and (tokens.token_to_chars(end) or (stop, stop))[0] < stop:
         end += 1  # several tokens of one character
     return slice(first, end)
 
