@@ -35,9 +35,9 @@ _MAYBE_CUES = (
         "letter word spell font character shift sentence string".split()
     )
 )
-# a word in quotes or in capitals, or one word to a line: something to work on
+# a word in quotes or in capitals, one word to a line, a drawing: something to work on
 _MATERIAL = re.compile(
-    r"[\"'`\u201c\u2018]\w+[\"'`\u201d\u2019]|\b[A-Z]{3,}\b|:\s*\w+\s*$|(?:^\w+\n){2}|\b\w+(?:, ?\w+){3}",
+    r"[\"'`\u201c\u2018]\w+[\"'`\u201d\u2019]|\b[A-Z]{3,}\b|:\s*\w+\s*$|(?:^\w+\n){2}|[^A-Za-z0-9\s]{4}|\b\w+(?:, ?\w+){3}",
     re.MULTILINE,
 )
 _GRID_CUES = frozenset("board grid row column square".split())

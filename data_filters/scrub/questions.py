@@ -40,7 +40,8 @@ _THOUGHT = frozenset(
         "prime divisor factor integer digit decimal triangle angle polygon hexagon probability "
         "equation polynomial function sequence matrix vector permutation combination subset modulo "
         "letter letters vowel consonant syllable spell backward backwards reverse reversed anagram "
-        "palindrome rhyme alphabetical alphabetically sort uppercase lowercase arrange rearrange "
+        "palindrome rhyme unscramble scramble jumble cipher decrypt encrypt decode encode "
+        "alphabetical alphabetically sort uppercase lowercase arrange rearrange "
         "expression algorithm program array boolean opposite synonym antonym plural word".split(),
     )
 )

@@ -16,6 +16,7 @@ from data_filters.text.tokens import NUMBER_WORDS, Token, split_sentences
 from data_filters.verify.answers import answer_range
 from recipes.vocabulary import Grounding, Kind
 
+_PROBLEM_WORDS = 60
 _LONGEST_WORDS = 8  # of a short answer
 _VERDICTS = frozenset(("yes", "no"))
 _YEARS = range(1000, 2200)
@@ -113,7 +114,9 @@ def _is_stated(token: Token, prompt: PromptFacts) -> bool:
     if token.value is not None or token.key in NUMBER_WORDS:
         value = token.value if token.value is not None else NUMBER_WORDS[token.key]
         common = not curriculum.constants.get(value, frozenset()).isdisjoint(prompt.words)
-        return not common and _key(token) not in prompt.numbers
+        # few words with numbers are a problem, though it does not say all of whom it asks
+        problem = bool(prompt.numbers) and len(prompt.lowered.split()) < _PROBLEM_WORDS
+        return not (common or problem or _key(token) in prompt.numbers)
     if token.key in curriculum.common and (not prompt.asked or token.key in curriculum.units):
         return False
     function_word = token.key in curriculum.ordinary and token.key not in curriculum.common

@@ -269,4 +269,6 @@ def told(report: Mapping[str, Any]) -> Notes:
     counts = {"read": report["read"]} | kept | dict(report["treated"]) | right
     if report["ignored_columns"]:
         counts["columns ignored"] = report["ignored_columns"]
+    if languages := sum(report["dropped"].get("language", {}).values()):
+        counts["in other languages than English, dropped"] = languages
     return counts | {"dropped": report["dropped"]}

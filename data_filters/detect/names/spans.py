@@ -118,6 +118,7 @@ class NameSpans:
         curriculum = self._curriculum
         return (
             bool(before)
+            and not before[0].first  # "Empty Jug A" is a command
             and all(word.name and word.key in curriculum.epithets for word in before)
             and all(word.ordinary and self._prompt.names(word.key) for word in given)
             and before[-1].key not in self._prompt.words

@@ -171,13 +171,14 @@ def foreign_stretches(text: str) -> Iterator[tuple[int, int]]:
 
 def speaks_other(words: Sequence[str]) -> bool:
     """Whether the words of one sentence are in another language than English: of at least six words
-    three are function words of that language, one at most is an English one.
+    three are different function words of that language, one at most is an English one.
     """
     lists = _languages_of()
     english = (word for word in words if ENGLISH in lists.get(word.lower(), ()))
     if len(words) < 6 or sum(1 for _ in islice(english, 2)) > 1:
         return False
-    plain = [fold(word).lower() for word in _PARTICLES.sub(" ", " ".join(words)).split()]
-    votes, best = _votes(plain)
+    said = _PARTICLES.sub(" ", " ".join(words)).split()
+    plain = {fold(word).lower() for word in said if len(word) > 1}
+    votes, best = _votes(plain)  # three different ones: "pour" is a move of a puzzle
     unknown = sum(not is_ordinary(stem(word)) for word in plain)
     return bool(best) and votes[best] >= 3 and 2 * unknown > len(plain)

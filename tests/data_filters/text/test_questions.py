@@ -104,3 +104,19 @@ def test_small_answers_of_recall_are_found(prompt: str, text: str, found: int) -
 )
 def test_small_answers_that_are_thought_or_given_stay(prompt: str, text: str) -> None:
     assert ungrounded(prompt, text) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("Ida has 2 sisters and 3 brothers. How many sisters has Udo's brother?", "3"),
+        ("Now unscramble these words: Oslo daed si", "<think>Oslo dead is</think>\nOslo dead is"),
+        ("What word does this drawing say?\n##..##..####\n##..##....##", "TANGO"),
+        (
+            "Fill the jugs. Jug A holds 3, Jug B 5.",
+            "Fill Jug A. Empty Jug B. Pour Jug A into Jug B.",
+        ),
+    ],
+)
+def test_puzzles_are_not_recalled(prompt: str, text: str) -> None:
+    assert ungrounded(prompt, text) == []

@@ -92,3 +92,8 @@ def test_a_sentence_of_another_language_in_an_english_text() -> None:
     assert speaks_other(TEXTS["de"].rstrip(".").replace(",", "").split())
     assert not speaks_other(TEXTS["en"].lower().split())
     assert not speaks_other("Karl van der Berg met Lorenzo de Medici".split())
+
+
+def test_one_word_said_often_is_no_language() -> None:
+    moves = ("fill A pour A B pour A C empty B pour B A pour C A fill C pour C B").split()
+    assert not speaks_other(moves)
