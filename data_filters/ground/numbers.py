@@ -308,7 +308,8 @@ class NumberJudge:
         in the prompt. A page of numbers reaches any year, so a year that is asked for is not reached
         from many.
         """
-        if self._asked_for(value) and len(numbers) > _FEW_GIVEN:
+        foreign = value not in self._prompt.numbers
+        if foreign and self._asked_for(value) and len(numbers) > _FEW_GIVEN:
             return False
         if value in self._prompt.reachable or one_step(value, numbers):
             return bool(numbers)
