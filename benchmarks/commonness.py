@@ -86,7 +86,7 @@ def measure(
     scrubber = Scrubber(
         detectors=("numbers", "names", "answer"),
         curriculum=load_curriculum(),
-        untold=Action.HIDE,
+        ungrounded_action=Action.HIDE,
         keep_commonness=setting,
     )
     texts = [one for one in planted(each, seed) if one.template.held_out]

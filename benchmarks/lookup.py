@@ -28,7 +28,7 @@ from data_filters.lookup.toolbox import Toolbox
 from data_filters.verify.sandbox import Sandbox
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Sampling
-from distill.engines.tool_loop import Limits, Rollout, converse
+from distill.engines.tool_loop import Limits, Rollout, run_conversations
 from distill.models import load_model, load_tokenizer
 from distill.problems.planted_world import World
 from eval.suites.lookup_suites import settings
@@ -121,7 +121,9 @@ class Loop:
             [{"role": "user", "content": prompt}]
             for prompt in itertools.islice(itertools.cycle(self.prompts), count)
         )
-        return converse(self.engine, asked, toolbox, TURN, Limits(), at_once=2 * self.engine.batch)
+        return run_conversations(
+            self.engine, asked, toolbox, TURN, Limits(), at_once=2 * self.engine.batch
+        )
 
     def memory(self, count: int) -> dict[str, float]:
         """Peak memory of the process when a fifth of the conversations has ended, and at the

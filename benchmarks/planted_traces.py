@@ -74,7 +74,7 @@ def main() -> None:
     scrubber = Scrubber(
         detectors=("numbers", "names", "answer"),
         curriculum=load_curriculum(),
-        untold=Action.HIDE,
+        ungrounded_action=Action.HIDE,
         keep_commonness=args.keep_commonness,
     )
     rows = []

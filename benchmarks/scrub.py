@@ -45,7 +45,7 @@ def main() -> None:
     scrubber = Scrubber(
         detectors=("numbers", "names", "answer"),
         curriculum=load_curriculum(),
-        untold=Action.HIDE,
+        ungrounded_action=Action.HIDE,
         models=_models(args.ner),
     )
     recall, n = planted_recall(scrubber, args.each, args.seed)
@@ -395,7 +395,10 @@ def surrogate_faults(scrubber: Scrubber, each: int, seed: int) -> dict[str, int]
     """Over the planted texts: names that a list has, texts that a second pass changes, texts that
     another run renames otherwise.
     """
-    renamer, gazetteer = replace(scrubber, untold=Action.RENAME, models=()), load_gazetteer()
+    renamer, gazetteer = (
+        replace(scrubber, ungrounded_action=Action.RENAME, models=()),
+        load_gazetteer(),
+    )
     counts = Counter(surrogates=0, collisions=0, not_idempotent=0, not_repeated=0)
     for number, one in enumerate(planted(max(each // 4, 1), seed + 3)):
         trace = conversation(one.prompt, one.text, str(number))

@@ -24,7 +24,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
+from data_filters.records.tool_calls import LOOKUP, call_message, result_message, tool_schemas
 from data_filters.records.traces import Trace
 from distill.chat_templates.forms import Unrenderable
 from distill.chat_templates.thoughts import joined, parts
@@ -103,7 +103,7 @@ def lessons(kinds: tuple[str, ...]) -> tuple[list[Trace], dict[str, list[Trace]]
 
 
 def _trace(kind: str, name: str, town: str) -> Trace:
-    tools = offered(LOOKUP) if kind == "calls" else None
+    tools = tool_schemas(LOOKUP) if kind == "calls" else None
     messages = talk(kind, name, town)
     return Trace(id=kind, problem_id="", source="", seed=0, messages=messages, tools=tools)
 

@@ -97,7 +97,7 @@ def scrub(
 
 def _changer(action: str, known: Sequence[str], config: Filter) -> Callable[[Trace], Trace]:
     by_kind = dict(config.ungrounded_actions_by_kind)
-    scrubber = replace(make_scrubber(config, 0), untold=Action(action), by_kind=by_kind)
+    scrubber = replace(make_scrubber(config, 0), ungrounded_action=Action(action), by_kind=by_kind)
     index = KnownTexts.of(known)
 
     def change(trace: Trace) -> Trace:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         folder, knowledge = places(given)
-        return talk(given, folder, knowledge)
+        return chat_loop(given, folder, knowledge)
     except PipelineError as fault:
         return complain(str(fault), Ranks())
     except KeyboardInterrupt:
@@ -60,7 +60,7 @@ def places(given: argparse.Namespace) -> tuple[Path, Path | None]:
     return folder, named or (own if own.exists() else None)
 
 
-def talk(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int:
+def chat_loop(given: argparse.Namespace, folder: Path, knowledge: Path | None) -> int:
     """Reads questions and commands from standard input, writes answers to standard output."""
     from launch.runs.process import configure_torch, threads_per_process
 

@@ -14,7 +14,7 @@ from distill.adapters import with_adapter
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Conversation, Engine, Sampling
 from distill.engines.tool_calls import Call
-from distill.engines.tool_loop import Limits, converse
+from distill.engines.tool_loop import Limits, run_conversations
 from distill.models import load_model, load_tokenizer
 from recipes.schema import Model
 from recipes.vocabulary import FinishReason
@@ -57,7 +57,7 @@ class Chat:
         shown: list[str] = []
         asked = [*(self.said if self.history else []), {"role": "user", "content": line}]
         toolbox = self.toolbox if self.on else Toolbox()
-        (talk,) = converse(
+        (talk,) = run_conversations(
             self.engine,
             [asked],
             toolbox,

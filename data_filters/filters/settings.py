@@ -94,7 +94,9 @@ class FilterContext:
         self.settings, self.config = settings, config
         self.strict = config.mode == "strict"
         scrubber = make_scrubber(config, settings.seed)
-        self.scrubber = replace(scrubber, untold=Action.DROP) if self.strict else scrubber
+        self.scrubber = (
+            replace(scrubber, ungrounded_action=Action.DROP) if self.strict else scrubber
+        )
         wanted = bool(config.decontaminate and settings.held_out)
         self.held_out = (
             HeldOutIndex(settings.held_out, config.decontaminate_words) if wanted else None
@@ -120,7 +122,7 @@ def make_scrubber(config: Filter, seed: int) -> Scrubber:
         detectors=tuple(config.detectors),
         curriculum=load_curriculum(config.curriculum_file),
         small_numbers=config.small_numbers,
-        untold=config.ungrounded_action,
+        ungrounded_action=config.ungrounded_action,
         by_kind=dict(config.ungrounded_actions_by_kind) | {Kind.PASSAGE: _passage_action(config)},
         abstain_text=config.abstain_text,
         gazetteer=load_gazetteer(tuple(config.gazetteer)),

@@ -7,7 +7,7 @@ import re
 
 from data_filters.lookup.rewrite import BOTH, Step, lookup, with_calls
 from data_filters.lookup.search_results import SearchResults, form_of
-from data_filters.records.tool_calls import PYTHON, offered
+from data_filters.records.tool_calls import PYTHON, tool_schemas
 from data_filters.records.traces import Trace
 from recipes.schema.filter import Lookups
 from recipes.vocabulary import Verdict
@@ -132,7 +132,7 @@ class GroundedRecords:
             f"{total}.",
             "program",
             prompt=asked.replace(found[0], long),
-            tools=rng.choice((BOTH, BOTH, offered(PYTHON))),
+            tools=rng.choice((BOTH, BOTH, tool_schemas(PYTHON))),
         )
 
 

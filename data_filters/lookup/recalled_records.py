@@ -16,13 +16,13 @@ from data_filters.lookup.rewrite import (
     with_calls,
 )
 from data_filters.lookup.search_results import SearchResults, form_of
-from data_filters.records.tool_calls import LOOKUP, PYTHON, offered
+from data_filters.records.tool_calls import LOOKUP, PYTHON, tool_schemas
 from data_filters.records.traces import Span, Trace
 from recipes.schema.filter import Lookups
 
 # share of results drawn as from a base that knows more of each subject than this run's traces say
 _FULLER = 0.8
-OFFERS = (BOTH, BOTH, offered(LOOKUP), offered(PYTHON))
+OFFERS = (BOTH, BOTH, tool_schemas(LOOKUP), tool_schemas(PYTHON))
 
 
 class RecalledRecords:
@@ -142,7 +142,7 @@ class RecalledRecords:
             [],
             self.abstain_text,
             "off",
-            tools=rng.choice((None, None, offered(PYTHON))),
+            tools=rng.choice((None, None, tool_schemas(PYTHON))),
         )
 
     def _missing(self, rng: random.Random, trace: Trace, fact: Recalled) -> Trace:

@@ -16,14 +16,14 @@ from data_filters.records.tool_calls import (
     NOTHING,
     PYTHON,
     call_message,
-    offered,
     result_message,
     spelled_apart,
+    tool_schemas,
 )
 from data_filters.records.traces import Span, Trace, trace_id
 from recipes.vocabulary import Action, Grounding, Kind
 
-BOTH = offered(LOOKUP, PYTHON)
+BOTH = tool_schemas(LOOKUP, PYTHON)
 
 
 @dataclass(frozen=True, slots=True)

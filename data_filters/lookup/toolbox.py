@@ -15,8 +15,8 @@ from data_filters.records.tool_calls import (
     LOOKUP,
     NOTHING,
     PYTHON,
-    offered,
     spelled_apart,
+    tool_schemas,
 )
 from data_filters.verify.sandbox import Sandbox
 
@@ -59,7 +59,7 @@ class Toolbox:
     @property
     def schemas(self) -> str | None:
         """JSON, as prompts offer it; None where there is no tool."""
-        return offered(*self.names) if self.names else None
+        return tool_schemas(*self.names) if self.names else None
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """The result of a call; a call that is wrong has one too, which says what is wrong."""

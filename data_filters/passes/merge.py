@@ -84,7 +84,7 @@ def merge_report(
         for trace_id, spans in facts:
             knowledge.add(spans, trace_id)
     report_only = config.mode == "report_only"
-    if not whole.tally.kept and not report_only:
+    if not whole.counts.kept and not report_only:
         raise ShardError(_nothing_kept(source, whole))
     report = whole.report()
     report["mode"] = "report_only" if report_only else "filter"
@@ -109,13 +109,13 @@ def _write(path: Path, text: str) -> None:
 
 def _nothing_kept(source: object, whole: UnitSummary) -> str:
     where = source if isinstance(source, str | Path) else "filter"
-    read = sum(reasons.total() for reasons in whole.tally.dropped.values())
+    read = sum(reasons.total() for reasons in whole.counts.dropped.values())
     if not read:
         return (
             f"{where}: got no trace, expected at least one; run the generate stage, or fix "
             "filter.traces"
         )
-    by, count = whole.tally.harshest()
-    reason = whole.tally.dropped[by].most_common(1)[0][0]
+    by, count = whole.counts.harshest()
+    reason = whole.counts.dropped[by].most_common(1)[0][0]
     advice = next((way for said, way in _WAYS_OUT_OF_SHAPE.items() if said in reason), WAYS_OUT[by])
     return f"{where}: none of {read} traces was kept, {by} dropped {count} of them ({reason}); {advice}"

@@ -106,7 +106,7 @@ class _Unit:
     def _count_dropped(self, one: Examined, reason: Reason) -> None:
         if reason.by not in BEFORE_VERDICT:
             self.summary.before.add(one.trace.replies(), one.question.words)
-        self.summary.tally.add(one.trace, reason, ())
+        self.summary.counts.add(one.trace, reason, ())
 
     def _scrubbed(self, judged: Judged, reason: Reason | None) -> Trace:
         """The trace as it goes out; everything about it is counted on the way."""
@@ -120,7 +120,7 @@ class _Unit:
         # to be right
         if trace.verdict == Verdict.CORRECT:
             done, undone = scrubber.verified(replace(trace, spans=spans), done, judge)
-        summary.tally.add(done, reason, spans)
+        summary.counts.add(done, reason, spans)
         summary.damage.add(
             trace,
             done,
@@ -133,7 +133,7 @@ class _Unit:
         self.exposure.add(stated, () if reason else left)
         if not reason:
             summary.after.add(done.replies(), one.question.words)
-            if summary.tally.kept <= self.context.config.num_canaries:
+            if summary.counts.kept <= self.context.config.num_canaries:
                 summary.canaries.update(plant(trace, scrubber.spans))
         return replace(trace, spans=spans) if self.report_only else done
 

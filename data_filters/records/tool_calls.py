@@ -53,7 +53,7 @@ ARGUMENT = {
 }
 
 
-def offered(*names: str) -> str:
+def tool_schemas(*names: str) -> str:
     """The JSON that a trace's `tools` column holds."""
     return json.dumps([SCHEMAS[name] for name in names])
 

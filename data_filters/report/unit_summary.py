@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from data_filters.report.counts import FilterCounts
 from data_filters.report.damage import Damage
 from data_filters.report.diversity import Diversity
-from data_filters.report.tally import Tally
 from data_filters.report.wilson import wilson
 
 
@@ -16,14 +16,14 @@ class UnitSummary:
     """Counts of one unit, or of all."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
+        self.counts = FilterCounts()
         self.before, self.after = Diversity(), Diversity()
         self.canaries: Counter[tuple[str, str]] = Counter()
         self.damage = Damage()
 
     def merge(self, other: "UnitSummary") -> None:
         """Adds what another unit counted; units are merged in their order."""
-        self.tally.merge(other.tally)
+        self.counts.merge(other.counts)
         self.before.merge(other.before)
         self.after.merge(other.after)
         self.canaries.update(other.canaries)
@@ -37,7 +37,7 @@ class UnitSummary:
     def to_json(self) -> dict[str, Any]:
         """Everything, as values that JSON can hold."""
         return {
-            "tally": self.tally.to_json(),
+            "counts": self.counts.to_json(),
             "before": self.before.to_json(),
             "after": self.after.to_json(),
             "canaries": [[*key, count] for key, count in self.canaries.items()],
@@ -48,7 +48,7 @@ class UnitSummary:
     def from_json(cls, said: Mapping[str, Any]) -> "UnitSummary":
         """What `to_json` gave."""
         found = cls()
-        found.tally = Tally.from_json(said["tally"])
+        found.counts = FilterCounts.from_json(said["counts"])
         found.before = Diversity.from_json(said["before"])
         found.after = Diversity.from_json(said["after"])
         found.canaries = Counter({(kind, fate): n for kind, fate, n in said["canaries"]})
@@ -58,7 +58,7 @@ class UnitSummary:
     def report(self) -> dict[str, Any]:
         """The stage's report as far as units count it, ready for JSON."""
         kinds = sorted({kind for kind, _ in self.canaries})
-        return self.tally.report() | {
+        return self.counts.report() | {
             "damage": self.damage.report(),
             "diversity": {"before": self.before.report(), "after": self.after.report()},
             "canaries": {kind: self._canary(kind) for kind in kinds},

@@ -38,11 +38,11 @@ class Scrubber:
         detectors: any of numbers, names, answer.
         curriculum: the tools of thought that always stay.
         small_numbers: whole numbers up to here are tools of thought, -1: none.
-        untold: abstain (a message whose answer is recalled becomes abstain_text, elsewhere facts
+        ungrounded_action: abstain (a message whose answer is recalled becomes abstain_text, elsewhere facts
             are masked; so also for lookup, until lookup/augment.py gives it calls), mask (text stays, facts carry no loss), hide (a
             placeholder), rename (a fictional name), generalise ("some place"), drop (nothing here:
             the caller leaves the trace out) or keep (facts are recorded only).
-        by_kind: actions for kinds of spans, where they differ from `untold`.
+        by_kind: actions for kinds of spans, where they differ from `ungrounded_action`.
         abstain_text: what the student says instead.
         gazetteer: known names; None: the places that ship with the room.
         models: further detectors, such as spaCy; they are given many texts at once.
@@ -54,7 +54,7 @@ class Scrubber:
     detectors: Sequence[str]
     curriculum: Curriculum
     small_numbers: int = 10
-    untold: Action = Action.ABSTAIN
+    ungrounded_action: Action = Action.ABSTAIN
     by_kind: Mapping[str, Action] = field(default_factory=dict)
     abstain_text: str = "I do not know."
     gazetteer: Gazetteer | None = None
@@ -110,7 +110,7 @@ class Scrubber:
         return by_place([*others, *recalled])
 
     def scrub(self, trace: Trace) -> Trace:
-        """The trace with its spans recorded and `untold` applied to the messages that state an
+        """The trace with its spans recorded and `ungrounded_action` applied to the messages that state an
         ungrounded fact; what was scrubbed before stays.
         """
         return trace if is_acted_on(trace) else self.act(trace, self.spans(trace))
@@ -148,7 +148,7 @@ class Scrubber:
 
     def action(self, span: Span) -> Action:
         """What the recipe does with an ungrounded span of this kind."""
-        wanted = self.by_kind.get(span.kind, self.untold)
+        wanted = self.by_kind.get(span.kind, self.ungrounded_action)
         return Action.ABSTAIN if wanted == Action.LOOKUP else wanted
 
     def drops(self, spans: Iterable[Span]) -> Span | None:
@@ -229,7 +229,7 @@ class Scrubber:
             if again.messages == after.messages:
                 return after, False
             return self.verified(right, replace(again, verdict=before.verdict), judge)[0], True
-        masks = replace(self, untold=Action.MASK, by_kind={})
+        masks = replace(self, ungrounded_action=Action.MASK, by_kind={})
         plain = restore(after)
         return masks.act(plain, [span for span in plain.spans if span.kind != Kind.STEP]), True
 

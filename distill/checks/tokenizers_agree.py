@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 
 from transformers import PreTrainedTokenizerBase
 
-from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
+from data_filters.records.tool_calls import LOOKUP, call_message, result_message, tool_schemas
 from data_filters.records.traces import Trace
 from distill.chat_templates.forms import form_of
 from distill.data.encode import Encoded, Teaching, encode_traces
@@ -118,7 +118,7 @@ def _taught(
     Raises:
         ModelError: the template refuses or changes it.
     """
-    offers = offered(LOOKUP) if tools else None
+    offers = tool_schemas(LOOKUP) if tools else None
     trace = Trace(id="sample", problem_id="", source="", seed=0, messages=talk, tools=offers)
     left_out = Counter[str]()
     found = list(encode_traces([trace], tokenizer, Teaching(), left_out=left_out))

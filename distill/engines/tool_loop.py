@@ -52,7 +52,7 @@ class Rollout:
     no_more_calls: bool = False  # it was told so
 
 
-def converse(
+def run_conversations(
     engine: Engine,
     conversations: Iterable[Conversation],
     toolbox: Toolbox,
@@ -212,7 +212,7 @@ class ToolEngine:
                 finished=finished,
             )
         done: dict[int, Completion] = {}
-        for rollout in converse(
+        for rollout in run_conversations(
             self.engine,
             conversations,
             self.toolbox,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data_filters.filters.shape import degenerate
-from data_filters.records.tool_calls import offered
+from data_filters.records.tool_calls import tool_schemas
 from data_filters.records.traces import Span, Trace, trace_id
 from distill.engines.protocol import Completion, Conversation, conversation
 from distill.problems.draw import Problem
@@ -72,7 +72,7 @@ class Attempt:
             source=problem.source,
             seed=problem.seed,
             messages=[*before, {"role": "assistant", "content": text}],
-            tools=offered(*config.tools) if config.tools else None,
+            tools=tool_schemas(*config.tools) if config.tools else None,
             gold=problem.gold,
             check=problem.check().note(),
             answer=self.answer,

@@ -19,7 +19,7 @@ GRAM_WORDS = 200  # of a trace that are looked at for distinct n-grams
 SAMPLES = 6
 
 
-class Tally:
+class LiveCounts:
     """Counts of traces; its memory grows with the number of sources only."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from data_filters.records.files import replacing
 from data_filters.records.shards import iter_traces
 from distill.generation.attempts import Attempt
-from distill.generation.live_stats import Tally
+from distill.generation.live_stats import LiveCounts
 from distill.problems.draw import Problem
 from recipes.schema import Generate
 from recipes.vocabulary import Verdict
@@ -71,13 +71,13 @@ def write_report(folder: Path, **more: Any) -> dict[str, Any]:
     Args:
         more: further entries, e.g. what the connection counted.
     """
-    tally = Tally()
+    counts = LiveCounts()
     for trace in iter_traces(folder):
-        tally.add(trace)
-    report = tally.report() | more
+        counts.add(trace)
+    report = counts.report() | more
     for name, text in (
         ("report.json", json.dumps(report, indent=1, sort_keys=True) + "\n"),
-        ("samples.md", tally.samples_text()),
+        ("samples.md", counts.samples_text()),
     ):
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from data_filters.records.tool_calls import LOOKUP, NOTHING, PYTHON, call_message, calls_of, offered
+from data_filters.records.tool_calls import (
+    LOOKUP,
+    NOTHING,
+    PYTHON,
+    call_message,
+    calls_of,
+    tool_schemas,
+)
 from data_filters.records.traces import Span, Trace
 from distill.data.encode import Teaching, encode_traces
 from distill.data.packing import EncodedFile, write_encoded
@@ -42,7 +49,7 @@ def conversations(config: Teacher, world: World, *, seed: int, count: int) -> It
     for number in range(count):
         name = rng.choices(names, weights)[0]
         item = world.draw(rng, name.partition("/")[2], "training")
-        tools = offered(LOOKUP, PYTHON) if config.tools and number % 2 else None
+        tools = tool_schemas(LOOKUP, PYTHON) if config.tools and number % 2 else None
         yield Trace(
             id=str(number),
             problem_id=str(number),

@@ -17,7 +17,7 @@ from data_filters.records.shards import iter_rows
 from data_filters.verify.sandbox import Sandbox
 from data_filters.verify.verifiers import Verifiers
 from distill.engines.protocol import Engine, Sampling, conversation
-from distill.engines.tool_loop import Limits, Rollout, converse
+from distill.engines.tool_loop import Limits, Rollout, run_conversations
 from eval.ask.ask import KEPT, SCHEMA, write_parts
 from eval.ask.grade import Answered, grade_all
 from eval.suites.lookup_suites import Setting
@@ -91,7 +91,7 @@ def ask_with_tools(
     )
     with Sandbox() as sandbox:
         asked = (conversation(question.prompt, system) for question in setting.questions)
-        talks = converse(
+        talks = run_conversations(
             engine,
             asked,
             toolbox_of(tools, setting, sandbox),

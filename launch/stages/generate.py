@@ -15,7 +15,7 @@ from distill.engines.endpoint import EndpointEngine
 from distill.engines.protocol import Engine
 from distill.engines.tool_loop import Limits, ToolEngine
 from distill.generation.attempts import Attempt
-from distill.generation.live_stats import Tally
+from distill.generation.live_stats import LiveCounts
 from distill.generation.outputs import num_shards, shard_path, write_report
 from distill.generation.writer import Writer
 from distill.problems.draw import Problem
@@ -99,7 +99,7 @@ class Generate:
 
     def _write_shards(self, todo: Sequence[int], folder: Path) -> dict[str, int]:
         """Writes shards; gives what a connection counted."""
-        config, tally = self.config, Tally()
+        config, counts = self.config, LiveCounts()
         size = min(config.shard_problems, config.count) * config.samples_per_problem
         name = self.inputs.teacher.name()
         total = min(len(todo) * size, config.count * config.samples_per_problem)
@@ -122,8 +122,8 @@ class Generate:
                 trace = attempt.trace(
                     config, seed=self.recipe.seed, teacher=name, engine=self.spec.engine
                 )
-                tally.add(trace)
-                bar.remark(tally.line)
+                counts.add(trace)
+                bar.remark(counts.line)
 
             writer = Writer(
                 engine=engine,

@@ -366,7 +366,10 @@ def test_a_fault_of_a_base_names_the_base(tmp_path: Path) -> None:
 
 
 RENAMED_TEXTS = [
-    ("filter:\n  untold: mask", "mine.yaml:3: filter.untold is now filter.ungrounded_action"),
+    (
+        "filter:\n  untold: mask",
+        "mine.yaml:3: filter.ungrounded_action is now filter.ungrounded_action",
+    ),
     (
         "filter: {lookups: {moved: 0.5}}",
         "mine.yaml:2: filter.lookups.moved is now filter.lookups.prompt_facts_moved_fraction",

@@ -8,7 +8,9 @@ from data_filters.text.curriculum import load_curriculum
 from recipes.vocabulary import Action, Grounding
 
 SCRUBBER = Scrubber(
-    detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), untold=Action.MASK
+    detectors=("numbers", "names", "answer"),
+    curriculum=load_curriculum(),
+    ungrounded_action=Action.MASK,
 )
 
 

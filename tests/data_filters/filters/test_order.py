@@ -69,7 +69,7 @@ def test_strict_drops_what_is_unjudged_recalled_or_ungrounded(mode: str) -> None
     strict = mode == "strict"
     assert (first_reason(one, context, Known.VERDICT) is not None) == strict
     assert (first_reason(one, context, Known.CORPUS) is not None) == strict
-    assert (context.scrubber.untold == Action.DROP) == strict
+    assert (context.scrubber.ungrounded_action == Action.DROP) == strict
 
 
 def test_settings_come_back_from_json_as_they_were() -> None:

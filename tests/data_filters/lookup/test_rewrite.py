@@ -14,7 +14,7 @@ from data_filters.lookup.knowledge_base import KnowledgeBase, passages_of
 from data_filters.lookup.rewrite import gives, recalled, said_instead
 from data_filters.lookup.search_results import SearchResults
 from data_filters.records.shards import iter_traces, write_shard
-from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, offered
+from data_filters.records.tool_calls import NOTHING, PYTHON, calls_of, tool_schemas
 from data_filters.records.traces import SCHEMA, Trace, from_row, to_row
 from data_filters.scrub.restore import restore
 from data_filters.scrub.scrub import Scrubber
@@ -31,7 +31,9 @@ FACTS = [
     for form in FORMS
 ]
 SCRUBBER = Scrubber(
-    detectors=("numbers", "names", "answer"), curriculum=load_curriculum(None), untold="lookup"
+    detectors=("numbers", "names", "answer"),
+    curriculum=load_curriculum(None),
+    ungrounded_action="lookup",
 )
 
 
@@ -235,7 +237,7 @@ def test_without_a_base_it_declines():
             SCRUBBER.abstain_text,
         ]
         offers.add(off.tools)
-    assert offers == {None, offered(PYTHON)}
+    assert offers == {None, tool_schemas(PYTHON)}
 
 
 def test_a_step_on_the_way_is_answered_where_the_base_gives_it():

@@ -81,7 +81,11 @@ def test_a_fact_inside_a_thought_is_masked_and_the_answer_stays():
     assert done.messages[1]["content"] == reply
     masked = {span.original for span in done.spans if span.action == Action.MASK}
     assert "Turdok" in masked and "Ilse Marran" not in masked
-    hidden = replace(SCRUBBER, untold=Action.HIDE).scrub(trace(told, reply)).messages[1]["content"]
+    hidden = (
+        replace(SCRUBBER, ungrounded_action=Action.HIDE)
+        .scrub(trace(told, reply))
+        .messages[1]["content"]
+    )
     assert "Turdok" not in hidden and hidden.endswith("Ilse Marran.")
 
 
@@ -103,7 +107,7 @@ def test_what_is_worked_out_is_still_right_after_every_action(
     untold, question, answer, gold, verdict
 ):
     said = trace(question, THOUGHT + answer, verdict=verdict)
-    done = replace(SCRUBBER, untold=untold).scrub(said)
+    done = replace(SCRUBBER, ungrounded_action=untold).scrub(said)
     assert verify(done.messages[1]["content"], gold)[0] == Verdict.CORRECT
     assert Action.ABSTAIN not in outcome(done)
 
@@ -190,12 +194,12 @@ def test_a_turn_that_calls_a_tool_keeps_its_text(untold, call):
     result = {"role": "tool", "content": '{"amount": 460.5, "currency": "VLK"}'}
     said = {"role": "assistant", "content": "They are worth 460.5 VLK."}
     talk = replace(trace(), messages=[asked, call, result, said])
-    done = replace(SCRUBBER, untold=untold).scrub(talk)
+    done = replace(SCRUBBER, ungrounded_action=untold).scrub(talk)
     assert done.messages == talk.messages
     assert outcome(done) <= {"keep", "mask"}
     assert calls_tool(talk.messages, 1) and not calls_tool(talk.messages, 3)
     last = replace(talk, messages=talk.messages[:2])
-    assert replace(SCRUBBER, untold=untold).scrub(last).messages == last.messages
+    assert replace(SCRUBBER, ungrounded_action=untold).scrub(last).messages == last.messages
 
 
 def test_what_a_tool_has_just_said_is_given():

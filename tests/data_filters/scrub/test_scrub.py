@@ -48,7 +48,7 @@ def test_abstain_puts_one_span_over_the_new_text_and_keeps_the_old_one() -> None
 
 
 def test_mask_keeps_the_text_and_takes_the_weight_of_facts_only() -> None:
-    done = replace(SCRUBBER, untold="mask").scrub(CLOSED)
+    done = replace(SCRUBBER, ungrounded_action="mask").scrub(CLOSED)
     assert done.messages == CLOSED.messages
     assert [(s.original, s.action, s.weight) for s in done.spans] == [
         ("Mara", "keep", 1.0),
@@ -59,7 +59,7 @@ def test_mask_keeps_the_text_and_takes_the_weight_of_facts_only() -> None:
 
 def test_keep_and_drop_only_record() -> None:
     for untold in ("keep", "drop"):
-        done = replace(SCRUBBER, untold=untold).scrub(CLOSED)
+        done = replace(SCRUBBER, ungrounded_action=untold).scrub(CLOSED)
         assert done.messages == CLOSED.messages and {s.action for s in done.spans} == {"keep"}
 
 
@@ -91,7 +91,7 @@ def test_results_of_earlier_turns_and_tool_output_are_given() -> None:
 @pytest.mark.parametrize("untold", ["abstain", "mask", "keep"])
 @pytest.mark.parametrize("before", [CLOSED, TOLD])
 def test_arms_differ_in_spans_only(untold: str, before: Trace) -> None:
-    scrubber = replace(SCRUBBER, untold=untold)
+    scrubber = replace(SCRUBBER, ungrounded_action=untold)
     kept = scrubber.scrub(before)
     assert arm_view(scrubber, kept, "student", 1, 0.5) == kept
     control = arm_view(scrubber, kept, "control", 1, 0.5)
@@ -157,7 +157,7 @@ TEXT = st.one_of(st.lists(WORDS, max_size=15).map(" ".join), st.text(max_size=60
 @example(["Who paid?", "She paid \u00a5500, \u00a31, \u20ac2 and A$3."], "abstain")
 def test_every_arm_restores_the_text_and_offsets_hold(turns: list[str], untold: str) -> None:
     before = trace(*turns)
-    scrubber = replace(SCRUBBER, untold=untold)
+    scrubber = replace(SCRUBBER, ungrounded_action=untold)
     kept = scrubber.scrub(before)
     for arm in ("control", "scrub_only", "random_mask"):
         assert arm_view(scrubber, kept, arm, 1, 0.3).messages == before.messages
@@ -200,7 +200,7 @@ KINDS = ("person", "place", "date", "quantity")
 
 
 def done_by(untold: str, **more: object) -> Trace:
-    return replace(SCRUBBER, untold=untold, **more).scrub(RECALLED)
+    return replace(SCRUBBER, ungrounded_action=untold, **more).scrub(RECALLED)
 
 
 def test_hiding_and_generalising_put_words_in_the_place_of_facts() -> None:
@@ -249,7 +249,7 @@ def test_kinds_have_actions_of_their_own() -> None:
         "date": "generalise",
         "quantity": "mask",
     }
-    dropping = replace(SCRUBBER, untold="keep", by_kind={"date": "drop"})
+    dropping = replace(SCRUBBER, ungrounded_action="keep", by_kind={"date": "drop"})
     fact = dropping.drops(dropping.spans(RECALLED))
     assert (
         fact is not None
@@ -261,12 +261,12 @@ def test_kinds_have_actions_of_their_own() -> None:
 @pytest.mark.parametrize("untold", ["abstain", "mask", "hide", "rename", "generalise", "keep"])
 def test_scrubbing_twice_changes_nothing(untold: str) -> None:
     once = done_by(untold)
-    assert replace(SCRUBBER, untold=untold).scrub(once) == once
+    assert replace(SCRUBBER, ungrounded_action=untold).scrub(once) == once
     assert restore(once).messages == RECALLED.messages
 
 
 def test_an_edit_that_breaks_the_answer_is_undone() -> None:
-    hiding = replace(SCRUBBER, untold="hide")
+    hiding = replace(SCRUBBER, ungrounded_action="hide")
     spans = hiding.spans(RECALLED)
     after = hiding.act(RECALLED, spans)
     safe, undone = hiding.verified(
@@ -287,13 +287,16 @@ def test_a_span_past_the_end_is_left_out() -> None:
     beyond = Span(
         message=1, start=90_000, end=90_004, kind="place", grounding="ungrounded", original="Oslo"
     )
-    assert replace(SCRUBBER, untold="hide").act(CLOSED, [beyond]).messages == CLOSED.messages
+    assert (
+        replace(SCRUBBER, ungrounded_action="hide").act(CLOSED, [beyond]).messages
+        == CLOSED.messages
+    )
 
 
 def test_a_common_name_may_stay() -> None:
     pytest.importorskip("wordfreq")
     text = trace("Where to?", "<think>I went to Paris and Turdok.</think> Done.")
-    kept = replace(SCRUBBER, untold="mask", keep_commonness=4.0).scrub(text)
+    kept = replace(SCRUBBER, ungrounded_action="mask", keep_commonness=4.0).scrub(text)
     assert {span.original: span.grounding for span in kept.spans} == {
         "Paris": "common",
         "Turdok": "ungrounded",
@@ -313,7 +316,7 @@ FACTS = st.sampled_from(
 )
 def test_every_edit_restores_the_text_and_offsets_hold(text: str, untold: str) -> None:
     before = trace("Go on.", text)
-    scrubber = replace(SCRUBBER, untold=untold)
+    scrubber = replace(SCRUBBER, ungrounded_action=untold)
     after = scrubber.scrub(before)
     assert restore(after).messages == before.messages and scrubber.scrub(after) == after
     content = after.messages[1]["content"]

@@ -12,7 +12,9 @@ from data_filters.text.tokens import split_sentences
 from recipes.vocabulary import Action, Grounding
 
 SCRUBBER = Scrubber(
-    detectors=("numbers", "names", "answer"), curriculum=load_curriculum(), untold=Action.MASK
+    detectors=("numbers", "names", "answer"),
+    curriculum=load_curriculum(),
+    ungrounded_action=Action.MASK,
 )
 
 

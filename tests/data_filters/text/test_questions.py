@@ -11,7 +11,7 @@ from recipes.vocabulary import Action, Grounding
 
 CURRICULUM = load_curriculum()
 SCRUBBER = Scrubber(
-    detectors=("numbers", "names", "answer"), curriculum=CURRICULUM, untold=Action.MASK
+    detectors=("numbers", "names", "answer"), curriculum=CURRICULUM, ungrounded_action=Action.MASK
 )
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from benchmarks.templates import KINDS, talk, templates, tokenizer_for
-from data_filters.records.tool_calls import LOOKUP, offered
+from data_filters.records.tool_calls import LOOKUP, tool_schemas
 from distill.chat_templates.forms import Unrenderable
 from distill.chat_templates.reading import reader_of
 from distill.chat_templates.thoughts import parts
@@ -46,7 +46,7 @@ def test_what_is_taught_stands_behind_the_prompt_and_is_read_back(name, template
         messages = talk("calls", "Ada", "Kiel")
         turn, text = next(
             (turn, one.text)
-            for one in renderer.renderings(messages, offered(LOOKUP))
+            for one in renderer.renderings(messages, tool_schemas(LOOKUP))
             for turn in one.turns
         )
         ids = tokenizer.encode(text[turn.begin : turn.end], add_special_tokens=False)

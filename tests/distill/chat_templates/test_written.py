@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from tokenizers import AddedToken
 
-from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
+from data_filters.records.tool_calls import LOOKUP, call_message, result_message, tool_schemas
 from data_filters.records.traces import Span, Trace
 from distill.chat_templates.forms import Unrenderable, form_of
 from distill.chat_templates.reading import reader_of
@@ -221,7 +221,7 @@ def test_calls_are_handed_over_in_the_form_that_is_written_and_read_back(with_to
     call["tool_calls"] = json.dumps(inner)
     talk = [ASKED, call, result_message("Mara Oslo."), said("Oslo.")]
     assert form_of(with_tools).calls
-    first, second = taught(with_tools, talk, offered(LOOKUP))
+    first, second = taught(with_tools, talk, tool_schemas(LOOKUP))
     ids = with_tools.encode(first, add_special_tokens=False)
     read = reader_of(with_tools).said(ids, [with_tools.eos_token_id])
     found = json.loads(read.strip().removeprefix("<tool_call>").removesuffix("</tool_call>"))
@@ -245,6 +245,6 @@ def test_a_template_for_tools_is_used_where_tools_are_offered(with_tools):
     (first, _) = taught(
         with_tools,
         [ASKED, call_message(LOOKUP, "Mara"), result_message("x"), said("y")],
-        offered(LOOKUP),
+        tool_schemas(LOOKUP),
     )
     assert first.startswith("<tool_call>")

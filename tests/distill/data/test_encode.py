@@ -14,7 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
 )
 
-from data_filters.records.tool_calls import LOOKUP, call_message, offered, result_message
+from data_filters.records.tool_calls import LOOKUP, call_message, result_message, tool_schemas
 from data_filters.records.traces import Span, Trace
 from data_filters.scrub.arms import arm_view
 from data_filters.scrub.scrub import Scrubber
@@ -229,7 +229,7 @@ def test_a_trace_that_offers_tools_says_so_in_its_sequence(tokenizer):
     talk = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]
     traces = [
         Trace(id="t", problem_id="", source="s", seed=0, messages=talk, tools=tools)
-        for tools in (None, offered(LOOKUP))
+        for tools in (None, tool_schemas(LOOKUP))
     ]
     assert [one.tools for one in encode_traces(traces, tokenizer, Teaching())] == [False, True]
 
@@ -415,7 +415,9 @@ def test_marks_of_a_review_outlive_scrubbing_and_weigh_in_every_arm(tokenizer):
     ]
     trace = Trace(id="t", problem_id="p", source="s", seed=0, messages=messages, spans=[marked])
     scrubber = Scrubber(
-        detectors=["numbers", "names", "answer"], curriculum=load_curriculum(None), untold="mask"
+        detectors=["numbers", "names", "answer"],
+        curriculum=load_curriculum(None),
+        ungrounded_action="mask",
     )
     scrubbed = scrubber.scrub(trace)
     assert marked in scrubbed.spans and any(span.action == "mask" for span in scrubbed.spans)

@@ -9,11 +9,11 @@ import torch
 
 from data_filters.lookup.knowledge_base import KnowledgeBase
 from data_filters.lookup.toolbox import Toolbox
-from data_filters.records.tool_calls import call_message, offered, result_message
+from data_filters.records.tool_calls import call_message, result_message, tool_schemas
 from distill.engines.endpoint import EndpointEngine
 from distill.engines.local import LocalEngine
 from distill.engines.protocol import Sampling, written
-from distill.engines.tool_loop import Limits, converse
+from distill.engines.tool_loop import Limits, run_conversations
 from distill.engines.vllm_server import serving
 from distill.models import build_model, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
@@ -21,7 +21,7 @@ from recipes.schema import Model, Server, Shape
 
 pytestmark = pytest.mark.vllm
 
-TOOLS, LIMITS = offered("lookup"), Limits()
+TOOLS, LIMITS = tool_schemas("lookup"), Limits()
 SHAPE = Shape(
     hidden_size=128, num_layers=2, num_heads=4, num_kv_heads=2, head_size=32, intermediate_size=128
 )
@@ -86,7 +86,7 @@ def served(student, tmp_path_factory):
 
 def talks(engine):
     asked = ([{"role": "user", "content": question}] for question in ANSWERS)
-    found = converse(
+    found = run_conversations(
         engine, asked, Toolbox(base=BASE), Sampling(max_new_tokens=60), LIMITS, at_once=8
     )
     return sorted(found, key=lambda talk: talk.number)

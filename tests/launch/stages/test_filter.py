@@ -31,10 +31,10 @@ def filtering(folder, *words):
 
 def test_the_recipe_reaches_the_filters(tmp_path):
     context = FilterContext(filtering(tmp_path, "filter.mode=strict").settings())
-    assert context.strict and context.scrubber.untold == Action.DROP
+    assert context.strict and context.scrubber.ungrounded_action == Action.DROP
     stage = filtering(tmp_path, "filter.mode=report_only", "seed=5")
     context = FilterContext(stage.settings())
-    assert not context.strict and context.scrubber.untold == Action.ABSTAIN
+    assert not context.strict and context.scrubber.ungrounded_action == Action.ABSTAIN
     assert context.settings.seed == 5 and context.config == stage.config
     assert set(context.settings.held_out) == set(stage.held_out) != set()
 

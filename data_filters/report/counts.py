@@ -12,7 +12,7 @@ _SAMPLES = 5
 _SAMPLE_CHARACTERS = 400
 
 
-class Tally:
+class FilterCounts:
     """Counts of kept and dropped traces and of their spans; grows with the number of reasons, not
     of traces.
     """
@@ -92,7 +92,7 @@ class Tally:
                 }
             )
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "FilterCounts") -> None:
         """Adds what another unit counted."""
         self.kept += other.kept
         self.spans.update(other.spans)
@@ -117,7 +117,7 @@ class Tally:
         }
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> "Tally":
+    def from_json(cls, said: Mapping[str, Any]) -> "FilterCounts":
         """What `to_json` gave."""
         found = cls()
         found.kept, found.words = said["kept"], said["words"]
