@@ -3,14 +3,14 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from data_filters.detect.answers import find_answers
 from data_filters.detect.candidates import CandidateSpan, without_overlap
-from data_filters.detect.foreign import find_foreign
+from data_filters.detect.detectors.answers import find_answers
+from data_filters.detect.detectors.foreign import find_foreign
+from data_filters.detect.detectors.numbers import find_numbers
+from data_filters.detect.detectors.terms import find_terms
+from data_filters.detect.detectors.titles import find_titles
 from data_filters.detect.names.find import find_names, find_numbered_names
-from data_filters.detect.numbers import find_numbers
 from data_filters.detect.reading import Detector, Reading
-from data_filters.detect.terms import find_terms
-from data_filters.detect.titles import find_titles
 from data_filters.detect.uncapitalised.glued import find_glued_names, without_stamps
 from data_filters.detect.uncapitalised.lower_case import find_lower_case_names
 from data_filters.detect.uncapitalised.scores import find_scores

@@ -1,0 +1,1 @@
+"""Detectors of one kind of fact each, a file each; detect.py lists them."""
