@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -25,6 +26,7 @@ from transformers import (
 )
 
 from distill.chat_templates.reading import reader_of
+from distill.weights import check_files, check_names
 from recipes.errors import ModelError
 from recipes.schema import Model, Shape
 
@@ -93,27 +95,31 @@ def load_model(spec: Model, folder: Path | str | None = None) -> PreTrainedModel
     """The weights of `folder` (a stage's result) or of spec.path.
 
     Raises:
-        ModelError: nothing loadable there, or an attention kernel was asked for that is not
-            installed.
+        ModelError: nothing loadable there, weights are missing, or an attention kernel was asked for
+            that is not installed.
     """
     source, extra = str(folder or resolve(spec)), _version(spec, folder)
+    check_files(Path(source))
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
+            output_loading_info=True,
             dtype=getattr(torch, spec.dtype),
             attn_implementation=spec.attention,
             trust_remote_code=spec.trust_remote_code,
             use_safetensors=None if spec.gguf_file else True,
             **extra,
         )
-    except (OSError, ValueError, ImportError) as fault:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault
+    model, report = loaded
+    check_names(source, report)
     if (
         spec.gguf_file and not folder
         # transformers has unpacked the weights to plain ones, but still calls them quantized and
         # refuses to save
     ):
-        model.hf_quantizer = None  # type: ignore[assignment]
+        model.hf_quantizer = None
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
     return model
@@ -283,6 +289,7 @@ def load_config(
         return build_config(spec.shape, tokenizer)
     source, extra = str(folder or resolve(spec)), _version(spec, folder)
     try:
+        check_files(Path(source))
         return AutoConfig.from_pretrained(source, trust_remote_code=spec.trust_remote_code, **extra)
     except (OSError, ValueError, ImportError) as fault:
         raise ModelError(f"model {source}: {str(fault).splitlines()[0]}") from fault

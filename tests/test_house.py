@@ -19,7 +19,7 @@ ROOMS = {
     "recipes": "errors vocabulary yaml_locations | metrics ranges | gates find | schema | knobs | load reference",
     "data_filters": "text records | detect verify dedup | ground recall | scrub | lookup report filters | passes | sift library",
     "distill": (
-        "progress | chat_templates | engines models adapters | problems data | generation forward "
+        "progress weights | chat_templates | engines models adapters | problems data | generation forward "
         "| loss | targets edit | train | checks"
     ),
     "eval": "suites | ask | scores | report attacks stage_scores | scorecard | harness",
