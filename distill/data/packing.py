@@ -5,6 +5,7 @@ Letters: B rows, T tokens.
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,7 @@ from distill.progress import Bar, show
 from recipes.errors import ShardError
 
 BATCH_SEQUENCES = 2048  # of one record batch
+_COUNTS = "counts"  # metadata of the last batch, which is empty
 _SCHEMA = pa.schema(
     [
         ("ids", pa.list_(pa.int32())),
@@ -64,8 +66,10 @@ def write_encoded(
     ):
         for rows in _groups(_counted(bar.each(sequences), longest, counts), BATCH_SEQUENCES):
             writer.write_batch(_to_batch(rows))
-    if left_out is not None:
-        counts["unrenderable"] = left_out.total()
+        if left_out is not None:
+            counts["unrenderable"] = left_out.total()
+        # a resumed run reads them here
+        writer.write_batch(_to_batch([]), {_COUNTS: json.dumps(counts)})
     reasons = "".join(f", {n:,}: {reason}" for reason, n in (left_out or Counter()).most_common(3))
     if not counts["written"]:
         others = f"{counts['untaught']} with nothing taught{reasons}"
@@ -99,6 +103,16 @@ def _to_batch(rows: Sequence[Encoded]) -> pa.RecordBatch:
     return pa.record_batch(
         [pa.array([getattr(row, f.name) for row in rows], f.type) for f in _SCHEMA], schema=_SCHEMA
     )
+
+
+def counts_of(path: Path) -> dict[str, int]:
+    """What `write_encoded` counted when it wrote the file; empty for a file of an older version."""
+    with pa.memory_map(str(path)) as source:
+        reader = pa.ipc.open_file(source)
+        last = reader.num_record_batches - 1
+        _, metadata = reader.get_batch_with_custom_metadata(last)
+        said = metadata.get(_COUNTS) if metadata is not None else None
+        return {} if said is None else dict(json.loads(said))
 
 
 class EncodedFile:

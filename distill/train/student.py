@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from data_filters.records.traces import Trace
 from distill.adapters import add_lora
 from distill.data.encode import encode_traces, teaching
-from distill.data.packing import EncodedFile, write_encoded
+from distill.data.packing import EncodedFile, counts_of, write_encoded
 from distill.loss.divergences import Divergence
 from distill.loss.learner import Objective
 from distill.models import build_model, check_pair, load_model, load_tokenizer, save_model
@@ -64,16 +64,18 @@ def encode_arm(
         base: where the student's tokenizer lies.
         traces: as this arm sees them.
         path: of the file.
+
+    Returns:
+        what was written and what was left out, also where an earlier start wrote the file.
     """
-    counts: dict[str, int] = {}
     if is_main and not path.exists():
         left_out = Counter[str]()
         tokenizer = load_tokenizer(spec, base)
         encoded = encode_traces(traces, tokenizer, teaching(config), left_out=left_out)
         longest = config.sequence_tokens
-        counts = write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
+        write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
     wait(path)
-    return counts
+    return counts_of(path)
 
 
 def objective(config: Distill, vocab_size: int | None) -> Objective:

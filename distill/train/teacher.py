@@ -20,7 +20,7 @@ from data_filters.records.tool_calls import (
 )
 from data_filters.records.traces import Span, Trace
 from distill.data.encode import Teaching, encode_traces
-from distill.data.packing import EncodedFile, write_encoded
+from distill.data.packing import EncodedFile, counts_of, write_encoded
 from distill.models import build_model, load_tokenizer, replacing_files, save_model
 from distill.problems.planted_tokenizer import train_tokenizer
 from distill.problems.planted_world import FRIEND, QUESTIONS, Item, World
@@ -135,15 +135,16 @@ def train_teacher(
     Returns:
         notes for the manifest.
     """
-    data, counts = folder / "encoded.arrow", {}
+    data = folder / "encoded.arrow"
     if is_main and not data.exists():
         own = own_tokenizer(config, world, seed=seed)
         with replacing_files(folder) as half:
             own.save_pretrained(half)
         taught = conversations(config, world, seed=seed, count=config.count)
         encoded = encode_traces(taught, own, Teaching(kl=0.0, ce=1.0))
-        counts = write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
+        write_encoded(encoded, data, longest=config.sequence_tokens, label="teacher")
     wait(data)
+    counts = counts_of(data)
     tokenizer = load_tokenizer(spec, folder)
     assert spec.shape is not None
     model = build_model(

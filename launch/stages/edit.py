@@ -13,7 +13,7 @@ from typing import Any
 
 from data_filters.records.files import replacing
 from distill.data.encode import Teaching, encode_traces
-from distill.data.packing import EncodedFile, write_encoded
+from distill.data.packing import EncodedFile, counts_of, write_encoded
 from distill.edit.delta import save_delta
 from distill.edit.directions import Method
 from distill.edit.search import Point, Rule, Search, point_of
@@ -224,7 +224,7 @@ class Edit:
         # behind a server a teacher gives its text only
         targets = self.distill.targets
         taught = targets.taught and self.recipe.models.teacher.engine == "transformers"
-        short, counts = healing(self.recipe.distill, self.config.heal, taught=taught), Notes()
+        short = healing(self.recipe.distill, self.config.heal, taught=taught)
         spec = self.recipe.models.student
         if self.is_main and not path.exists():
             alone = Teaching(kl=1.0 if taught else 0.0, ce=0.0 if taught else 1.0)
@@ -232,8 +232,9 @@ class Edit:
             tokenizer = load_tokenizer(spec, start)
             encoded = encode_traces(self.arm.healing(), tokenizer, alone, left_out=left_out)
             label = "edit: heal"
-            counts = write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
+            write_encoded(encoded, path, longest=longest, label=label, left_out=left_out)
         self.work.wait_for(path)
+        counts = counts_of(path)
         notes = train_arm(
             spec,
             short,

@@ -20,7 +20,7 @@ from data_filters.scrub.arms import arm_view
 from data_filters.scrub.scrub import Scrubber
 from data_filters.text.curriculum import load_curriculum
 from distill.data.encode import Encoded, Teaching, encode_traces
-from distill.data.packing import EncodedFile, pack, write_encoded
+from distill.data.packing import EncodedFile, counts_of, pack, write_encoded
 from distill.forward import hidden_states, logit_scale
 from distill.loss.dense_loss import logits
 from distill.loss.signals import output_of
@@ -208,6 +208,7 @@ def test_files_count_what_they_leave_out(tmp_path):
         Encoded(*(a * 0 for a in (lambda s: (s.ids, s.kl, s.ce, s.flat))(sequences([5])[0]))),
     ]
     counts = write_encoded(rows, tmp_path / "e.arrow", longest=16)
+    assert counts_of(tmp_path / "e.arrow") == counts
     assert counts == {"written": 2, "too_long": 1, "untaught": 1, "taught_tokens": 10}
     assert [len(s.ids) for s in EncodedFile(tmp_path / "e.arrow").take([1, 0])] == [6, 4]
 
