@@ -44,6 +44,7 @@ class _Place(NamedTuple):
 
     sentence: int
     names: tuple[CandidateSpan, ...]
+    own: tuple[CandidateSpan, ...]  # those of the sentence itself
     concluding: bool
 
 
@@ -62,7 +63,7 @@ def span_contexts(
         names = own if own or not _goes_on(sentence) else names
         if found:
             concluding = sentence.final and (thought or number == len(sentences) - 1)
-            place = _Place(number, names, concluding)
+            place = _Place(number, names, own, concluding)
             yield from _contexts_in(sentence, place, by_start)
 
 
@@ -78,9 +79,13 @@ def _by_token(
     Where another span begins, it stays.
     """
     by_start = {one.start: one for one in spans}
+    starts = {token.start for sentence in sentences for token in sentence.tokens}
+    strays = [one for one in spans if one.start not in starts]
+    if not strays:
+        return by_start
     tokens = [token for sentence in sentences for token in sentence.tokens]
-    starts, ends = {token.start for token in tokens}, [token.end for token in tokens]
-    for stray in [one for one in spans if one.start not in starts]:
+    ends = [token.end for token in tokens]
+    for stray in strays:
         del by_start[stray.start]
         # the first token that ends behind the span's start
         number = bisect_right(ends, stray.start)
@@ -93,13 +98,15 @@ def _contexts_in(
     sentence: Sentence, place: _Place, by_start: dict[int, CandidateSpan]
 ) -> Iterator[SpanContext]:
     walk, end = _Walk(), -1
-    lists = _name_lists(sentence, by_start)
+    lists = _name_lists(place.own)
     for number, token in enumerate(sentence.tokens):
-        if token.start < end:
+        start = token.start
+        if start < end:
             continue
-        one = by_start.get(token.start)
+        one = by_start.get(start)
         if one is None:
-            walk.passes(token)
+            if place.own:  # without a name there is nobody to part the rest from
+                walk.passes(token)
             continue
         end = one.end
         behind = number + 1
@@ -158,13 +165,12 @@ class _Walk:
         self.joined = []
 
 
-def _name_lists(sentence: Sentence, by_start: dict[int, CandidateSpan]) -> frozenset[int]:
+def _name_lists(names: Sequence[CandidateSpan]) -> frozenset[int]:
     """Starts of the names that stand in a row of three or more, without a word between them."""
+    if len(names) < LIST_NAMES:
+        return frozenset()
     rows: list[list[CandidateSpan]] = []
-    for token in sentence.tokens:
-        one = by_start.get(token.start)
-        if one is None or one.kind not in NAMED:
-            continue
+    for one in names:
         if rows and one.start - rows[-1][-1].end <= 1:
             rows[-1].append(one)
         else:

@@ -60,12 +60,9 @@ class _Judge:
 
     def decide(self, context: SpanContext) -> Decision:
         span, first = context.span, context.tokens[0]
-        words = tuple(
-            token.key
-            for token in context.tokens
-            if token.kind == Kind.WORD and span.kind != Kind.QUANTITY and span.value is None
-        )
-        numbers = frozenset(token.value for token in context.tokens if token.value is not None)
+        words: tuple[str, ...] = ()
+        if span.value is None and span.kind != Kind.QUANTITY:
+            words = tuple([token.key for token in context.tokens if token.kind == Kind.WORD])
         value = span.value if span.value is not None else first.value if not words else None
         computed = False
         if span.detector in _VERBATIM:
@@ -75,7 +72,9 @@ class _Judge:
         elif value is not None:
             grounding, computed = self.numbers.judge(context, value)
         elif words:
-            grounding = self._words(context, frozenset(words), numbers, (words, None))
+            numbers = [token.value for token in context.tokens if token.value is not None]
+            key: Key = (words, None)
+            grounding = self._words(context, frozenset(words), frozenset(numbers), key)
         else:  # a date such as 1957-05-12
             grounding = (
                 Grounding.GIVEN if self.prompt.contains(first.text) else Grounding.UNGROUNDED

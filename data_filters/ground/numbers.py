@@ -26,7 +26,7 @@ from data_filters.text.tokens import Value
 from recipes.vocabulary import Grounding
 
 Exempt = Callable[[CandidateSpan], Grounding]  # of a name
-_YEARS = range(1000, 2200)
+_FIRST_YEAR, _LAST_YEAR = 1000, 2199
 _ASKS_WHEN = re.compile(
     r"\b(?:[Ww]hen\s(?:did|do|does|was|were|is|are|will|has|had)|(?:[Ww]hat|[Ww]hich)\s(?:year|date|century|decade))\b"
 )
@@ -120,7 +120,9 @@ class NumberJudge:
 
     def _mark(self, span: CandidateSpan) -> Mark | None:
         marks = self._working.marks
-        places = range(span.start, min(span.end, span.start + _MARK_REACH))
+        if span.start in marks:
+            return marks[span.start]
+        places = range(span.start + 1, min(span.end, span.start + _MARK_REACH))
         return next((marks[place] for place in places if place in marks), None)
 
     def _stated_or_bare(self, context: SpanContext, value: Value, mark: Mark | None) -> Grounding:
@@ -317,4 +319,6 @@ class NumberJudge:
 
     def _asked_for(self, value: Value) -> bool:
         """Whether this may be the year that a prompt asks for."""
-        return value in _YEARS and _ASKS_WHEN.search(self._prompt.question.text) is not None
+        if not _FIRST_YEAR <= value <= _LAST_YEAR or value != int(value):
+            return False
+        return _ASKS_WHEN.search(self._prompt.question.text) is not None

@@ -66,9 +66,10 @@ def _plain_numbers(
     sentence: Sentence, taken: set[int], units: frozenset[str]
 ) -> Iterator[CandidateSpan]:
     """Numbers outside dates and quantities, with the unit that follows them."""
-    tokens = sentence.tokens
-    for place, token in enumerate(tokens):
-        if token.kind != Kind.NUMBER or token.start in taken or token.end - 1 in taken:
+    tokens, place = sentence.tokens, 0
+    for token in sentence.numbers:
+        place = tokens.index(token, place)
+        if token.start in taken or token.end - 1 in taken:
             continue
         if place and tokens[place - 1].key in _LABELS:
             continue

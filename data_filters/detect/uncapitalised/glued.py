@@ -14,6 +14,7 @@ _ADDRESS = re.compile(  # e-mail, handle or hashtag
     r"|(?<![\w@#/&.:])[@#](?P<handle>[A-Za-z]\w{3,40})(?![\w(@])"
 )
 _JOINED = re.compile(r"(?<![\w./\\@#-])[a-z]{3,}(?:[_-][a-z]{3,})+(?![\w(\[=./\\@-])")
+_JOINT = re.compile(r"[_-][a-z]{3}")
 _PART = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}(?![a-z])")
 _STAMP = re.compile(  # the time at the head of a line of a log
     r"^\W?\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:[.,]\d+)?Z?)?\W?\s+\W?"
@@ -31,18 +32,31 @@ def find_glued_names(reading: Reading) -> Iterator[CandidateSpan]:
     if not any(sign in text for sign in "@#_-"):
         return
     in_code = reading.notation.covers
-    for match in _ADDRESS.finditer(text):
+    for match in _ADDRESS.finditer(text) if "@" in text or "#" in text else ():
         for group in ("who", "host", "handle"):
             start, end = match.span(group)
             if start >= 0 and not in_code(start) and _names_somebody(reading, text[start:end]):
                 yield CandidateSpan(start, end, Kind.NAME, "glued")
-    for match in _JOINED.finditer(text):
+    for match in _joined(text):
         if in_code(match.start()):
             continue
         for part in _PART.finditer(match[0]):
             if _is_town(reading, part[0]):
                 start = match.start() + part.start()
                 yield CandidateSpan(start, start + len(part[0]), Kind.PLACE, "glued")
+
+
+def _joined(text: str) -> Iterator[re.Match[str]]:
+    """What `_JOINED` finds, looked for at joints alone: there are few."""
+    end = 0
+    for joint in _JOINT.finditer(text):
+        start = joint.start()
+        while start > end and "a" <= text[start - 1] <= "z":
+            start -= 1
+        match = _JOINED.match(text, start)
+        if match is not None:
+            end = match.end()
+            yield match
 
 
 def _names_somebody(reading: Reading, said: str) -> bool:

@@ -4,6 +4,7 @@ words ("3 times 4 is twelve"), LaTeX and unicode signs read alike.
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 _SIGNS = {
@@ -212,6 +213,9 @@ class Item(NamedTuple):
     digits: int = -1
 
 
+_new_item = partial(tuple.__new__, Item)  # half the time of a call by name
+
+
 def scan(text: str) -> Iterator[Item]:
     """The items of a text in order, without the words that mean nothing here."""
     for match in _ITEM.finditer(text):
@@ -219,17 +223,19 @@ def scan(text: str) -> Iterator[Item]:
         if kind == "mark":
             kind = "number"
         start, end = match.span(kind)
-        said = match[kind]
+        said = text[start:end]
         if kind == "number":
             if said.isdecimal():
-                yield Item(kind, start, end, "", float(said), False, 0)
+                yield _new_item((kind, start, end, "", float(said), False, 0))
             else:
                 yield _number(said, match["mark"] is not None, start, end)
         elif kind == "word":
-            yield _word(said.lower(), start, end)
+            kind, sign, value = _word(said)
+            yield _new_item((kind, start, end, sign, value, False, -1))
         elif kind == "operator":
             sign = _SIGNS.get(said, said)
-            yield Item("equals" if sign in "=~" else "operator", start, end, sign)
+            kind = "equals" if sign in "=~" else kind
+            yield _new_item((kind, start, end, sign, 0.0, False, -1))
         elif kind == "command":
             yield from _command(said, start, end)
         elif kind == "raised":
@@ -238,22 +244,20 @@ def scan(text: str) -> Iterator[Item]:
         elif kind == "vulgar":
             yield Item("number", start, end, "", _VULGAR[said])
         elif kind != "index":
-            yield Item(kind, start, end, said)
+            yield _new_item((kind, start, end, said, 0.0, False, -1))
 
 
-def _word(lower: str, start: int, end: int) -> Item:
-    """An operator, a number, or a word by which a number is rounded."""
+@lru_cache(maxsize=1 << 12)
+def _word(said: str) -> tuple[str, str, float]:
+    """(kind, sign or word, value): an operator, a number, or a word by which a number is rounded."""
+    lower = said.lower()
     sign = _WORD_OPERATORS.get(lower)
     if sign is not None:
-        return Item("equals" if sign == "=" else "operator", start, end, sign)
+        return "equals" if sign == "=" else "operator", sign, 0.0
     value = _WORD_VALUES.get(lower)
     if value is None and "-" in lower:
         value = _compound(lower)
-    return (
-        Item("word", start, end, lower)
-        if value is None
-        else Item("number", start, end, lower, value)
-    )
+    return ("word", lower, 0.0) if value is None else ("number", lower, value)
 
 
 def _compound(lower: str) -> float | None:

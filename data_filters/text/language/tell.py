@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 from data_filters.text.language.normal import fold
@@ -74,6 +73,12 @@ def _languages_of() -> dict[str, tuple[str, ...]]:
     return {word: tuple(codes) for word, codes in found.items()}
 
 
+@lru_cache(maxsize=1)
+def _english() -> frozenset[str]:
+    """The function words of English."""
+    return frozenset(word for word, codes in _languages_of().items() if ENGLISH in codes)
+
+
 def language(text: str) -> str:
     """The ISO 639-1 code of a text's language; "und" for one that is not known, "" where too little
     prose tells: a number, a formula, code, a name.
@@ -133,7 +138,7 @@ def _by_words(words: Sequence[str]) -> str:
         return ""
     votes, best = _votes(plain)
     low = [word for word in words if word.islower()] or plain  # names are unknown in any language
-    unknown = sum(not is_ordinary(stem(fold(word))) for word in low) / len(low)
+    unknown = sum(map(_is_unknown, low)) / len(low)
     if best and votes[best] > votes[ENGLISH] and votes[best] >= 2 and unknown > 0.3:
         return best
     if unknown > 0.5 and votes[ENGLISH] < min(3, 0.15 * len(plain)):  # one "is" makes no English
@@ -141,17 +146,22 @@ def _by_words(words: Sequence[str]) -> str:
     return ENGLISH if votes[ENGLISH] or (unknown < 0.3 and len(plain) > 2) else ""
 
 
+@lru_cache(maxsize=1 << 16)
+def _is_unknown(word: str) -> bool:
+    return not is_ordinary(stem(fold(word)))
+
+
 def _votes(words: Iterable[str]) -> tuple[Counter[str], str]:
     """How many of the words each language has, and which has most but English."""
     lists = _languages_of()
     votes: Counter[str] = Counter()
-    for word in words:
+    for word, count in Counter(words).items():
         codes = lists.get(word)
         if codes is None and not word.isalpha():
             parts = word.replace("'", "-").split("-")
             codes = tuple(code for part in parts for code in lists.get(part, ()))
         for code in codes or ():
-            votes[code] += 1
+            votes[code] += count
     others = [code for code in votes if code != ENGLISH]
     return votes, max(others, key=lambda code: votes[code]) if others else ""
 
@@ -173,10 +183,13 @@ def speaks_other(words: Sequence[str]) -> bool:
     """Whether the words of one sentence are in another language than English: of at least six words
     three are different function words of that language, one at most is an English one.
     """
-    lists = _languages_of()
-    english = (word for word in words if ENGLISH in lists.get(word.lower(), ()))
-    if len(words) < 6 or sum(1 for _ in islice(english, 2)) > 1:
+    if len(words) < 6:
         return False
+    english, found = _english(), 0
+    for word in words:
+        found += word.lower() in english
+        if found > 1:
+            return False
     said = _PARTICLES.sub(" ", " ".join(words)).split()
     plain = {fold(word).lower() for word in said if len(word) > 1}
     votes, best = _votes(plain)  # three different ones: "pour" is a move of a puzzle
