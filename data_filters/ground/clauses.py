@@ -20,6 +20,7 @@ _MOST_TOKENS = 12  # of a span that are read
 LIST_NAMES = 3  # so many names in a row are a list, not a note
 
 Names = frozenset[str]
+_Placed = tuple[int, CandidateSpan]  # with the number of its token in the sentence
 
 
 class SpanContext(NamedTuple):
@@ -54,17 +55,16 @@ def span_contexts(
     """Each span with its surroundings, in order. A text without a reasoning block concludes with
     its last sentence.
     """
-    by_start = _by_token(sentences, spans)
+    found_in = _by_sentence(sentences, spans)
     thought = any(not sentence.final for sentence in sentences)
     names: tuple[CandidateSpan, ...] = ()
-    for number, sentence in enumerate(sentences):
-        found = [by_start[token.start] for token in sentence.tokens if token.start in by_start]
-        own = tuple(one for one in found if one.kind in NAMED)
+    for number, (sentence, found) in enumerate(zip(sentences, found_in, strict=True)):
+        own = tuple([one for _, one in found if one.kind in NAMED])
         names = own if own or not _goes_on(sentence) else names
         if found:
             concluding = sentence.final and (thought or number == len(sentences) - 1)
             place = _Place(number, names, own, concluding)
-            yield from _contexts_in(sentence, place, by_start)
+            yield from _contexts_in(sentence, place, found)
 
 
 def _goes_on(sentence: Sentence) -> bool:
@@ -72,47 +72,59 @@ def _goes_on(sentence: Sentence) -> bool:
     return any(token.key in _PRONOUNS for token in sentence.words[:_OPENING])
 
 
-def _by_token(
+def _by_sentence(
     sentences: Sequence[Sentence], spans: Sequence[CandidateSpan]
-) -> dict[int, CandidateSpan]:
-    """Spans by the start of the token that they begin with or in: in "$ 5" that is the number.
-    Where another span begins, it stays.
+) -> list[list[_Placed]]:
+    """The spans of each sentence, with the number of the token that they begin with or in: in "$ 5"
+    that is the number. Where another span begins, it stays.
     """
     by_start = {one.start: one for one in spans}
-    starts = {token.start for sentence in sentences for token in sentence.tokens}
-    strays = [one for one in spans if one.start not in starts]
-    if not strays:
-        return by_start
+    found_in = _starting(sentences, by_start)
+    if sum(map(len, found_in)) < len(by_start):  # some begin in the middle of a token
+        _move_to_tokens(sentences, by_start)
+        found_in = _starting(sentences, by_start)
+    return found_in
+
+
+def _starting(
+    sentences: Sequence[Sentence], by_start: dict[int, CandidateSpan]
+) -> list[list[_Placed]]:
+    return [
+        [
+            (number, by_start[token.start])
+            for number, token in enumerate(sentence.tokens)
+            if token.start in by_start
+        ]
+        for sentence in sentences
+    ]
+
+
+def _move_to_tokens(sentences: Sequence[Sentence], by_start: dict[int, CandidateSpan]) -> None:
     tokens = [token for sentence in sentences for token in sentence.tokens]
-    ends = [token.end for token in tokens]
-    for stray in strays:
+    starts, ends = {token.start for token in tokens}, [token.end for token in tokens]
+    for stray in [one for one in by_start.values() if one.start not in starts]:
         del by_start[stray.start]
         # the first token that ends behind the span's start
         number = bisect_right(ends, stray.start)
         if number < len(tokens) and tokens[number].start < stray.end:
             by_start.setdefault(tokens[number].start, stray)
-    return by_start
 
 
 def _contexts_in(
-    sentence: Sentence, place: _Place, by_start: dict[int, CandidateSpan]
+    sentence: Sentence, place: _Place, found: Sequence[_Placed]
 ) -> Iterator[SpanContext]:
-    walk, end = _Walk(), -1
+    walk, behind, all_tokens = _Walk(), 0, sentence.tokens
     lists = _name_lists(place.own)
-    for number, token in enumerate(sentence.tokens):
-        start = token.start
-        if start < end:
+    for number, one in found:
+        if number < behind:
             continue
-        one = by_start.get(start)
-        if one is None:
-            if place.own:  # without a name there is nobody to part the rest from
+        if place.own:  # without a name there is nobody to part the rest from
+            for token in all_tokens[behind:number]:
                 walk.passes(token)
-            continue
-        end = one.end
         behind = number + 1
-        while behind < len(sentence.tokens) and sentence.tokens[behind].start < end:
+        while behind < len(all_tokens) and all_tokens[behind].start < one.end:
             behind += 1
-        tokens = tuple(sentence.tokens[number : min(behind, number + _MOST_TOKENS)])
+        tokens = tuple(all_tokens[number : min(behind, number + _MOST_TOKENS)])
         yield SpanContext(
             one,
             tokens,

@@ -22,11 +22,10 @@ from data_filters.text.arithmetic.working import Mark, Role, Working
 from data_filters.text.dates import Date, find_dates
 from data_filters.text.lexicon import is_ordinary
 from data_filters.text.stem import stem
-from data_filters.text.tokens import Value
+from data_filters.text.tokens import Value, is_year
 from recipes.vocabulary import Grounding
 
 Exempt = Callable[[CandidateSpan], Grounding]  # of a name
-_FIRST_YEAR, _LAST_YEAR = 1000, 2199
 _ASKS_WHEN = re.compile(
     r"\b(?:[Ww]hen\s(?:did|do|does|was|were|is|are|will|has|had)|(?:[Ww]hat|[Ww]hich)\s(?:year|date|century|decade))\b"
 )
@@ -319,6 +318,4 @@ class NumberJudge:
 
     def _asked_for(self, value: Value) -> bool:
         """Whether this may be the year that a prompt asks for."""
-        if not _FIRST_YEAR <= value <= _LAST_YEAR or value != int(value):
-            return False
-        return _ASKS_WHEN.search(self._prompt.question.text) is not None
+        return is_year(value) and _ASKS_WHEN.search(self._prompt.question.text) is not None

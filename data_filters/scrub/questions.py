@@ -13,6 +13,7 @@ from data_filters.text.curriculum import Curriculum
 from data_filters.text.prompts import PromptFacts
 from data_filters.text.questions.knowledge import asks_general_knowledge
 from data_filters.text.stem import stem
+from data_filters.text.tokens import is_year
 
 # formulas, code and sums that stand in a prompt
 _FORMULA = re.compile(
@@ -22,7 +23,6 @@ _FORMULA = re.compile(
 _HOW = re.compile(
     r"\bhow\s+(?:many|much|far|old|long|tall|high|wide|deep|heavy|fast|big|large|often|likely|soon)\b"
 )
-_YEARS = range(1000, 2200)
 # stems of what is counted or computed, and of words that ask for it
 _NUMERIC = frozenset(
     map(
@@ -134,7 +134,7 @@ def _num_numbers(facts: PromptFacts) -> int:
     link to it, and of nobody; years alone give nothing to count.
     """
     values = facts.statements.numbers_about(facts.asked) if facts.asked else set(facts.numbers)
-    counted = {value for value in values if value not in _YEARS}
+    counted = {value for value in values if not is_year(value)}
     return len(facts.summands(counted)) or len(counted)
 
 

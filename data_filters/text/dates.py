@@ -16,7 +16,8 @@ ORDINALS = (
     "seventeenth eighteenth nineteenth twentieth twenty-first"
 ).split()
 _MONTH_OF = {name[:3].lower(): number for number, name in enumerate(MONTHS, start=1)}
-_MONTH = rf"(?:{'|'.join(MONTHS)}|(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept|Sep|Oct|Nov|Dec)\b\.?)"
+_SHORT = "Jan Feb Mar Apr Jun Jul Aug Sept Sep Oct Nov Dec".split()
+_MONTH = rf"(?:{'|'.join(MONTHS)}|(?:{'|'.join(_SHORT)})\b\.?)"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _ERA = r"(?:\s?(?:BCE?|CE|AD)\b)"
 _PART = r"(?:(?:[Ee]arly|[Mm]id|[Ll]ate)[- ]|(?:[Tt]he\s)?(?:[Ss]pring|[Ss]ummer|[Aa]utumn|[Ff]all|[Ww]inter|[Ee]nd|[Bb]eginning)\s(?:of\s)?)"
@@ -38,7 +39,19 @@ _DATE = re.compile(
     | \((?P<bracketed>{_YEAR})\)""",
     re.VERBOSE,
 )
-_HINT = re.compile(rf"\d{{4}}|[Cc]entur|{_MONTH}|BC|CE|AD")
+
+
+def _hints() -> str:
+    """Four figures, "centur", months, BC, CE and AD, behind one set of first signs: `re` leaps to
+    the next of a set, but tries each alternative at every place.
+    """
+    rests = [(r"\d", r"\d{3}"), ("[Cc]", "entur"), ("B", "C"), ("C", "E"), ("A", "D")]
+    rests += [(month[0], month[1:]) for month in MONTHS]
+    rests += [(month[0], rf"{month[1:]}\b\.?") for month in _SHORT]
+    return rf"[\dCcBADFJMNOS](?:{'|'.join(f'(?<={first}){rest}' for first, rest in rests)})"
+
+
+_HINT = re.compile(_hints())
 _REACH = 48  # characters; no form is longer
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[A-Za-z]+(?:-[a-z]+)?")

@@ -19,9 +19,10 @@ _EXPRESSION = re.compile(r"[_()=<>\[\]{}+*/\\;]|\w\.\w")  # no plain words betwe
 # strings and comments: what code says in words
 _SAID = re.compile(r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|(?:#|//|--).*")
 _FORMULA = re.compile(
-    r"""\\\[.*?\\\] | \\\(.*?\\\) | \$\$.+?\$\$
-    | \\begin\{(?P<env>align|equation|gather|aligned|array|cases|eqnarray|matrix|pmatrix|bmatrix)\*?\}.*?\\end\{(?P=env)\*?\}
-    | (?<![\w\\$])\$(?![\s\d.,]*\s?[a-z]{2})(?=\S)(?P<inline>[^$\n]{1,240}?)(?<=\S)\$(?!\d)""",
+    r"""[\\$](?:  # a sign stands first: `re` leaps to the next one
+    (?<=\\)\[.*?\\\] | (?<=\\)\(.*?\\\) | (?<=\$)\$.+?\$\$
+    | (?<=\\)begin\{(?P<env>align|equation|gather|aligned|array|cases|eqnarray|matrix|pmatrix|bmatrix)\*?\}.*?\\end\{(?P=env)\*?\}
+    | (?<=\$)(?<![\w\\$].)(?![\s\d.,]*\s?[a-z]{2})(?=\S)(?P<inline>[^$\n]{1,240}?)(?<=\S)\$(?!\d))""",
     re.VERBOSE | re.DOTALL,
 )
 _WORDS_INSIDE = re.compile(r"\\(?:text|mathrm|textbf|textit|mbox|operatorname)\s?\{([^{}]*)\}")

@@ -21,7 +21,14 @@ from data_filters.text.notation import Notation
 from data_filters.text.quantities import find_quantities
 from data_filters.text.questions.fields import PRONOUNS, goes_on, is_option, labels_of, later_fields
 from data_filters.text.statements import Statement, Statements, Stems
-from data_filters.text.tokens import NUMBER_WORDS, Sentence, Token, Value, split_sentences
+from data_filters.text.tokens import (
+    NUMBER_WORDS,
+    Sentence,
+    Token,
+    Value,
+    is_year,
+    split_sentences,
+)
 
 _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be worked out
     "how calculate compute solve evaluate determine sum total count average product difference "
@@ -34,7 +41,6 @@ _SEEKS = frozenset(  # stems of words by which a prompt asks for something to be
 _OPERATORS = re.compile(r"[+*/=\u00d7\u00f7^<>]|\\")
 _FORMULA = re.compile(r"\\[A-Za-z(\[]|[\w)]\s?[=^]\s?[\w(]|\$[^$\n]{1,80}\$")
 _NONE: Stems = frozenset()
-_YEARS = range(1000, 2200)
 _LOOK_BACK = 3  # the question is searched among so many last sentences, but for options
 _MOST_KEPT = 16
 
@@ -92,7 +98,7 @@ class PromptFacts:
             for value in _numbers(sentence):
                 self._places[value].append(self._num_numbers)
                 self._num_numbers += 1
-                self._num_amounts += value not in _YEARS
+                self._num_amounts += not is_year(value)
         if self._num_numbers > 1:
             self.reachable |= {value for line in Working(message).lines for value in line.made}
         self._read_names(sentences)

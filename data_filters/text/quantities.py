@@ -76,7 +76,8 @@ def find_quantities(text: str) -> Iterator[Quantity]:
             continue
         digits = _DIGITS.search(said)
         assert digits
-        value = Fraction(digits.group().replace(",", ""))
+        figures = digits[0].replace(",", "")
+        value = Fraction(figures) if "." in figures else int(figures)
         after = said[digits.end() :]
         scale = _SCALE_AFTER.match(after) if form in ("money", "scaled") else None
         value *= _SCALES[scale[1]] if scale else 1

@@ -142,6 +142,11 @@ def value_of(text: str) -> Value | None:
     return int(number) if number.denominator == 1 else number
 
 
+def is_year(value: Value) -> bool:
+    """Whether a number may name a year of the last thousand, or of the next hundred."""
+    return 1000 <= value < 2200 and value == int(value)
+
+
 def split_sentences(text: str) -> tuple[Sentence, ...]:
     """The sentences of a text, in order; reasoning ends with the last </think>, and sentences never
     cross a tag.
@@ -156,7 +161,8 @@ def split_sentences(text: str) -> tuple[Sentence, ...]:
         found = text[start:end]
         if kind == "word":
             capital = end - start > 1 and found[0].isupper()
-            first = first or (capital and text[start - 2 : start] in _COMMENTS)
+            if capital:
+                first = first or text[start - 2 : start] in _COMMENTS
             token = _new_token((kind, start, end, found, stem(found), None, first, capital))
             words.append(token)
             if capital:

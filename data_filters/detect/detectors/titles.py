@@ -10,9 +10,10 @@ from recipes.vocabulary import Kind
 
 MAX_WORDS = 12
 _INSIDE = r"[^\W_][^\n\"\u201c\u201d*_]{1,90}?"
-_MARKED = re.compile(
-    rf"(?<!\w)(?:\"({_INSIDE})\"|\u201c({_INSIDE})\u201d|\u00ab\s?({_INSIDE})\s?\u00bb"
-    rf"|(?<!\*)\*({_INSIDE})\*(?!\*)|(?<!_)_({_INSIDE})_(?!_))(?!\w)"
+_MARKED = re.compile(  # the mark stands first: `re` leaps to the next one
+    r"[\"\u201c\u00ab*_](?<!\w.)(?:"
+    rf"(?<=\")({_INSIDE})\"|(?<=\u201c)({_INSIDE})\u201d|(?<=\u00ab)\s?({_INSIDE})\s?\u00bb"
+    rf"|(?<=\*)(?<!\*\*)({_INSIDE})\*(?!\*)|(?<=_)(?<!__)({_INSIDE})_(?!_))(?!\w)"
 )
 _SPEECH = re.compile(r"[,.;?!]$|\.\s|[=<>{}\\|/]|:$")
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")

@@ -65,6 +65,14 @@ class _Walk:
 
     def end(self) -> None:
         """Ends the chain."""
+        now = self._now
+        bare = not (self._chain or now.operators or (now.parts and not self._complete))
+        if bare:  # the usual case: numbers, and no calculation
+            now.parts.clear()
+            now.numbers.clear()
+            now.about = False
+            self._forget()
+            return
         self._close_segment()
         if self._chain:
             if any(segment.operators for segment in self._chain):
@@ -81,6 +89,10 @@ class _Walk:
             self._now = Segment()
         elif now.parts or now.about:
             self._now = Segment()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Leaves behind what was open."""
         self._gap, self._depth, self._prefix = 0, 0, ""
         self._braces.clear()
 

@@ -137,6 +137,8 @@ def _by_words(words: Sequence[str]) -> str:
     if len(plain) < 2:
         return ""
     votes, best = _votes(plain)
+    if votes[ENGLISH] >= 3 and (not best or votes[best] <= votes[ENGLISH]):
+        return ENGLISH  # as below, but nearly every text is told without its unknown words
     low = [word for word in words if word.islower()] or plain  # names are unknown in any language
     unknown = sum(map(_is_unknown, low)) / len(low)
     if best and votes[best] > votes[ENGLISH] and votes[best] >= 2 and unknown > 0.3:
