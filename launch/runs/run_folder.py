@@ -65,10 +65,6 @@ class Workspace:
             WorkspaceError: the folder cannot be written, its disk is full, or another launch is at
                 work in it.
         """
-        if recipe.name in ("", ".", "..") or "/" in recipe.name:
-            raise WorkspaceError(
-                f"name {recipe.name!r} is not a folder name; choose name=LETTERS_DIGITS_DASHES (runs=FOLDER says where)"
-            )
         self._recipe_yaml = to_yaml(recipe)
         if not self.ranks.is_main:
             return

@@ -112,9 +112,10 @@ def test_an_absent_model_and_an_absent_adapter_target_are_named(run):
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(run):
-    words = ("distill.learning_rate=1e30", "distill.clip_norm=0", "distill.checkpoint_steps=1")
+    half = ("models.student.dtype=float16", "distill.learning_rate=1", "distill.clip_norm=0")
+    words = (*half, "distill.checkpoint_steps=1")
     line = refused(SMOKE, f"runs={run.parent}", "stages=distill", *words)
-    assert "gradient_norm is nan at step" in line and "last good checkpoint: step-" in line
+    assert "is nan at step" in line and "last good checkpoint: step-" in line
     (checkpoint,) = (run / "distill" / "student" / "checkpoints").iterdir()
     assert checkpoint.name in line
 

@@ -51,6 +51,7 @@ _BASE = re.compile(r"(?<=\d)_\{?(\w+)\}?\s*$")
 _POWER_OF_UNIT = re.compile(r"[a-z}]\s*\^\s*\{?(\d)\}?\s*$")
 # a variable is a letter that stands alone and is neither a word nor a unit behind a space
 _FORMULA = re.compile(r"[\\^*=<>+{}|]|(?<![A-Za-z'])(?<!\d )[b-hj-zB-HJ-Z](?![A-Za-z'])|\d[a-z]\b")
+MAX_DIGITS = 4000  # Python turns no longer number from text
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
 
 
@@ -78,7 +79,8 @@ def as_written(text: str) -> str:
 def plain_number(text: str) -> Fraction | None:
     """The value of a text that is one number in digits; None where it is anything else."""
     text = as_written(text)
-    return Fraction(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
+    is_number = len(text) <= MAX_DIGITS and _NUMBER.fullmatch(text) is not None
+    return Fraction(text.replace(",", "")) if is_number else None
 
 
 def without_operators(gold: str) -> str:

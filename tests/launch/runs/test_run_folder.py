@@ -5,6 +5,7 @@ killed at any moment.
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from multiprocessing.synchronize import Event
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from launch.runs.identity import content_digest, identity_of, provenance
 from launch.runs.ranks import Ranks, ranks_from_env
 from launch.runs.run_folder import Workspace, remove_stale_temporaries
-from recipes.errors import WorkspaceError
+from recipes.errors import RecipeError, WorkspaceError
 from recipes.load import load_recipe
 from recipes.schema import Lora, Model, Recipe, Source, Training
 
@@ -237,6 +238,7 @@ def test_what_does_not_matter_is_left_out_by_its_full_name() -> None:
         "engine",
         "base_urls",
         "serve",
+        "chat_template",
     }
 
 
@@ -557,5 +559,5 @@ def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WorkspaceError, match=f"name {name!r} is not a folder name"):
-        Workspace(tmp_path).open(recipe(tmp_path, f"name='{name}'"))
+    with pytest.raises(RecipeError, match=re.escape(f"name {name!r} is no name of a folder")):
+        recipe(tmp_path, f"name='{name}'")
