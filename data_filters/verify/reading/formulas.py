@@ -5,7 +5,7 @@ and what no parser tells apart, such as the ends of an interval.
 import re
 from fractions import Fraction
 
-from data_filters.verify.reading.spelling import one_form
+from data_filters.verify.reading.spelling import MAX_DIGITS, one_form
 
 _SIGNS = {
     "\u03c0": r"\pi ",
@@ -51,7 +51,6 @@ _BASE = re.compile(r"(?<=\d)_\{?(\w+)\}?\s*$")
 _POWER_OF_UNIT = re.compile(r"[a-z}]\s*\^\s*\{?(\d)\}?\s*$")
 # a variable is a letter that stands alone and is neither a word nor a unit behind a space
 _FORMULA = re.compile(r"[\\^*=<>+{}|]|(?<![A-Za-z'])(?<!\d )[b-hj-zB-HJ-Z](?![A-Za-z'])|\d[a-z]\b")
-MAX_DIGITS = 4000  # Python turns no longer number from text
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+]?\.\d+")
 
 

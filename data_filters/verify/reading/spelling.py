@@ -19,6 +19,7 @@ _ONE_FORM = _WIDE | _SPACES | _DASHES | _UNSEEN
 _THOUSANDS = re.compile(r"(?<=\d)(?:[\u2009\u202f\u00a0]|\\[,!;:]|\{,\}|,\\!)(?=\d{3}(?!\d))")
 _LATEX_NEGATIVE = re.compile(r"\\(?:text|mathrm)\s*\{\s*(?:minus|negative)\s*\}", re.IGNORECASE)
 _EITHER_SIGN = re.compile(r"\\pm\b|\\mp\b|\u00b1|\u2213|\+/-|\bplus or minus\b", re.IGNORECASE)
+MAX_DIGITS = 4000  # Python turns no longer number into text and back
 EITHER = "plusminus"  # a word that stands for a sign of both kinds
 
 _ONES = (
@@ -48,7 +49,9 @@ _PARTS = {
 }
 _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
 _BETWEEN = re.compile(r"\s*-\s*|\s+")
-_COUNTED = re.compile(rf"(\d+(?:\.\d+)?)\s+({'|'.join([*_SCALES, 'dozen'])})\b", re.IGNORECASE)
+_COUNTED = re.compile(
+    rf"(?<!\d)(\d++(?:\.\d++)?)\s+({'|'.join([*_SCALES, 'dozen'])})\b", re.IGNORECASE
+)
 
 
 def one_form(text: str) -> str:
@@ -87,6 +90,8 @@ def in_digits(text: str) -> str:
 
 
 def _times(found: re.Match[str]) -> str:
+    if len(found[1]) > MAX_DIGITS:
+        return found[0]
     scale = (_SCALES | _GROUPS)[found[2].lower()]
     return str(Fraction(found[1]) * scale)
 

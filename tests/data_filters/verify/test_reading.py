@@ -10,7 +10,7 @@ from data_filters.verify.answers import same_answer, same_choice
 from data_filters.verify.checks import Check, check_of, check_of_note
 from data_filters.verify.reading.formulas import as_written, differs_in_form, plain_number
 from data_filters.verify.reading.references import final_reference, is_readable, last_box
-from data_filters.verify.reading.spelling import in_digits, one_form
+from data_filters.verify.reading.spelling import in_digits, one_form, one_sign
 from data_filters.verify.verifiers import Verifiers, says_the_same
 
 MINUS = ("-", "\u2212", "\u2013", "\u2010", "\u2011", "\ufe63", "\uff0d")
@@ -228,3 +228,10 @@ def test_the_same_answer_needs_no_verifier() -> None:
 )
 def test_names_and_dates_in_several_forms(said: str, gold: str, same: bool) -> None:
     assert same_answer(said, gold) is same
+
+
+def test_a_number_without_end_costs_no_time():
+    """200,000 digits took the square of their number in steps: a day."""
+    digits = "7" * 200_000
+    assert one_sign(digits) == digits
+    assert one_sign(f"{digits} million").startswith("777")
