@@ -371,7 +371,7 @@ def test_a_fault_of_a_base_names_the_base(tmp_path: Path) -> None:
 RENAMED_TEXTS = [
     (
         "filter:\n  untold: mask",
-        "mine.yaml:3: filter.ungrounded_action is now filter.ungrounded_action",
+        "mine.yaml:3: filter.untold is now filter.ungrounded_action",
     ),
     (
         "filter: {lookups: {moved: 0.5}}",

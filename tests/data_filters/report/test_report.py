@@ -103,7 +103,7 @@ def test_summaries_merge_as_if_they_had_been_one() -> None:
         summary = UnitSummary()
         for n in numbers:
             fault = Reason("verify", f"bad: {n}") if n % 3 else None
-            summary.tally.add(trace(n), fault, SCRUBBER.spans(trace(n)))
+            summary.counts.add(trace(n), fault, SCRUBBER.spans(trace(n)))
             summary.before.add(f"text {n}", ["q"])
             summary.canaries["place", "found" if n % 2 else "missed"] += 1
         return summary
