@@ -5,6 +5,7 @@ Letters: N taught tokens, K kept tokens, T tokens of a sequence, E the teacher's
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -164,7 +165,7 @@ class SpokenCacheWriter(LocalCacheWriter):
         self.row_tokens, self.rows = row_tokens, micro_batch_rows
 
 
-class _ServedCacheWriter:
+class _ServedCacheWriter(ABC):
     """Writes the targets of a teacher that is spoken with, by prefill."""
 
     def write(
@@ -182,8 +183,9 @@ class _ServedCacheWriter:
             progress(len(some), sum(int((sequence.kl[1:] > 0).sum()) for sequence in some))
         _write_shard(shard_path(folder, number), values)
 
+    @abstractmethod
     def _values(self, sequences: Sequence[Encoded], rows: list[list[int]]) -> list[bytes]:
-        raise NotImplementedError
+        """The bytes of each sequence's targets."""
 
 
 class TopKCacheWriter(_ServedCacheWriter):
